@@ -1,0 +1,43 @@
+# `make run` answers the question, `make test` passes every check; both do all the set-up. PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test check fast theory notebooks docs lock clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: $(READY)  ## the main job: synchronous or asynchronous checkout, on a real shop's traces (2 minutes)
+	$(BIN)/sim compare experiments/checkout/sync_or_async.yaml
+
+test: $(READY)  ## every check: style, types, floors, unit, property, theory and notebook tests (10 minutes)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+fast: $(READY)  ## the tests without the long ones (1 minute)
+	$(BIN)/python -m pytest -n 2 -m "not theory and not slow"
+
+docs: $(READY)  ## regenerate docs/scenario.md and the README's figures from the code
+	$(BIN)/python -m sim.scenario.reference docs/scenario.md
+
+lock: $(READY)  ## renew constraints.txt from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+		--no-header --no-annotate --no-emit-index-url --output-file constraints.txt
+
+clean:  ## remove the virtual environment and caches; results stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+# uv installs in seconds where pip needs minutes; without it, plain pip does the same from the same lock.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12"; exit 2; }
+	@echo "setting up $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv 2>/dev/null; \
+	then $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; fi
+	@touch $@

@@ -1,0 +1,56 @@
+"""Simulate how services talk to each other, and decide with intervals: synchronous or asynchronous, under load and failure.
+
+Describe: `Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare` · read: `sim.analysis` · draw: `sim.plots`.
+The laws are in `sim.laws`; the command line is ``sim --help``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.errors import ScenarioError
+    from sim.run import RunResult, run
+    from sim.runtime.world import World
+    from sim.scenario.model import Comparison, Scenario
+    from sim.scenario.yaml import dumps, load
+    from sim.study import compare, replicate
+
+# Imported when first used: `sim check` should not wait for pandas.
+_HOME = {
+    "Comparison": "sim.scenario.model",
+    "RunResult": "sim.run",
+    "Scenario": "sim.scenario.model",
+    "ScenarioError": "sim.errors",
+    "World": "sim.runtime.world",
+    "compare": "sim.study",
+    "dumps": "sim.scenario.yaml",
+    "load": "sim.scenario.yaml",
+    "replicate": "sim.study",
+    "run": "sim.run",
+}
+
+__all__ = [
+    "Comparison",
+    "RunResult",
+    "Scenario",
+    "ScenarioError",
+    "World",
+    "compare",
+    "dumps",
+    "load",
+    "replicate",
+    "run",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'sim' has no attribute {name!r}; public names: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""What moves the simulator's own components on SimPy's clock."""

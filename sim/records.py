@@ -1,0 +1,142 @@
+"""The measurement contract: outcomes, and the columns of every table that a run writes.
+
+Tables are written as packed rows (one `struct.pack` each) and read as numpy structured arrays. The columns outlive every
+class: analysis and plots know these names only, and work on last month's Parquet file.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+#: Outcome of a logical request, seen from its origin; the position is the stored code.
+OUTCOMES: Final = (
+    "in_flight",  # not answered when the run ended
+    "ok",  # answered
+    "degraded",  # a fallback answered
+    "error",  # answered with a failure
+    "timeout",  # the origin stopped waiting
+    "rejected",  # refused: queue full, waited too long in the queue, bulkhead, rate limit, shed
+    "short_circuited",  # an open breaker refused before anything was sent
+    "unreachable",  # no living endpoint, connection refused or reset
+)
+IN_FLIGHT, OK, DEGRADED, ERROR, TIMEOUT, REJECTED, SHORT_CIRCUITED, UNREACHABLE = range(len(OUTCOMES))
+#: Outcomes that answer the user.
+GOOD: Final = (OK, DEGRADED)
+
+#: Where the time of a request or an attempt went, in seconds; the parts add up to its latency.
+PARTS: Final = (
+    "queue_s",  # waiting for a worker, or in a broker for a place to be written
+    "service_s",  # being worked on (a broker's persistence included)
+    "network_s",  # on links, both directions
+    "backoff_s",  # waiting before a retry
+    "lost_s",  # waiting for answers that never came: attempts that timed out or whose server died
+)
+
+#: What became of a message or of an effect.
+FATES: Final = (
+    "in_flight",  # still in the broker or being worked on when the run ended
+    "done",  # the effect happened and was acknowledged
+    "dead",  # gave up after the delivery limit (dead-lettered)
+    "dropped",  # the broker lost or discarded it
+)
+FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED = range(len(FATES))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Name and columns of one table: pairs of column name and struct/numpy type code."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Packed little-endian numpy type of a row."""
+        return np.dtype([(name, "<" + _NUMPY[code]) for name, code in self.columns])
+
+    @property
+    def packer(self) -> struct.Struct:
+        """The same row for `struct.pack`."""
+        return struct.Struct("<" + "".join(code for _, code in self.columns))
+
+
+_NUMPY = {"q": "i8", "i": "i4", "h": "i2", "b": "i1", "d": "f8", "f": "f4"}
+
+#: One row per logical request, at its origin.
+REQUESTS = Table(
+    "requests",
+    (
+        ("request", "q"),  # number in order of arrival, from 0, over the whole run, warm-up included
+        ("entry", "h"),  # code of the entry operation, "service.operation"
+        ("arrived_s", "d"),  # clock time; the measured window starts at run.warmup
+        ("ended_s", "d"),  # NaN while in flight
+        ("outcome", "b"),  # code into OUTCOMES
+        ("attempts", "i"),  # calls issued on its behalf in all tiers, first tries and publishes included
+        *((part, "d") for part in PARTS),
+    ),
+)
+
+#: One row per call attempt on any edge, at its caller; the tree of a request follows `parent`.
+ATTEMPTS = Table(
+    "attempts",
+    (
+        ("attempt", "q"),  # number in order of issue
+        ("parent", "q"),  # attempt inside which this one was made, -1 at the origin
+        ("request", "q"),
+        ("caller", "h"),  # code of the calling service ("client" at the origin)
+        ("target", "h"),  # code of the called operation, or of the queue that was published to
+        ("replica", "h"),  # index of the replica that was chosen, -1 when none could be
+        ("number", "h"),  # 1 for the first try
+        ("started_s", "d"),
+        ("ended_s", "d"),  # NaN while in flight
+        ("outcome", "b"),
+        ("queue_s", "d"),  # waiting for a worker of the target
+        ("service_s", "d"),  # the target's own work, without what it called
+        ("network_s", "d"),  # on this edge only
+    ),
+)
+
+#: One row per effect: a message through a queue, or a synchronous run of an operation marked `effect`.
+EFFECTS = Table(
+    "effects",
+    (
+        ("effect", "h"),  # code of the operation that is the effect
+        ("request", "q"),  # the request that asked for it
+        ("queue", "h"),  # code of the queue, -1 for a synchronous effect
+        ("arrived_s", "d"),  # when its request arrived at the origin
+        ("published_s", "d"),  # when the publisher sent it; for a synchronous effect, when the server received the call
+        ("acked_s", "d"),  # when the broker had it safely; NaN for a synchronous effect
+        ("started_s", "d"),  # when the work that completed it began; NaN if none did
+        ("done_s", "d"),  # when the effect was there; NaN if it never was
+        ("deliveries", "i"),  # how often a consumer received it
+        ("fate", "b"),  # code into FATES
+    ),
+)
+
+#: One row per sample of a service or queue.
+GAUGES = Table(
+    "gauges",
+    (
+        ("time_s", "d"),
+        ("name", "h"),  # code of the service or queue
+        ("busy", "i"),  # workers held, over all replicas; for a queue, messages at consumers
+        ("queued", "i"),  # waiting for a worker, or in the broker
+        ("alive", "i"),  # replicas that are up
+    ),
+)
+
+#: One row per service: exact integrals over the measured window and the drain.
+TOTALS = Table(
+    "totals",
+    (
+        ("name", "h"),  # code of the service
+        ("busy_worker_s", "d"),  # integral of workers held: what the work cost, abandoned work included
+        ("served", "q"),  # visits that got a worker
+    ),
+)
+
+TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS)

@@ -1,0 +1,117 @@
+"""Faults in motion: each fault of the timeline breaks things and mends them again."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, assert_never
+
+from sim.kernel.tasks import Steps
+from sim.runtime.network import Disturbance
+from sim.scenario.faults import Crash, Errors, Fault, LinkFault, Outage, Slow
+from sim.streams import child, key, uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sim.runtime.replica import Replica
+    from sim.runtime.world import World
+
+
+def start_faults(world: World, faults: tuple[Fault, ...]) -> None:
+    """Put all faults on the clock."""
+    seen: dict[str, int] = {}
+    for fault in faults:
+        # The stream is named by what breaks, so that a candidate with one more fault keeps the others' times.
+        name = f"{type(fault).__name__} {_target(fault)}"
+        seen[name] = seen.get(name, 0) + 1
+        for part, act in enumerate(_acts(world, fault)):
+            world.tasks.start(_timeline(fault, act, key(world.seed, "fault", name, seen[name], part)))
+
+
+def _target(fault: Fault) -> str:
+    match fault:
+        case Crash(crash=target) | Slow(slow=target) | Errors(errors=target) | LinkFault(link=target) | Outage(outage=target):
+            return target
+        case _:
+            assert_never(fault)
+
+
+def _timeline(fault: Fault, act: Callable[[], Callable[[], None]], stream: int) -> Steps:
+    """Break at the fixed time, or again and again at drawn times."""
+    if fault.at is not None:
+        if fault.at > 0:
+            yield fault.at
+        mend = act()
+        if fault.for_ is not None:
+            yield fault.for_
+            mend()
+        return
+    assert fault.mtbf is not None
+    assert fault.mttr is not None
+    number = 0
+    while True:
+        yield -fault.mtbf * math.log1p(-uniform(child(stream, 2 * number)))
+        mend = act()
+        yield -fault.mttr * math.log1p(-uniform(child(stream, 2 * number + 1)))
+        mend()
+        number += 1
+
+
+def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
+    """What the fault breaks: one act, or one for each replica that fails by its own clock."""
+    match fault:
+        case Outage(outage=queue):
+            return [world.brokers[queue].outage]
+        case LinkFault():
+            return [lambda: _disturb(world, fault)]
+        case Crash(crash=service) | Slow(slow=service) | Errors(errors=service):
+            replicas = world.services[service.split(".")[0]].replicas
+            if fault.replica == "each":
+                return [_together(fault, [replica]) for replica in replicas]
+            return [_together(fault, replicas if fault.replica == "all" else [replicas[fault.replica]])]
+        case _:
+            assert_never(fault)
+
+
+def _together(fault: Crash | Slow | Errors, replicas: list[Replica]) -> Callable[[], Callable[[], None]]:
+    def act() -> Callable[[], None]:
+        mends = [_hurt(fault, replica) for replica in replicas]
+
+        def mend_all() -> None:
+            for mend in mends:
+                mend()
+
+        return mend_all
+
+    return act
+
+
+def _hurt(fault: Crash | Slow | Errors, replica: Replica) -> Callable[[], None]:
+    """Break one replica; return how to mend it. Overlapping faults add up and end one by one."""
+    match fault:
+        case Crash():
+            replica.crash(fault.silent)
+            return replica.restart
+        case Slow():
+            replica.slow_factors.append(fault.factor)
+            return lambda: replica.slow_factors.remove(fault.factor)
+        case Errors():
+            _, _, operation = fault.errors.partition(".")
+            injected = (operation or None, fault.ratio)
+            replica.errors.append(injected)
+            return lambda: replica.errors.remove(injected)
+        case _:
+            assert_never(fault)
+
+
+def _disturb(world: World, fault: LinkFault) -> Callable[[], None]:
+    disturbance = Disturbance(fault.latency, fault.loss, fault.partition)
+    lines = world.network.matching(fault.link)
+    for line in lines:
+        line.disturbances.append(disturbance)
+
+    def mend() -> None:
+        for line in lines:
+            line.disturbances.remove(disturbance)
+
+    return mend

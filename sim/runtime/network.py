@@ -1,0 +1,65 @@
+"""The network: one-way lines between services, with latency, loss, and what faults do to them."""
+
+from __future__ import annotations
+
+from sim.laws import Law
+from sim.scenario.model import Scenario
+from sim.scenario.services import Link
+from sim.streams import child, uniform
+
+_LOSS, _FAULT = 1, 2
+
+
+class Disturbance:
+    """What an active fault does to a line: extra latency, extra loss, or nothing gets through."""
+
+    __slots__ = ("latency", "loss", "partition")
+
+    def __init__(self, latency: Law | None, loss: float, partition: bool) -> None:
+        self.latency = latency
+        self.loss = loss
+        self.partition = partition
+
+
+class Line:
+    """One direction between two services."""
+
+    __slots__ = ("_latency", "_loss", "disturbances")
+
+    def __init__(self, link: Link) -> None:
+        self._latency = link.latency
+        self._loss = link.loss
+        self.disturbances: list[Disturbance] = []
+
+    def travel_s(self, bits: int) -> float | None:
+        """Seconds that a message takes, from its 64 random bits; None if it never arrives."""
+        if self._loss and uniform(child(bits, _LOSS)) < self._loss:
+            return None
+        delay_s = self._latency.draw(bits)
+        for number, disturbance in enumerate(self.disturbances):
+            own = child(bits, _FAULT + number)
+            if disturbance.partition or (disturbance.loss and uniform(child(own, _LOSS)) < disturbance.loss):
+                return None
+            if disturbance.latency is not None:
+                delay_s += disturbance.latency.draw(own)
+        return delay_s
+
+
+class Network:
+    """All lines of a scenario, made when first asked for; one `Line` for all callers of a pair."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._lines: dict[tuple[str, str], Line] = {}
+
+    def line(self, source: str, destination: str) -> Line:
+        """The line from one service (or queue, or ``client``) to another."""
+        line = self._lines.get((source, destination))
+        if line is None:
+            line = self._lines[source, destination] = Line(self._scenario.link(source, destination))
+        return line
+
+    def matching(self, selector: str) -> list[Line]:
+        """Lines that a selector names: ``a -> b`` both ways, a service with all its lines, ``default`` all."""
+        ends = set(selector.split(" -> "))
+        return [line for pair, line in self._lines.items() if ends == {"default"} or ends <= set(pair)]

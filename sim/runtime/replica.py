@@ -1,0 +1,185 @@
+"""Services and their replicas: workers, the line in front of them, and what faults do to them."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from sim.kernel.tasks import Pool, Steps, Ticket
+from sim.records import ERROR, OK, REJECTED, UNREACHABLE
+from sim.runtime.caller import SILENCE, Caller, Edge, Endpoint, answer
+from sim.runtime.context import Visit
+from sim.streams import child, key, salt, uniform
+
+if TYPE_CHECKING:
+    from sim.runtime.broker import Broker
+    from sim.runtime.steps import Plan
+    from sim.runtime.world import World
+    from sim.scenario.services import Service
+
+_INJECTED = salt("replica", "injected error")
+
+
+class Replica:
+    """One process of a service: it serves visits with its workers while it is alive."""
+
+    def __init__(self, world: World, service: ServiceGroup, index: int) -> None:
+        spec = service.spec
+        self.world = world
+        self.service = service
+        self.index = index
+        capacity = float("inf") if spec.queue.capacity == "unbounded" else spec.queue.capacity
+        workers = float("inf") if spec.workers == "unlimited" else spec.workers
+        self.pool = Pool(world.tasks, workers, capacity)
+        self.served = 0
+        self.slow_factors: list[float] = []  # of active faults; they multiply
+        self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
+        self._visits: dict[Visit, None] = {}
+        self._callers: dict[Edge, Caller] = {}
+        self._crashes = 0
+        self._silent = False
+        self._process_key = key(world.seed, "process", service.name, index)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._crashes == 0
+
+    @property
+    def slowness(self) -> float:
+        """Factor on every work step that starts now."""
+        return prod(self.slow_factors) if self.slow_factors else 1.0
+
+    def caller(self, edge: Edge) -> Caller:
+        """This process's own caller on an edge."""
+        caller = self._callers.get(edge)
+        if caller is None:
+            caller = self._callers[edge] = Caller(self.world, edge, child(self._process_key, edge.target_code))
+        return caller
+
+    def serve(self, visit: Visit, plan: Plan) -> Steps:
+        """Wait for a worker, run the operation's steps, free the worker; return the outcome."""
+        if not self.alive:
+            return SILENCE if self._silent else UNREACHABLE
+        ticket = self.pool.ask()
+        if ticket is None:
+            return REJECTED
+        world = self.world
+        received_s = world.now
+        self._visits[visit] = None
+        try:
+            if not ticket.granted:
+                max_wait_s = self.service.spec.queue.max_wait
+                yield from (ticket.within(max_wait_s) if max_wait_s is not None else _wait(ticket))
+                visit.own_queue_s = world.now - received_s
+                visit.queue_s += visit.own_queue_s
+                if not ticket.granted:
+                    return REJECTED
+            self.served += 1
+            started_s = world.now
+            if self.errors and self._injected_error(visit, plan):
+                return ERROR
+            outcome = yield from plan.run(self, visit)
+            if plan.effect and outcome == OK and visit.reply is not None:
+                world.recorder.synchronous_effect(plan.code, visit.request, received_s, started_s, world.now)
+            return outcome
+        finally:
+            self.pool.release(ticket)
+            del self._visits[visit]
+
+    def _injected_error(self, visit: Visit, plan: Plan) -> bool:
+        works = 1.0
+        for operation, ratio in self.errors:
+            if operation is None or operation == plan.name:
+                works *= 1 - ratio
+        return uniform(child(visit.key, _INJECTED)) >= works
+
+    def crash(self, silent: bool) -> None:
+        """Die: work in progress is gone, its callers see the connection reset (or, silently, nothing)."""
+        self._crashes += 1
+        self._silent = silent
+        if self._crashes > 1:
+            return
+        self.service.consumers_stop(self)
+        for visit in list(self._visits):
+            if visit.task is not None:
+                visit.task.kill()
+                if not silent and visit.reply is not None and not visit.reply.settled:
+                    self.world.tasks.start(answer(visit, UNREACHABLE))
+        self.service.changed(self)
+
+    def restart(self) -> None:
+        """Come back with empty hands once every crash has been repaired."""
+        self._crashes -= 1
+        if self.alive:
+            self.service.consumers_start(self)
+            self.service.changed(self)
+
+    def __repr__(self) -> str:
+        return f"<Replica {self.service.name}[{self.index}] {'alive' if self.alive else 'dead'} {self.pool!r}>"
+
+
+def _wait(ticket: Ticket) -> Steps:
+    yield ticket
+
+
+class ServiceGroup:
+    """All replicas of a service, and what callers believe of them (`discovery_delay` late)."""
+
+    def __init__(self, world: World, name: str, spec: Service) -> None:
+        self.world = world
+        self.name = name
+        self.spec = spec
+        self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
+        self.believed_alive = list(range(spec.replicas))
+        self.brokers: list[Broker] = []  # queues whose messages this service consumes
+
+    def changed(self, replica: Replica) -> None:
+        """Tell the callers that a replica died or came back, after the discovery delay."""
+        self.world.tasks.start(self._tell(replica.index, replica.alive))
+
+    def _tell(self, index: int, alive: bool) -> Steps:
+        if self.spec.discovery_delay > 0:
+            yield self.spec.discovery_delay
+        # A new list: callers that are choosing right now keep the one they saw.
+        others = [i for i in self.believed_alive if i != index]
+        self.believed_alive = sorted([*others, index]) if alive else others
+
+    def consumers_start(self, replica: Replica) -> None:
+        """Let a replica take messages."""
+        for broker in self.brokers:
+            broker.attach(replica)
+
+    def consumers_stop(self, replica: Replica) -> None:
+        """Take a replica away from its queues; the messages it holds go back."""
+        for broker in self.brokers:
+            broker.detach(replica)
+
+
+class ReplicaOperation:
+    """One operation at one replica, as a caller's endpoint."""
+
+    __slots__ = ("_plan", "_replica")
+
+    def __init__(self, replica: Replica, plan: Plan) -> None:
+        self._replica = replica
+        self._plan = plan
+
+    def serve(self, visit: Visit) -> Steps:
+        """Serve the visit with this operation."""
+        return self._replica.serve(visit, self._plan)
+
+
+class OperationTarget:
+    """One operation at all replicas of its service, as the target of edges."""
+
+    __slots__ = ("_service", "endpoints")
+
+    def __init__(self, service: ServiceGroup, plan: Plan) -> None:
+        self._service = service
+        self.endpoints: list[Endpoint] = [ReplicaOperation(replica, plan) for replica in service.replicas]
+
+    @property
+    def believed_alive(self) -> list[int]:
+        """What callers believe now."""
+        return self._service.believed_alive

@@ -1,0 +1,228 @@
+"""Operations in motion: the steps of the scenario, bound to the edges they use.
+
+Each step is one small class with `run(replica, context)`, a generator that returns OK or the outcome that ends the
+operation. A new kind
+of step: one class here, one in `sim.scenario.services`, one line in `Planner.step`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from sim.kernel.tasks import Reply, Steps
+from sim.laws import Law
+from sim.records import ERROR, IN_FLIGHT, OK
+from sim.runtime.context import Context
+from sim.scenario.services import Call, Fail, Operation, Parallel, Publish, Step, Work
+from sim.streams import child, salt, uniform
+
+if TYPE_CHECKING:
+    from sim.runtime.caller import Edge
+    from sim.runtime.replica import Replica
+
+_HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
+
+
+class Runnable(Protocol):
+    """A step that can run."""
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Do the step; return OK or the outcome that ends the operation."""
+
+
+class Plan:
+    """An operation, ready to run."""
+
+    __slots__ = ("code", "effect", "name", "steps")
+
+    def __init__(self, name: str, code: int, effect: bool) -> None:
+        self.name = name
+        self.code = code
+        self.effect = effect
+        self.steps: tuple[Runnable, ...] = ()
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Run the steps in order until one fails; a failure of whatever kind is an `error` to the caller."""
+        for step in self.steps:
+            if (yield from step.run(replica, context)) != OK:
+                return ERROR
+        return OK
+
+
+class WorkStep:
+    """Hold the worker for a drawn time, longer on a slow replica."""
+
+    __slots__ = ("_law", "_salt")
+
+    def __init__(self, law: Law, step_salt: int) -> None:
+        self._law = law
+        self._salt = step_salt
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Work; never fails."""
+        duration_s = self._law.draw(child(context.key, self._salt)) * replica.slowness
+        if duration_s > 0:
+            yield duration_s
+            context.service_s += duration_s
+            context.own_s += duration_s
+        return OK
+
+
+class FailStep:
+    """Fail with a probability, after some work."""
+
+    __slots__ = ("_probability", "_salt", "_work")
+
+    def __init__(self, probability: float, work: Law, step_salt: int) -> None:
+        self._probability = probability
+        self._work = WorkStep(work, child(step_salt, 1))
+        self._salt = step_salt
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Fail or pass."""
+        if uniform(child(context.key, self._salt)) >= self._probability:
+            return OK
+        yield from self._work.run(replica, context)
+        return ERROR
+
+
+class CallStep:
+    """Call an operation or publish to a queue: once, several times in a row, or several times at once."""
+
+    __slots__ = ("_count", "_edge", "_in_parallel", "_probability", "_salt")
+
+    def __init__(self, edge: Edge, count: int | dict[int, float], in_parallel: bool, probability: float, step_salt: int) -> None:
+        self._edge = edge
+        self._count = count
+        self._in_parallel = in_parallel
+        self._probability = probability
+        self._salt = step_salt
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Make the calls; the first failure ends a row of them."""
+        key = child(context.key, self._salt)
+        if self._probability < 1 and uniform(child(key, _HAPPENS)) >= self._probability:
+            return OK
+        count = self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
+        caller = replica.caller(self._edge)
+        if self._in_parallel and count > 1:
+            return (yield from _all_of(replica, context, [_one_call(caller.call, child(key, i)) for i in range(count)]))
+        for i in range(count):
+            outcome = yield from caller.call(context, child(key, i))
+            if outcome != OK:
+                return outcome
+        return OK
+
+
+class ParallelStep:
+    """Run branches at the same time, wait for all of them."""
+
+    __slots__ = ("_branches",)
+
+    def __init__(self, branches: Sequence[tuple[Runnable, ...]]) -> None:
+        self._branches = branches
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Fail if a branch failed, once all have ended."""
+        return (yield from _all_of(replica, context, [_one_branch(replica, steps) for steps in self._branches]))
+
+
+#: Starts one branch in a context of its own.
+_Branch = Callable[[Context], Steps]
+
+
+def _one_call(call: Callable[[Context, int], Steps], key: int) -> _Branch:
+    return lambda context: call(context, key)
+
+
+def _one_branch(replica: Replica, steps: tuple[Runnable, ...]) -> _Branch:
+    def run(context: Context) -> Steps:
+        for step in steps:
+            outcome = yield from step.run(replica, context)
+            if outcome != OK:
+                return outcome
+        return OK
+
+    return run
+
+
+def _all_of(replica: Replica, context: Context, branches: list[_Branch]) -> Steps:
+    """Run branches as tasks; the time is accounted to the branch that ends last, because the others were waited for meanwhile."""
+    tasks = replica.world.tasks
+    finished = Reply(tasks)
+    open_branches = len(branches)
+    worst = OK
+    last: Context | None = None
+
+    def run(branch: _Branch) -> Steps:
+        nonlocal open_branches, worst, last
+        own = Context(context.request, context.attempt, context.key)
+        outcome = yield from branch(own)
+        if worst == OK:
+            worst = outcome
+        last = own
+        open_branches -= 1
+        if not open_branches:
+            finished.settle(None)
+
+    started = [tasks.start(run(branch)) for branch in branches]
+    try:
+        if open_branches:
+            yield finished
+    finally:
+        for task in started:
+            task.kill()  # only those still running: the server died or was cancelled
+    if last is not None:
+        context.add(last)
+        context.own_s += last.own_s
+    return worst if worst != IN_FLIGHT else ERROR
+
+
+def _draw_count(weights: dict[int, float], u: float) -> int:
+    left = u * sum(weights.values())
+    for count, weight in weights.items():
+        if left < weight:
+            break
+        left -= weight
+    return count
+
+
+class Planner:
+    """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
+
+    def __init__(self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str]) -> None:
+        self._edge_to = edge_to
+        self._consumer_of = consumer_of
+
+    def fill(self, plan: Plan, operation: Operation) -> None:
+        """Give a plan its steps."""
+        # Draws are keyed by "the n-th work" and "the n-th call of payment.charge" of an operation, so that a candidate
+        # that replaces another call, or publishes instead of calling, still draws the same numbers for the rest.
+        seen: Counter[str] = Counter()
+        plan.steps = tuple(self.step(step, seen) for step in operation.steps)
+
+    def step(self, step: Step, seen: Counter[str]) -> Runnable:
+        """Bind one step."""
+
+        def next_salt(what: str) -> int:
+            seen[what] += 1
+            return salt(what, seen[what])
+
+        match step:
+            case Work():
+                return WorkStep(step.work, next_salt("work"))
+            case Fail():
+                return FailStep(step.fail, step.work, next_salt("fail"))
+            case Call():
+                edge = self._edge_to(step.call)
+                return CallStep(edge, step.count, step.in_parallel, step.probability, next_salt(step.call))
+            case Publish():
+                edge = self._edge_to(step.publish)
+                step_salt = next_salt(self._consumer_of(step.publish))
+                return CallStep(edge, 1, False, step.probability, step_salt)
+            case Parallel():
+                return ParallelStep([tuple(self.step(inner, seen) for inner in branch) for branch in step.parallel])
+            case _:
+                assert_never(step)

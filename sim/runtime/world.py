@@ -1,0 +1,204 @@
+"""The world of one run: everything that moves, on one clock, from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import simpy
+
+from sim.kernel.tasks import Steps, Task, Tasks
+from sim.records import IN_FLIGHT, OUTCOMES
+from sim.runtime.arrivals import Source
+from sim.runtime.broker import Broker, Message
+from sim.runtime.caller import Caller, Edge, Target
+from sim.runtime.context import Context, Request, Visit
+from sim.runtime.faults import start_faults
+from sim.runtime.network import Network
+from sim.runtime.recorder import Recorder
+from sim.runtime.replica import OperationTarget, ServiceGroup
+from sim.runtime.steps import Plan, Planner
+from sim.scenario.model import CLIENT, Scenario, operations_of
+from sim.streams import child, key
+
+#: A user's own SimPy process: a function that takes the world and returns a generator of SimPy events.
+UserProcess = Callable[["World"], Generator[simpy.Event, Any, Any]]
+
+
+class World:
+    """A scenario in motion.
+
+    Args:
+        scenario: what to build.
+        seed: names every random stream.
+
+    Your own SimPy processes see `env` (SimPy's environment), `services`, `brokers`, `network`, and can ask with `ask`.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.env = simpy.Environment()
+        self.tasks = Tasks(self.env)
+        self.recorder = Recorder(lambda: self.env.now, scenario.run.record_attempts)
+        operations = operations_of(scenario)
+        self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *operations)
+        self._codes = {name: code for code, name in enumerate(self.names)}
+        self.network = Network(scenario)
+        self.services = {name: ServiceGroup(self, name, spec) for name, spec in scenario.services.items()}
+        plans = {a: Plan(a.split(".")[1], self._codes[a], op.effect) for a, op in operations.items()}
+        self.brokers = {name: self._broker(name, plans) for name in scenario.queues}
+        self._targets: dict[str, Target] = {
+            **{a: OperationTarget(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
+            **self.brokers,
+        }
+        for address, plan in plans.items():
+            caller = address.split(".")[0]
+            planner = Planner(partial(self._edge, caller), lambda queue: scenario.queues[queue].consumer)
+            planner.fill(plan, operations[address])
+        self._entries = {address: self._edge(CLIENT, address) for address in operations}
+        self._clients: dict[tuple[str, int], Caller] = {}
+        self._open: dict[Request | Visit | Message, Task | None] = {}  # with the task in which it began
+        self.sources_open = 0
+        self._finished = self.env.event()
+
+    @property
+    def now(self) -> float:
+        """Clock time, in seconds."""
+        return self.env.now
+
+    def run(self, processes: Iterable[UserProcess] = ()) -> dict[str, np.ndarray[Any, Any]]:
+        """Run to the end and return the tables (see `sim.records`); once per world."""
+        run = self.scenario.run
+        for service in self.services.values():
+            for replica in service.replicas:
+                service.consumers_start(replica)
+        start_faults(self, self.scenario.faults)
+        self.tasks.start(self._gauges(run.sample_every or run.end / 100))
+        self._spent_before: dict[str, tuple[float, int]] = {}
+        self.tasks.start(self._measure_from(run.warmup))
+        for process in processes:
+            self.env.process(process(self))
+        Source(self, self.scenario.load, run.end).start()
+        drain_s = run.end if run.drain is None else run.drain
+        self.tasks.start(self._stop_at(run.end + drain_s))
+        self.env.run(until=self._finished)
+        return self._collect()
+
+    def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
+        """One logical request from its origin, as a task's steps: it ends in exactly one row."""
+        request = Request(self.recorder.next_request(), self.now)
+        context = Context(request, -1, request_key)
+        outcome = IN_FLIGHT
+        self.opened(request)
+        try:
+            outcome = yield from self._client(entry, client).call(context, request_key)
+            return outcome
+        finally:
+            self.recorder.request(request, self._codes[entry], context, outcome)
+            self.closed(request)
+
+    def ask(self, entry: str, name: str | int) -> simpy.Event:
+        """Issue a request from your own SimPy process: an event whose value will be the outcome, for example ``ok``.
+
+        `name` names the request's random stream; give every request another one, or they all draw the same work.
+
+        ::
+
+            def smoke_test(world):
+                yield world.env.timeout(10)
+                outcome = yield world.ask("shop.buy", "smoke test 1")
+        """
+        done = self.env.event()
+
+        def steps() -> Steps:
+            outcome = yield from self.request(entry, key(self.seed, "ask", name))
+            done.succeed(OUTCOMES[outcome])
+
+        self.tasks.start(steps())
+        return done
+
+    def opened(self, what: Request | Visit | Message) -> None:
+        """Something began that the run waits for at its end."""
+        self._open[what] = self.tasks.current
+
+    def closed(self, what: Request | Visit | Message) -> None:
+        """It ended; the last one after the last arrival ends the run."""
+        del self._open[what]
+        self._finish_if_done()
+
+    def source_ended(self) -> None:
+        """No more requests come from one source."""
+        self.sources_open -= 1
+        self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        if not self._open and not self.sources_open and not self._finished.triggered:
+            self._finished.succeed()
+
+    def _stop_at(self, time_s: float) -> Steps:
+        yield time_s
+        if not self._finished.triggered:
+            self._finished.succeed()
+
+    def _measure_from(self, warmup_s: float) -> Steps:
+        if warmup_s > 0:
+            yield warmup_s
+        self._spent_before = {name: _spent(service) for name, service in self.services.items()}
+
+    def _gauges(self, every_s: float) -> Steps:
+        while True:
+            for name, service in self.services.items():
+                pools = [replica.pool for replica in service.replicas]
+                alive = sum(replica.alive for replica in service.replicas)
+                self.recorder.gauge(self._codes[name], sum(p.busy for p in pools), sum(p.waiting for p in pools), alive)
+            for name, broker in self.brokers.items():
+                self.recorder.gauge(self._codes[name], broker.at_consumers, broker.waiting, int(broker.alive))
+            yield every_s
+
+    def _collect(self) -> dict[str, np.ndarray[Any, Any]]:
+        for name, service in self.services.items():
+            before_s, before = self._spent_before.get(name, (0.0, 0))
+            busy_worker_s, served = _spent(service)
+            self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
+        # What is still open gets its row from its own `finally`, in the order in which it began.
+        self.tasks.close()
+        for what, began_in in list(self._open.items()):
+            task = what.task if isinstance(what, Visit) else began_in if isinstance(what, Request) else None
+            if task is not None:
+                task.kill()
+        for broker in self.brokers.values():
+            broker.end_run()
+        return self.recorder.tables()
+
+    def _client(self, entry: str, client: int) -> Caller:
+        caller = self._clients.get((entry, client))
+        if caller is None:
+            process_key = child(key(self.seed, "process", CLIENT, client), self._codes[entry])
+            caller = self._clients[entry, client] = Caller(self, self._entries[entry], process_key)
+        return caller
+
+    def _edge(self, caller: str, to: str) -> Edge:
+        target = to.split(".")[0]
+        return Edge(
+            self.scenario.policy(caller, to),
+            self._targets[to],
+            self.network.line(caller, target),
+            self.network.line(target, caller),
+            self._codes[caller],
+            self._codes[to],
+        )
+
+    def _broker(self, name: str, plans: dict[str, Plan]) -> Broker:
+        spec = self.scenario.queues[name]
+        service = self.services[spec.consumer.split(".")[0]]
+        there, back = self.network.line(name, service.name), self.network.line(service.name, name)
+        broker = Broker(self, name, spec, self._codes[name], plans[spec.consumer], there, back)
+        service.brokers.append(broker)
+        return broker
+
+
+def _spent(service: ServiceGroup) -> tuple[float, int]:
+    return sum(r.pool.busy_worker_s for r in service.replicas), sum(r.served for r in service.replicas)

@@ -1,0 +1,1 @@
+"""Descriptions: frozen, checked once, printable, picklable, hashable. Nothing here moves."""

@@ -1,0 +1,96 @@
+"""Faults on a timeline: what breaks, when, for how long; at a fixed time or drawn."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+
+from sim.scenario.services import Selector
+from sim.values import Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
+
+
+class _Fault(Spec):
+    at: Duration | None = Field(None, description="clock time at which it starts; the warm-up counts")
+    for_: PositiveDuration | None = Field(None, alias="for", description="how long; absent: until the end")
+    mtbf: PositiveDuration | None = Field(None, description="instead of at: mean time between failures, exponential")
+    mttr: PositiveDuration | None = Field(None, description="instead of for: mean time to repair, exponential")
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _when(self) -> _Fault:
+        if self.at is not None and self.mtbf is None and self.mttr is None:
+            return self
+        if self.mtbf is not None and self.mttr is not None and self.at is None and self.for_ is None:
+            return self
+        raise ValueError("a fault needs either at (and for), or mtbf and mttr; for example at: 20s, for: 10s")
+
+
+class _OnService(_Fault):
+    replica: Annotated[int, Field(ge=0)] | Literal["all", "each"] = Field(
+        "all", description="index of one replica; all together; or each by its own clock (with mtbf)"
+    )
+
+
+class Crash(_OnService):
+    """A service's replicas die, with the work in them, and come back empty."""
+
+    crash: Name = Field(description="the service")
+    silent: bool = Field(
+        False,
+        description="whether the host vanishes (callers learn only by timeout) instead of refusing and resetting connections",
+    )
+
+
+class Slow(_OnService):
+    """Work that starts in the window takes `factor` times as long."""
+
+    slow: Name = Field(description="the service")
+    factor: Annotated[float, Field(gt=0)] = Field(description="multiplies each work step")
+
+
+class Errors(_OnService):
+    """A share of the requests is answered with `error`, as soon as a worker takes them."""
+
+    errors: str = Field(description="a service, or a service.operation")
+    ratio: Ratio = Field(description="share of the requests")
+
+
+class LinkFault(_Fault):
+    """The network between two services degrades, both ways."""
+
+    link: Selector = Field(description="a service (all its links), or 'a -> b'")
+    latency: LawSpec | None = Field(None, description="added to each message, one way")
+    loss: Ratio = Field(0.0, description="share of messages that vanish")
+    partition: bool = Field(False, description="nothing gets through")
+
+
+class Outage(_Fault):
+    """A broker's queue is down: publishing is refused, nothing is delivered; what it holds is kept."""
+
+    outage: Name = Field(description="the queue")
+
+
+_FAULTS = {"crash": Crash, "slow": Slow, "errors": Errors, "link": LinkFault, "outage": Outage}
+
+
+def _fault_kind(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return next((kind for kind in _FAULTS if kind in value), None)
+    return next((kind for kind, cls in _FAULTS.items() if type(value) is cls), None)
+
+
+Fault = Annotated[
+    Annotated[Crash, Tag("crash")]
+    | Annotated[Slow, Tag("slow")]
+    | Annotated[Errors, Tag("errors")]
+    | Annotated[LinkFault, Tag("link")]
+    | Annotated[Outage, Tag("outage")],
+    Discriminator(
+        _fault_kind,
+        custom_error_type="fault",
+        custom_error_message="is not a fault; write one of crash, slow, errors, link, outage, "
+        "for example {crash: payment, at: 20s, for: 10s}",
+    ),
+]

@@ -1,0 +1,328 @@
+"""The scenario: one frozen value that says everything a run needs, and the comparison of several."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from sim.laws import Law
+from sim.scenario.faults import Crash, Errors, Fault, LinkFault, Outage, Slow
+from sim.scenario.load import Load, Replay
+from sim.scenario.services import (
+    Call,
+    CallPolicy,
+    Link,
+    Operation,
+    Parallel,
+    Publish,
+    Queue,
+    Selector,
+    Service,
+    Step,
+)
+from sim.scenario.slo import SloSpec
+from sim.values import Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
+
+CLIENT = "client"
+
+
+class Run(Spec):
+    """How long, how often, from which seed."""
+
+    duration: PositiveDuration = Field(60.0, description="measured time: requests that arrive in it count")
+    warmup: Duration = Field(0.0, description="time before the measured window; its requests are simulated but do not count")
+    drain: Duration | None = Field(
+        None,
+        description="longest wait for open requests after the last arrival; absent: as long as warmup and duration together",
+    )
+    replications: Annotated[int, Field(ge=1)] = Field(10, description="independent repetitions; 20 or more for tails")
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="replication r uses seed + r")
+    sample_every: PositiveDuration | None = Field(None, description="interval of the gauges; absent: a hundredth of the run")
+    record_attempts: bool = Field(True, description="whether every attempt is kept as a row (most of the memory)")
+
+    @property
+    def end(self) -> float:
+        """Clock time of the last arrival, in seconds."""
+        return self.warmup + self.duration
+
+
+class Scenario(Spec):
+    """A system, its load, its failures and what is asked of it. Frozen, checked, hashable; the same in YAML and in Python.
+
+    In Python numbers are in base units (seconds, per second) and text may carry units; in YAML every quantity but 0 has a unit.
+
+    >>> from sim.laws import Exponential
+    >>> queue = Scenario(
+    ...     services={"shop": {"workers": 1, "operations": {"buy": [{"work": Exponential(1.0)}]}}},
+    ...     load={"rate": 0.5, "mix": "shop.buy"},
+    ... )
+    >>> queue.services["shop"].replicas
+    1
+    """
+
+    name: str = Field("scenario", description="used for results/NAME")
+    question: str = Field("", description="what the scenario is meant to answer")
+    run: Run = Field(Run(), description="length, repetitions, seed")
+    laws: dict[Name, LawSpec] = Field({}, description="laws with a name, to be used wherever a law is asked for")
+    services: Annotated[dict[Name, Service], Field(min_length=1)] = Field(description="who answers calls")
+    queues: dict[Name, Queue] = Field({}, description="who keeps messages")
+    links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
+    calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
+    load: Load = Field(description="who asks, how often, for what")
+    faults: tuple[Fault, ...] = Field((), description="what breaks, when")
+    slos: tuple[SloSpec, ...] = Field((), description="objectives, as sentences")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named_laws_first(cls, data: Any, handler: Any, info: ValidationInfo) -> Any:
+        # Named laws are read before the rest and offered to it through the context.
+        if isinstance(data, dict) and isinstance(data.get("laws"), dict) and info.context is not None:
+            named: dict[str, Law] = info.context.setdefault("laws", {})
+            for name, value in data["laws"].items():
+                try:
+                    named[name] = parse_law(value, info)
+                except ValueError:
+                    continue  # reported with its place when the field itself is validated
+        return handler(data)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _context(cls, data: Any, info: ValidationInfo) -> Any:
+        if isinstance(data, dict) and data.get("laws") and info.context is None:
+            # Python call without a context: resolve the names here, once.
+            return _with_laws_inlined(data)
+        return data
+
+    @field_validator("services", "queues")
+    @classmethod
+    def _reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if CLIENT in value or "default" in value:
+            raise ValueError("'client' and 'default' are reserved: client is the origin of the load, default a selector")
+        return value
+
+    @model_validator(mode="after")
+    def _cross_check(self) -> Scenario:
+        problems = list(_problems(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def policy(self, caller: str, target: str) -> CallPolicy:
+        """The policy of calls from a service (or ``client``) to ``service.operation`` or a queue: widest selector first,
+        later ones override.
+
+        Order: ``default``, ``service``, ``service.operation``, ``caller -> service``, ``caller -> service.operation``; nested
+        settings (retry, backoff) are merged field by field.
+        """
+        merged: dict[str, Any] = {}
+        for selector in _selectors(caller, target):
+            if selector in self.calls:
+                merged = _merge(merged, self.calls[selector].model_dump(exclude_unset=True))
+        return CallPolicy.model_validate(merged)
+
+    def link(self, one: str, other: str) -> Link:
+        """The link between two services, queues or ``client``, the same in both directions.
+
+        Order: the pair, either service alone, ``default``; without any, no latency and no loss.
+        """
+        for selector in (f"{one} -> {other}", f"{other} -> {one}", one, other, "default"):
+            if selector in self.links:
+                return self.links[selector]
+        return Link()
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name everything which influences rows: not the name, the question or the SLOs."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name", "question", "slos", "laws"})
+        content.get("run", {}).pop("replications", None)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(self.services)} services",
+            f"{self.load.kind} load",
+            f"{len(self.faults)} faults",
+            f"hash {self.hash}",
+        ]
+        return f"{self.name}: {', '.join(parts)}"
+
+
+class Comparison(Spec):
+    """Candidates under conditions: every pair of them is a scenario; only what differs from the base is written."""
+
+    name: str = Field("comparison", description="used for results/NAME")
+    question: str = Field("", description="what is to be decided")
+    candidates: Annotated[dict[str, dict[str, Scenario]], Field(min_length=1)] = Field(
+        description="candidate → condition → scenario"
+    )
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions, in order."""
+        return tuple(next(iter(self.candidates.values())))
+
+    def scenarios(self) -> Iterator[tuple[str, str, Scenario]]:
+        """All (candidate, condition, scenario), conditions outermost."""
+        for condition in self.conditions:
+            for candidate, by_condition in self.candidates.items():
+                yield candidate, condition, by_condition[condition]
+
+
+def _selectors(caller: str, target: str) -> list[str]:
+    service = target.split(".")[0]
+    found = ["default", service, target, f"{caller} -> {service}", f"{caller} -> {target}"]
+    return list(dict.fromkeys(found))
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
+    named = data["laws"]
+
+    def inline(value: Any) -> Any:
+        if isinstance(value, str) and value in named:
+            return named[value]
+        if isinstance(value, dict):
+            return {key: inline(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(inline(item) for item in value)
+        return value
+
+    law_keys = ("services", "queues", "links", "load", "faults")
+    return {
+        key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
+    }
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """What the writer probably meant, as the end of a message: ``; did you mean 'payment'?`` or the known names."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(sorted(known)[:12])}{', …' if len(known) > 12 else ''}"
+
+
+def steps_of(steps: tuple[Step, ...], path: str) -> Iterator[tuple[str, Step]]:
+    """All steps with their paths in the scenario, those inside `parallel` included."""
+    for i, step in enumerate(steps):
+        yield f"{path}[{i}]", step
+        if isinstance(step, Parallel):
+            for j, branch in enumerate(step.parallel):
+                yield from steps_of(branch, f"{path}[{i}].parallel[{j}]")
+
+
+def operations_of(scenario: Scenario) -> dict[str, Operation]:
+    """All operations by address, in order."""
+    return {f"{s}.{o}": op for s, service in scenario.services.items() for o, op in service.operations.items()}
+
+
+def _problems(scenario: Scenario) -> Iterator[str]:
+    """Names that point nowhere, and settings that contradict each other, each as `path: message`."""
+    operations = list(operations_of(scenario))
+    yield from _problems_of_steps(scenario, operations)
+    for name in set(scenario.services) & set(scenario.queues):
+        yield f"queues.{name}: a service has this name already; queues and services share one space of names"
+    for name, queue in scenario.queues.items():
+        if queue.consumer not in operations:
+            yield f"queues.{name}.consumer: no operation {queue.consumer!r}; {nearest(queue.consumer, operations)}"
+    for entry in scenario.load.mix:
+        if entry not in operations:
+            yield f"load.mix.{entry}: no operation {entry!r}; {nearest(entry, operations)}"
+    if isinstance(scenario.load, Replay) and isinstance(scenario.load.times, str):
+        yield f"load.times: the file {scenario.load.times!r} has not been read; load the scenario from its YAML file"
+    yield from _problems_of_selectors(scenario, operations)
+    for i, fault in enumerate(scenario.faults):
+        yield from (f"faults[{i}].{problem}" for problem in _problems_of_fault(scenario, fault, operations))
+    for i, slo in enumerate(scenario.slos):
+        if slo.of is not None and slo.of not in operations:
+            yield f"slos[{i}]: no operation {slo.of!r}; {nearest(slo.of, operations)}"
+    yield from _cycles(scenario)
+
+
+def _problems_of_steps(scenario: Scenario, operations: list[str]) -> Iterator[str]:
+    for address, operation in operations_of(scenario).items():
+        service, name = address.split(".")
+        for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
+            if isinstance(step, Call) and step.call not in operations:
+                yield f"{path}.call: no operation {step.call!r}; {nearest(step.call, operations)}"
+            if isinstance(step, Publish) and step.publish not in scenario.queues:
+                yield f"{path}.publish: no queue {step.publish!r}; {nearest(step.publish, list(scenario.queues))}"
+
+
+def _problems_of_selectors(scenario: Scenario, operations: list[str]) -> Iterator[str]:
+    callers = [CLIENT, *scenario.services]
+    targets = [*scenario.services, *scenario.queues, *operations]
+    for selector in scenario.calls:
+        *caller, target = selector.split(" -> ")
+        if target not in [*targets, "default"]:
+            yield f"calls.{selector}: no service, operation or queue {target!r}; {nearest(target, targets)}"
+        if caller and caller[0] not in callers:
+            yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
+    nodes = [CLIENT, *scenario.services, *scenario.queues]
+    link_faults = [fault.link for fault in scenario.faults if isinstance(fault, LinkFault)]
+    for where, selectors in (("links", list(scenario.links)), ("faults.link", link_faults)):
+        for selector in selectors:
+            for end in selector.split(" -> "):
+                if end not in nodes and selector != "default":
+                    yield f"{where}.{selector}: no service or queue {end!r}; {nearest(end, nodes)}"
+
+
+def _problems_of_fault(scenario: Scenario, fault: Fault, operations: list[str]) -> Iterator[str]:
+    services = list(scenario.services)
+    match fault:
+        case Crash(crash=service) | Slow(slow=service):
+            kind = "crash" if isinstance(fault, Crash) else "slow"
+            if service not in services:
+                yield f"{kind}: no service {service!r}; {nearest(service, services)}"
+        case Errors(errors=target):
+            service = target.split(".")[0]
+            if target not in services and target not in operations:
+                yield f"errors: no service or operation {target!r}; {nearest(target, services + operations)}"
+        case Outage(outage=queue):
+            if queue not in scenario.queues:
+                yield f"outage: no queue {queue!r}; {nearest(queue, list(scenario.queues))}"
+            return
+        case _:
+            return
+    if service in services and isinstance(fault.replica, int) and fault.replica >= scenario.services[service].replicas:
+        yield f"replica: {service} has replicas 0 to {scenario.services[service].replicas - 1}, not {fault.replica}"
+    if fault.replica == "each" and fault.mtbf is None:
+        yield "replica: each needs mtbf and mttr; at one fixed time write all"
+
+
+def _cycles(scenario: Scenario) -> Iterator[str]:
+    """Calls that lead back to where they came from: such a request would never end."""
+    graph = {
+        address: [step.call for _, step in steps_of(op.steps, "") if isinstance(step, Call)]
+        for address, op in operations_of(scenario).items()
+    }
+    done: set[str] = set()
+    for root in graph:
+        trail: list[str] = []
+        stack = [(root, iter(graph[root]))] if root not in done else []
+        while stack:
+            address, rest = stack[-1]
+            if len(trail) < len(stack):
+                trail.append(address)
+            following = next(rest, None)
+            if following is None:
+                done.add(address)
+                stack.pop()
+                trail.pop()
+            elif following in trail:
+                circle = [*trail[trail.index(following) :], following]
+                yield f"services: {' → '.join(circle)} is a circle of calls: such a request never ends"
+                return
+            elif following in graph and following not in done:
+                stack.append((following, iter(graph[following])))

@@ -1,0 +1,214 @@
+"""Services, their operations and steps, queues, links and the policies of calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from sim.laws import Constant
+from sim.policies.balancing import BalancingRule
+from sim.policies.retry import Retry
+from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
+
+NO_TIME = Constant(0.0)
+
+
+class Work(Spec):
+    """Hold the worker for a drawn time: `work: {exponential: 20ms}`."""
+
+    work: LawSpec = Field(description="how long, a law")
+
+
+class Call(Spec):
+    """Call an operation and wait for its answer; the worker is held meanwhile: `call: payment.charge`.
+
+    A call that fails (after its retries) ends the operation, which then answers `error`.
+    """
+
+    call: Address = Field(description="service.operation")
+    count: Annotated[int, Field(ge=0)] | dict[int, float] = Field(
+        1, description="how often: a number, or a map of number to weight, {0: 20, 1: 70, 2: 10}"
+    )
+    in_parallel: bool = Field(False, description="whether the `count` calls run at the same time")
+    probability: Ratio = Field(1.0, description="whether the step happens at all")
+
+    @model_validator(mode="after")
+    def _counts(self) -> Call:
+        if isinstance(self.count, dict) and (
+            not self.count or min(self.count) < 0 or min(self.count.values()) < 0 or sum(self.count.values()) <= 0
+        ):
+            raise ValueError(f"count = {self.count} must map numbers of calls to weights, for example {{1: 70, 2: 30}}")
+        return self
+
+
+class Publish(Spec):
+    """Send a message to a queue and wait for the broker's acknowledgement: `publish: emails`."""
+
+    publish: Name = Field(description="a queue of `queues`")
+    probability: Ratio = Field(1.0, description="whether the step happens at all")
+
+
+class Fail(Spec):
+    """End the operation with `error`, with a probability: `fail: 30 %`."""
+
+    fail: Ratio = Field(description="probability of failing here")
+    work: LawSpec = Field(NO_TIME, description="how long the worker is held before failing")
+
+
+class Parallel(Spec):
+    """Run branches at the same time and wait for all: `parallel: [{call: a.x}, [{work: 5ms}, {call: b.y}]]`.
+
+    Each item is a branch; a list is a branch of several steps. If a branch fails, the operation answers `error` when all
+    have ended.
+    """
+
+    parallel: tuple[tuple[Step, ...], ...] = Field(description="the branches")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _branches(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("parallel"), list | tuple):
+            return {
+                **data,
+                "parallel": tuple(b if isinstance(b, list | tuple) else (b,) for b in data["parallel"]),
+            }
+        return data
+
+
+_STEPS: dict[str, type[Spec]] = {
+    "work": Work,
+    "call": Call,
+    "publish": Publish,
+    "fail": Fail,
+    "parallel": Parallel,
+}
+
+
+def _step_kind(value: Any) -> str | None:
+    if isinstance(value, Spec):
+        return next((kind for kind, cls in _STEPS.items() if type(value) is cls), None)
+    if isinstance(value, dict):
+        # `fail` may carry `work`, so it is looked for first.
+        return next((kind for kind in ("fail", "call", "publish", "parallel", "work") if kind in value), None)
+    return None
+
+
+Step = Annotated[
+    Annotated[Work, Tag("work")]
+    | Annotated[Call, Tag("call")]
+    | Annotated[Publish, Tag("publish")]
+    | Annotated[Fail, Tag("fail")]
+    | Annotated[Parallel, Tag("parallel")],
+    Discriminator(
+        _step_kind,
+        custom_error_type="step",
+        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, "
+        "for example {call: payment.charge}",
+    ),
+]
+Parallel.model_rebuild()
+
+
+class Operation(Spec):
+    """What a service does for one kind of request: its steps, in order. A bare list is read as the steps."""
+
+    steps: tuple[Step, ...] = Field((), description="work, call, publish, fail, parallel, in order")
+    effect: bool = Field(
+        False,
+        description="whether a completed run is recorded in the effects table, also when it was called synchronously",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_list(cls, data: Any) -> Any:
+        return {"steps": data} if isinstance(data, list | tuple) else data
+
+
+class Waiting(Spec):
+    """The line in front of a replica's workers. A bare number is the capacity: `queue: 100`."""
+
+    capacity: Annotated[int, Field(ge=0)] | Literal["unbounded"] = Field(
+        "unbounded", description="requests that may wait; one more is rejected. 0: no line at all"
+    )
+    max_wait: PositiveDuration | None = Field(
+        None, description="longest wait for a worker; then the request leaves the line and is rejected"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_capacity(cls, data: Any) -> Any:
+        return data if isinstance(data, dict | Waiting) else {"capacity": data}
+
+
+class Service(Spec):
+    """A service: identical replicas, each with its own workers and FIFO line."""
+
+    replicas: Annotated[int, Field(ge=1)] = Field(1, description="how many processes")
+    workers: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(
+        description="requests a replica works on at once (threads; held while waiting for calls); unlimited for event loops"
+    )
+    queue: Waiting = Field(Waiting(), description="the line in front of the workers")
+    discovery_delay: Duration = Field(
+        1.0, description="how long callers keep choosing a replica that died, and ignore one that came back"
+    )
+    operations: Annotated[dict[Name, Operation], Field(min_length=1)] = Field(description="what it can be asked to do")
+
+
+class Queue(Spec):
+    """A message queue with competing consumers, at least once, in FIFO order.
+
+    Every replica of the consumer's service runs `consumers` loops; each takes a message, runs the operation (through the
+    replica's own
+    workers), and acknowledges. A failed run is redelivered after `redelivery_delay`; a crash of the consumer puts its messages
+    back at once. After `max_deliveries` the message is dead. The way to and from the broker is a link like any other
+    (``links: {"shop -> emails": 1ms}``).
+    """
+
+    consumer: Address = Field(description="the operation that handles a message")
+    consumers: Annotated[int, Field(ge=1)] = Field(1, description="messages that a replica handles at once")
+    persist: LawSpec = Field(NO_TIME, description="time the broker needs to make a message safe, before it acknowledges")
+    capacity: Annotated[int, Field(ge=1)] | Literal["unbounded"] = Field(
+        "unbounded", description="messages that may wait; a publish beyond is rejected"
+    )
+    max_deliveries: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(
+        "unlimited", description="deliveries of a message in all, the first included; then it is dead"
+    )
+    redelivery_delay: Duration = Field(1.0, description="pause before a failed message is delivered again")
+
+
+class Link(Spec):
+    """The network between two services, each way. A bare law is the latency: `0.5ms`."""
+
+    latency: LawSpec = Field(NO_TIME, description="one way, drawn for each message")
+    loss: Ratio = Field(0.0, description="probability that a message never arrives; only a timeout notices")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_latency(cls, data: Any) -> Any:
+        if isinstance(data, Link) or (isinstance(data, dict) and (not data or set(data) & {"latency", "loss"})):
+            return data
+        return {"latency": data}
+
+
+class CallPolicy(Spec):
+    """How a caller behaves on an edge. What is absent is inherited from a wider selector, at last from the defaults here."""
+
+    timeout: PositiveDuration | None = Field(None, description="deadline of the whole call, retries and pauses included")
+    per_try_timeout: PositiveDuration | None = Field(None, description="longest wait for the answer of one attempt")
+    retry: Retry = Field(Retry(), description="which outcomes are tried again, and how")
+    balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")
+    cancellation: bool = Field(
+        False,
+        description="whether giving up tells the server, which then stops and frees its worker; else it finishes for nobody",
+    )
+
+
+def _selector(value: object) -> object:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is not a selector; write default, payment, payment.charge or 'shop -> payment'")
+    return " -> ".join(part.strip() for part in value.split("->"))
+
+
+#: Chooses edges: ``default``, ``payment``, ``payment.charge``, ``shop -> payment``, ``shop -> payment.charge``.
+Selector = Annotated[str, BeforeValidator(_selector)]

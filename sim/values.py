@@ -1,0 +1,257 @@
+"""What every specification is made of: frozen models, quantities with units, names, laws as data.
+
+It lives on floor 0 so that a policy's specification can stand beside its rule on floor 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
+
+from sim import units
+from sim.laws import LAWS, Constant, Hyperexponential, Law, Lognormal, Mixture, Quantiles
+
+
+class Spec(BaseModel):
+    """A frozen piece of a scenario: checked once, printable, hashable, picklable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.model_dump_json()))
+
+
+T = TypeVar("T")
+
+
+def _quantity(kind: str, *, positive: bool = False) -> Callable[[object, ValidationInfo], float]:
+    def read(value: object, info: ValidationInfo) -> float:
+        # YAML insists on units, because `timeout: 250` is read as minutes of waiting by the next colleague.
+        from_yaml = bool(info.context and info.context.get("yaml"))
+        number = units.parse(value, kind, bare_numbers=not from_yaml)
+        if number < 0 or (positive and number == 0):
+            raise ValueError(f"{value!r} must be {'positive' if positive else 'zero or more'}")
+        if kind == "ratio" and number > 1:
+            raise ValueError(f"{value!r} must lie between 0 and 100 %")
+        return number
+
+    return read
+
+
+def _written(unit: str) -> PlainSerializer:
+    return PlainSerializer(lambda value: units.exact(value, unit), return_type=str, when_used="json")
+
+
+Duration = Annotated[float, BeforeValidator(_quantity("duration")), _written("s")]
+PositiveDuration = Annotated[float, BeforeValidator(_quantity("duration", positive=True)), _written("s")]
+Rate = Annotated[float, BeforeValidator(_quantity("rate")), _written("/s")]
+PositiveRate = Annotated[float, BeforeValidator(_quantity("rate", positive=True)), _written("/s")]
+Ratio = Annotated[float, BeforeValidator(_quantity("ratio"))]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*")
+
+
+def _check_name(value: object) -> object:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name; use letters, digits, '_', '-' and '/', starting with a letter")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_check_name)]
+
+
+def _check_address(value: object) -> object:
+    if not isinstance(value, str) or value.count(".") != 1 or not all(map(_NAME.fullmatch, value.split("."))):
+        raise ValueError(f"{value!r} is not an operation; write service.operation, for example payment.charge")
+    return value
+
+
+#: An operation's full name, ``service.operation``.
+Address = Annotated[str, BeforeValidator(_check_address)]
+
+
+def parse_law(value: object, info: ValidationInfo) -> Law:
+    """Read a law from data: ``20ms``, ``{exponential: 20ms}``, ``{lognormal: {mean: 20ms, cv: 2}}``, or a name of `laws`.
+
+    Named laws come through the validation context (`laws`), so that a scenario states a long law once.
+    """
+    named: dict[str, Law] = (info.context or {}).get("laws", {})
+    if isinstance(value, Law):
+        return value
+    if isinstance(value, str) and value in named:
+        return named[value]
+    if isinstance(value, str | int | float):
+        try:
+            return Constant(_quantity("duration")(value, info))
+        except ValueError as exc:
+            known = f"; or name one of laws: {', '.join(sorted(named)[:12])}" if named else ""
+            raise ValueError(f"{exc}, {{exponential: 20ms}}{known}") from exc
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(
+            f"{value!r} is not a law; write one key: 20ms, {{exponential: 20ms}}, {{lognormal: {{mean: 20ms, cv: 2}}}}"
+        )
+    (kind, fields), *_ = value.items()
+    build = _BUILDERS.get(kind)
+    if build is None:
+        raise ValueError(f"{kind!r} is not a law; known laws: {', '.join(_BUILDERS)}")
+    try:
+        return build(fields, info)
+    except (TypeError, KeyError) as exc:
+        raise ValueError(f"{kind} cannot be read from {fields!r}; write for example {_LAW_EXAMPLES[kind]}") from exc
+
+
+def _mapping(fields: object, allowed: set[str], required: set[str], kind: str) -> dict[str, Any]:
+    if not isinstance(fields, dict):
+        raise ValueError(f"{kind} needs {', '.join(sorted(required or allowed))}; write for example {_LAW_EXAMPLES[kind]}")
+    unknown = set(map(str, fields)) - allowed
+    missing = required - set(fields)
+    if unknown or missing:
+        what = f"does not know {', '.join(sorted(unknown))}" if unknown else f"misses {', '.join(sorted(missing))}"
+        raise ValueError(f"{kind} {what}; write for example {_LAW_EXAMPLES[kind]}")
+    return fields
+
+
+def _seconds(value: object, info: ValidationInfo) -> float:
+    return _quantity("duration")(value, info)
+
+
+def _plain(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} = {value!r} must be a number")
+    return float(value)
+
+
+def _probability(text: object) -> float:
+    """Read ``p99``, ``99 %``, ``0.99`` as a probability."""
+    if isinstance(text, str) and re.fullmatch(r"p\d+(\.\d+)?", text):
+        return float(text[1:]) / 100
+    if isinstance(text, str) and not text.strip().endswith("%"):
+        text = float(text)
+    return units.parse(text, "ratio")
+
+
+def _constant(fields: object, info: ValidationInfo) -> Law:
+    return Constant(_seconds(fields, info))
+
+
+def _exponential(fields: object, info: ValidationInfo) -> Law:
+    mean = _mapping(fields, {"mean"}, {"mean"}, "exponential")["mean"] if isinstance(fields, dict) else fields
+    return LAWS["exponential"](_seconds(mean, info))  # type: ignore[no-any-return]
+
+
+def _uniform(fields: object, info: ValidationInfo) -> Law:
+    given = _mapping(fields, {"low", "high"}, {"low", "high"}, "uniform")
+    return LAWS["uniform"](_seconds(given["low"], info), _seconds(given["high"], info))  # type: ignore[no-any-return]
+
+
+def _lognormal(fields: object, info: ValidationInfo) -> Law:
+    if isinstance(fields, dict) and "mean" not in fields:
+        if len(fields) != 2 or not all(str(name).startswith("p") for name in fields):
+            raise ValueError(f"lognormal needs mean and cv, or two percentiles; write for example {_LAW_EXAMPLES['lognormal']}")
+        return Lognormal.from_percentiles({_probability(p): _seconds(x, info) for p, x in fields.items()})
+    given = _mapping(fields, {"mean", "cv"}, {"mean", "cv"}, "lognormal")
+    return Lognormal(_seconds(given["mean"], info), _plain(given["cv"], "cv"))
+
+
+def _erlang(fields: object, info: ValidationInfo) -> Law:
+    given = _mapping(fields, {"k", "mean"}, {"k", "mean"}, "erlang")
+    return LAWS["erlang"](given["k"], _seconds(given["mean"], info))  # type: ignore[no-any-return]
+
+
+def _hyperexponential(fields: object, info: ValidationInfo) -> Law:
+    if isinstance(fields, dict) and "probabilities" in fields:
+        given = _mapping(fields, {"probabilities", "means"}, {"probabilities", "means"}, "hyperexponential")
+        return Hyperexponential(
+            tuple(units.parse(p, "ratio") for p in given["probabilities"]),
+            tuple(_seconds(m, info) for m in given["means"]),
+        )
+    given = _mapping(fields, {"mean", "cv"}, {"mean", "cv"}, "hyperexponential")
+    return Hyperexponential.from_mean(_seconds(given["mean"], info), _plain(given["cv"], "cv"))
+
+
+def _pareto(fields: object, info: ValidationInfo) -> Law:
+    given = _mapping(fields, {"shape", "minimum", "maximum"}, {"shape", "minimum", "maximum"}, "pareto")
+    return LAWS["pareto"](  # type: ignore[no-any-return]
+        _plain(given["shape"], "shape"), _seconds(given["minimum"], info), _seconds(given["maximum"], info)
+    )
+
+
+def _mixture(fields: object, info: ValidationInfo) -> Law:
+    if not isinstance(fields, list | tuple) or not all(isinstance(part, dict) for part in fields):
+        raise ValueError(f"mixture needs a list of weight and law; write for example {_LAW_EXAMPLES['mixture']}")
+    parts = [_mapping(part, {"weight", "law"}, {"weight", "law"}, "mixture") for part in fields]
+    weights = tuple(units.parse(part["weight"], "ratio") for part in parts)
+    return Mixture(weights, tuple(parse_law(part["law"], info) for part in parts))
+
+
+def _quantiles(fields: object, info: ValidationInfo) -> Law:
+    if isinstance(fields, list | tuple):  # evenly spaced from the minimum to the maximum
+        if len(fields) < 2:
+            raise ValueError("quantiles need at least two values")
+        points = [(i / (len(fields) - 1), value) for i, value in enumerate(fields)]
+    elif isinstance(fields, dict):
+        points = sorted((_probability(p), value) for p, value in fields.items())
+    else:
+        raise ValueError(f"quantiles need a map or a list; write for example {_LAW_EXAMPLES['quantiles']}")
+    return Quantiles(tuple(p for p, _ in points), tuple(_seconds(x, info) for _, x in points))
+
+
+_BUILDERS: dict[str, Callable[[object, ValidationInfo], Law]] = {
+    "constant": _constant,
+    "uniform": _uniform,
+    "exponential": _exponential,
+    "lognormal": _lognormal,
+    "erlang": _erlang,
+    "hyperexponential": _hyperexponential,
+    "pareto": _pareto,
+    "mixture": _mixture,
+    "quantiles": _quantiles,
+}
+
+_LAW_EXAMPLES = {
+    "constant": "{constant: 20ms}",
+    "uniform": "{uniform: {low: 10ms, high: 30ms}}",
+    "exponential": "{exponential: 20ms}",
+    "lognormal": "{lognormal: {mean: 20ms, cv: 2}} or {lognormal: {p50: 10ms, p99: 80ms}}",
+    "erlang": "{erlang: {k: 4, mean: 20ms}}",
+    "hyperexponential": "{hyperexponential: {mean: 20ms, cv: 2}}",
+    "pareto": "{pareto: {shape: 1.5, minimum: 5ms, maximum: 2s}}",
+    "mixture": "{mixture: [{weight: 90 %, law: 5ms}, {weight: 10 %, law: {exponential: 100ms}}]}",
+    "quantiles": "{quantiles: {p0: 2ms, p50: 5ms, p99: 40ms, p100: 90ms}}",
+}
+
+
+def dump_law(law: Law) -> Any:
+    """Write a law as data that `parse_law` reads back to an equal law."""
+
+    def seconds(value: float) -> str:
+        return units.exact(value, "s")
+
+    match law:
+        case Constant(value):
+            return seconds(value)
+        case Mixture(weights, laws):
+            return {"mixture": [{"weight": w, "law": dump_law(part)} for w, part in zip(weights, laws, strict=True)]}
+        case Quantiles(probabilities, values):
+            return {"quantiles": {repr(float(p)): seconds(x) for p, x in zip(probabilities, values, strict=True)}}
+        case Hyperexponential(probabilities, means):
+            return {
+                "hyperexponential": {
+                    "probabilities": list(probabilities),
+                    "means": [seconds(m) for m in means],
+                }
+            }
+    name = type(law).__name__.lower()
+    if name not in LAWS or not dataclasses.is_dataclass(law):
+        return repr(law)
+    plain = {"cv", "k", "shape"}
+    fields = {f.name: getattr(law, f.name) for f in dataclasses.fields(law) if f.init}
+    return {name: {key: value if key in plain else seconds(value) for key, value in fields.items()}}
+
+
+#: A probability law of a duration, in seconds.
+LawSpec = Annotated[Law, BeforeValidator(parse_law), PlainSerializer(dump_law, when_used="json")]
