@@ -6,6 +6,8 @@ It lives on floor 0 so that a policy's specification can stand beside its rule o
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -19,7 +21,7 @@ from sim.laws import LAWS, Constant, Hyperexponential, Law, Lognormal, Mixture, 
 class Spec(BaseModel):
     """A frozen piece of a scenario: checked once, printable, hashable, picklable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     def __hash__(self) -> int:
         return hash((type(self), self.model_dump_json()))
@@ -97,21 +99,29 @@ def parse_law(value: object, info: ValidationInfo) -> Law:
     (kind, fields), *_ = value.items()
     build = _BUILDERS.get(kind)
     if build is None:
-        raise ValueError(f"{kind!r} is not a law; known laws: {', '.join(_BUILDERS)}")
+        close = difflib.get_close_matches(str(kind), _BUILDERS, n=1)
+        guess = f"did you mean {close[0]!r}?" if close else f"known laws: {', '.join(_BUILDERS)}"
+        raise ValueError(f"{str(kind)[:60]!r} is not a law; {guess}")
     try:
-        return build(fields, info)
+        law = build(fields, info)
+        computable = math.isfinite(law.mean) and math.isfinite(law.variance)
     except (TypeError, KeyError) as exc:
-        raise ValueError(f"{kind} cannot be read from {fields!r}; write for example {_LAW_EXAMPLES[kind]}") from exc
+        raise ValueError(f"{kind} cannot be read from {fields!r}; write for example {LAW_EXAMPLES[kind]}") from exc
+    except ArithmeticError:
+        computable = False
+    if not computable:
+        raise ValueError(f"{kind} of {fields!r} is too extreme: its mean or variance is beyond what can be computed")
+    return law
 
 
 def _mapping(fields: object, allowed: set[str], required: set[str], kind: str) -> dict[str, Any]:
     if not isinstance(fields, dict):
-        raise ValueError(f"{kind} needs {', '.join(sorted(required or allowed))}; write for example {_LAW_EXAMPLES[kind]}")
+        raise ValueError(f"{kind} needs {', '.join(sorted(required or allowed))}; write for example {LAW_EXAMPLES[kind]}")
     unknown = set(map(str, fields)) - allowed
     missing = required - set(fields)
     if unknown or missing:
         what = f"does not know {', '.join(sorted(unknown))}" if unknown else f"misses {', '.join(sorted(missing))}"
-        raise ValueError(f"{kind} {what}; write for example {_LAW_EXAMPLES[kind]}")
+        raise ValueError(f"{kind} {what}; write for example {LAW_EXAMPLES[kind]}")
     return fields
 
 
@@ -127,10 +137,8 @@ def _plain(value: object, what: str) -> float:
 
 def _probability(text: object) -> float:
     """Read ``p99``, ``99 %``, ``0.99`` as a probability."""
-    if isinstance(text, str) and re.fullmatch(r"p\d+(\.\d+)?", text):
-        return float(text[1:]) / 100
-    if isinstance(text, str) and not text.strip().endswith("%"):
-        text = float(text)
+    if isinstance(text, str) and re.fullmatch(r"p[0-9]{1,3}(\.[0-9]+)?", text):
+        text = f"{text[1:]} %"
     return units.parse(text, "ratio")
 
 
@@ -151,7 +159,7 @@ def _uniform(fields: object, info: ValidationInfo) -> Law:
 def _lognormal(fields: object, info: ValidationInfo) -> Law:
     if isinstance(fields, dict) and "mean" not in fields:
         if len(fields) != 2 or not all(str(name).startswith("p") for name in fields):
-            raise ValueError(f"lognormal needs mean and cv, or two percentiles; write for example {_LAW_EXAMPLES['lognormal']}")
+            raise ValueError(f"lognormal needs mean and cv, or two percentiles; write for example {LAW_EXAMPLES['lognormal']}")
         return Lognormal.from_percentiles({_probability(p): _seconds(x, info) for p, x in fields.items()})
     given = _mapping(fields, {"mean", "cv"}, {"mean", "cv"}, "lognormal")
     return Lognormal(_seconds(given["mean"], info), _plain(given["cv"], "cv"))
@@ -182,7 +190,7 @@ def _pareto(fields: object, info: ValidationInfo) -> Law:
 
 def _mixture(fields: object, info: ValidationInfo) -> Law:
     if not isinstance(fields, list | tuple) or not all(isinstance(part, dict) for part in fields):
-        raise ValueError(f"mixture needs a list of weight and law; write for example {_LAW_EXAMPLES['mixture']}")
+        raise ValueError(f"mixture needs a list of weight and law; write for example {LAW_EXAMPLES['mixture']}")
     parts = [_mapping(part, {"weight", "law"}, {"weight", "law"}, "mixture") for part in fields]
     weights = tuple(units.parse(part["weight"], "ratio") for part in parts)
     return Mixture(weights, tuple(parse_law(part["law"], info) for part in parts))
@@ -196,7 +204,7 @@ def _quantiles(fields: object, info: ValidationInfo) -> Law:
     elif isinstance(fields, dict):
         points = sorted((_probability(p), value) for p, value in fields.items())
     else:
-        raise ValueError(f"quantiles need a map or a list; write for example {_LAW_EXAMPLES['quantiles']}")
+        raise ValueError(f"quantiles need a map or a list; write for example {LAW_EXAMPLES['quantiles']}")
     return Quantiles(tuple(p for p, _ in points), tuple(_seconds(x, info) for _, x in points))
 
 
@@ -212,7 +220,8 @@ _BUILDERS: dict[str, Callable[[object, ValidationInfo], Law]] = {
     "quantiles": _quantiles,
 }
 
-_LAW_EXAMPLES = {
+#: How each law is written, for messages and the reference.
+LAW_EXAMPLES = {
     "constant": "{constant: 20ms}",
     "uniform": "{uniform: {low: 10ms, high: 30ms}}",
     "exponential": "{exponential: 20ms}",

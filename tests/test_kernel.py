@@ -6,6 +6,7 @@ import weakref
 import pytest
 import simpy
 
+from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Pool, Reply, Tasks
 
 
@@ -228,3 +229,19 @@ def test_ended_tasks_leave_nothing_behind(env, tasks):
     del task
     gc.collect()
     assert seen() is None
+
+
+def test_a_circle_that_takes_no_time_ends_with_a_message(env, tasks, monkeypatch):
+    monkeypatch.setattr("sim.kernel.tasks._MOST_AT_ONCE", 1000)
+    players = {"ping": Reply(tasks), "pong": Reply(tasks)}
+
+    def player(me, other):
+        while True:
+            yield players[me]
+            players[me] = Reply(tasks)
+            players[other].settle("ball")
+
+    tasks.start(player("ping", "pong"))
+    tasks.start(player("pong", "ping"))
+    with pytest.raises(ScenarioError, match="the clock stands still at 0 s"):
+        players["ping"].settle("ball")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sim.errors import ScenarioError
 from sim.laws import Exponential
 from sim.run import run
 from sim.scenario.model import Scenario
@@ -385,3 +386,10 @@ def test_gauges_sample_the_state():
 def test_totals_start_after_the_warm_up():
     result = simulate(shop({"work": 4.0}), times=[1, 8], run={"warmup": 3.0})
     assert result.totals.busy_worker_s.tolist() == [2.0 + 4.0]
+
+
+def test_retries_that_take_no_time_end_with_a_message_instead_of_for_ever():
+    calls = {"default": {"retry": {"max_attempts": "unlimited"}}}
+    faults = [{"crash": "shop", "at": 0}]
+    with pytest.raises(ScenarioError, match=r"calls.client -> shop.buy.retry: .* at one instant .*backoff"):
+        simulate(shop({"work": 1.0}), calls=calls, faults=faults)

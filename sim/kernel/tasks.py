@@ -24,6 +24,8 @@ from typing import Any, Final, cast
 
 import simpy
 
+from sim.errors import ScenarioError
+
 #: What a component's generator function returns: it yields waits, is sent answers, and returns R.
 Steps = Generator[Any, Any, Any]
 
@@ -78,6 +80,7 @@ def _expired(timer: _Timer) -> None:
     timer.reply.settle(TIMED_OUT)
 
 
+_MOST_AT_ONCE: Final = 5_000_000
 _WOKEN: Final = (_woken,)
 _EXPIRED: Final = (_expired,)
 
@@ -148,8 +151,16 @@ class Tasks:
         self._running = True
         try:
             ready = self._ready
+            left = _MOST_AT_ONCE
             while ready:
                 task, value = ready.popleft()
+                left -= 1
+                if not left:
+                    raise ScenarioError(
+                        f"the clock stands still at {self.env.now:g} s: {_MOST_AT_ONCE:,} things happened at one instant "
+                        "and more are due; "
+                        "somewhere a circle takes no time: give its work or its links a duration"
+                    )
                 if task.alive:
                     self._advance(task, value)
         finally:

@@ -173,10 +173,9 @@ class Broker:
         if delay_s is not None:
             if delay_s > 0:
                 yield delay_s
-            received_s = world.now
             outcome = yield from replica.serve(visit, self._plan)
             if outcome == OK and isnan(message.done_s):
-                message.started_s = received_s + visit.own_queue_s
+                message.started_s = visit.started_s
                 message.done_s = world.now
             back_s = self._back.travel_s(child(visit.key, _ACKNOWLEDGE))
             if back_s is None:

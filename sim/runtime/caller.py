@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps
 from sim.policies.balancing import RULES
 from sim.records import IN_FLIGHT, OK, OUTCOMES, TIMEOUT, UNREACHABLE
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from sim.scenario.services import CallPolicy
 
 _PAUSE, _PICK, _THERE, _BACK, _CANCEL = (salt("caller", name) for name in ("pause", "pick", "there", "back", "cancel"))
+
+#: Attempts of one call between two looks at whether the clock still moves.
+_STUCK_AFTER = 10_000
 
 #: Answer of an endpoint that vanished without a word: nothing goes back.
 SILENCE = -1
@@ -80,7 +84,8 @@ class Caller:
     def call(self, context: Context, key: int) -> Steps:
         """Call, retry and pause until an answer, the last attempt or the deadline; return the outcome."""
         world, policy = self._world, self._edge.policy
-        deadline_s = world.now + policy.timeout if policy.timeout is not None else None
+        began_s = world.now
+        deadline_s = began_s + policy.timeout if policy.timeout is not None else None
         number, pause_s = 0, 0.0
         while True:
             number += 1
@@ -90,12 +95,25 @@ class Caller:
                 return outcome
             if not policy.retry.again(number, OUTCOMES[outcome]):
                 return outcome
+            if number % _STUCK_AFTER == 0:
+                self._check_that_time_passes(began_s, number)
             pause_s = policy.retry.backoff.pause_s(number, pause_s, uniform(child(child(key, number), _PAUSE)))
             if deadline_s is not None and world.now + pause_s >= deadline_s:
                 # The pause is cut off by the deadline, as in gRPC: no try can follow.
                 yield from self._pause(context, max(0.0, deadline_s - world.now))
                 return TIMEOUT
             yield from self._pause(context, pause_s)
+
+    def _check_that_time_passes(self, began_s: float, number: int) -> None:
+        """Stop a run in which retries without a pause would fail at one instant for ever."""
+        if self._world.now > began_s:
+            return
+        names = self._world.names
+        edge = f"{names[self._edge.caller_code]} -> {names[self._edge.target_code]}"
+        raise ScenarioError(
+            f"calls.{edge}.retry: {number} attempts failed at one instant ({began_s:g} s) and no time passes between them; "
+            "give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
+        )
 
     def _limit(self, deadline_s: float | None) -> tuple[float | None, bool]:
         """Longest wait of the next attempt, and whether the deadline sets it."""

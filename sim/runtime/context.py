@@ -60,13 +60,14 @@ class Request:
 class Visit(Context):
     """One attempt at a server: from leaving the caller until its answer is back."""
 
-    __slots__ = ("back", "call_key", "own_network_s", "own_queue_s", "reply", "sent_s", "task")
+    __slots__ = ("back", "call_key", "own_network_s", "own_queue_s", "reply", "sent_s", "started_s", "task")
 
     def __init__(self, request: Request, attempt: int, key: int, call_key: int, sent_s: float) -> None:
         super().__init__(request, attempt, key)
         self.call_key = call_key  # of the call of which this is one attempt
         self.sent_s = sent_s
         self.own_queue_s = 0.0
+        self.started_s = 0.0  # when a worker took it
         self.own_network_s = 0.0
         self.reply: Reply | None = None  # who waits for the answer; None for a message's consumer
         self.back: Line | None = None  # the way of the answer

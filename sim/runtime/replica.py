@@ -76,12 +76,12 @@ class Replica:
                 if not ticket.granted:
                     return REJECTED
             self.served += 1
-            started_s = world.now
+            visit.started_s = world.now
             if self.errors and self._injected_error(visit, plan):
                 return ERROR
             outcome = yield from plan.run(self, visit)
             if plan.effect and outcome == OK and visit.reply is not None:
-                world.recorder.synchronous_effect(plan.code, visit.request, received_s, started_s, world.now)
+                world.recorder.synchronous_effect(plan.code, visit.request, received_s, visit.started_s, world.now)
             return outcome
         finally:
             self.pool.release(ticket)

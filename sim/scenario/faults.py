@@ -58,9 +58,16 @@ class Errors(_OnService):
 
 
 class LinkFault(_Fault):
-    """The network between two services degrades, both ways."""
+    """The network between two services degrades, both ways or one way.
+
+    A delay put on what a pod sends (tc netem, or the network chaos of Kubernetes tools) is `direction: from` that service: it delays each of
+    its answers once, and what it asks of others once.
+    """
 
     link: Selector = Field(description="a service (all its links), or 'a -> b'")
+    direction: Literal["both", "from", "to"] = Field(
+        "both", description="which messages: all; only those that leave the service (or a); only those that reach it (or a)"
+    )
     latency: LawSpec | None = Field(None, description="added to each message, one way")
     loss: Ratio = Field(0.0, description="share of messages that vanish")
     partition: bool = Field(False, description="nothing gets through")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from sim.scenario.services import (
     Step,
 )
 from sim.scenario.slo import SloSpec
+from sim.scenario.words import nearest
 from sim.values import Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
 
 CLIENT = "client"
@@ -135,11 +135,24 @@ class Scenario(Spec):
                 return self.links[selector]
         return Link()
 
+    def as_data(self) -> dict[str, Any]:
+        """The scenario as plain data without its defaults, as it is written in YAML."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        # The kind is a default of its class, and without it steps and ramp look alike.
+        data["load"] = {"kind": self.load.kind, **data["load"]}
+        # A default that was set on purpose overrides a wider selector, so here only what was never set is left out.
+        if self.calls:
+            data["calls"] = {
+                selector: policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
+                for selector, policy in self.calls.items()
+            }
+        return data
+
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name everything which influences rows: not the name, the question or the SLOs."""
-        content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name", "question", "slos", "laws"})
-        content.get("run", {}).pop("replications", None)
+        content = {key: value for key, value in self.as_data().items() if key not in ("name", "question", "slos", "laws")}
+        content["run"] = {key: value for key, value in content.get("run", {}).items() if key != "replications"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
@@ -205,14 +218,6 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """What the writer probably meant, as the end of a message: ``; did you mean 'payment'?`` or the known names."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(sorted(known)[:12])}{', …' if len(known) > 12 else ''}"
-
-
 def steps_of(steps: tuple[Step, ...], path: str) -> Iterator[tuple[str, Step]]:
     """All steps with their paths in the scenario, those inside `parallel` included."""
     for i, step in enumerate(steps):
@@ -270,12 +275,12 @@ def _problems_of_selectors(scenario: Scenario, operations: list[str]) -> Iterato
         if caller and caller[0] not in callers:
             yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
     nodes = [CLIENT, *scenario.services, *scenario.queues]
-    link_faults = [fault.link for fault in scenario.faults if isinstance(fault, LinkFault)]
-    for where, selectors in (("links", list(scenario.links)), ("faults.link", link_faults)):
-        for selector in selectors:
-            for end in selector.split(" -> "):
-                if end not in nodes and selector != "default":
-                    yield f"{where}.{selector}: no service or queue {end!r}; {nearest(end, nodes)}"
+    places = [(f"links.{selector}", selector) for selector in scenario.links]
+    places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
+    for where, selector in places:
+        for end in selector.split(" -> "):
+            if end not in nodes and selector != "default":
+                yield f"{where}: no service or queue {end!r}; {nearest(end, nodes)}"
 
 
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: list[str]) -> Iterator[str]:

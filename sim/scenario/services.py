@@ -174,7 +174,7 @@ class Queue(Spec):
     max_deliveries: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(
         "unlimited", description="deliveries of a message in all, the first included; then it is dead"
     )
-    redelivery_delay: Duration = Field(1.0, description="pause before a failed message is delivered again")
+    redelivery_delay: PositiveDuration = Field(1.0, description="pause before a failed message is delivered again")
 
 
 class Link(Spec):
@@ -205,9 +205,10 @@ class CallPolicy(Spec):
 
 
 def _selector(value: object) -> object:
-    if not isinstance(value, str) or not value.strip():
+    parts = [part.strip() for part in value.split("->")] if isinstance(value, str) else []
+    if not 1 <= len(parts) <= 2 or not all(parts):
         raise ValueError(f"{value!r} is not a selector; write default, payment, payment.charge or 'shop -> payment'")
-    return " -> ".join(part.strip() for part in value.split("->"))
+    return " -> ".join(parts)
 
 
 #: Chooses edges: ``default``, ``payment``, ``payment.charge``, ``shop -> payment``, ``shop -> payment.charge``.

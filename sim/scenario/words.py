@@ -1,0 +1,68 @@
+"""Words for messages: values as YAML would show them, and what the writer probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def shown(value: Any, width: int = 60) -> str:
+    """A value as it would stand in YAML, on one line and not too long.
+
+    >>> shown({"work": {"exponential": "20ms"}, "effect": True, "x": None})
+    "{work: {exponential: '20ms'}, effect: true, x: null}"
+    >>> shown("x" * 100, 10)
+    "'xxxxxxxx…'"
+    """
+    text = _flow(value, width)
+    if len(text) <= width:
+        return text
+    closing = text[-1] if text[-1] in "'}]" else ""
+    return f"{text[: width - 1]}…{closing}"
+
+
+def _flow(value: Any, width: int) -> str:
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, str):
+        # Cut first: escaping a megabyte for a message helps nobody.
+        text = value[: width + 1]
+        return f"'{text}'" if text.isprintable() else repr(text)
+    if isinstance(value, dict):
+        return f"{{{', '.join(_some(f'{plain(key)}: {_flow(item, width)}' for key, item in value.items()))}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_some(_flow(item, width) for item in value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{'-' if value < 0 else ''}.{'nan' if math.isnan(value) else 'inf'}"
+    return repr(value)[: width + 1]
+
+
+def _some(parts: Iterable[str], limit: int = 20) -> list[str]:
+    found: list[str] = []
+    for part in parts:
+        if len(found) == limit:
+            return [*found, "…"]
+        found.append(part)
+    return found
+
+
+def plain(key: object) -> str:
+    """A key as part of a path, with what cannot be printed escaped."""
+    text = str(key)[:80]
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What the writer probably meant, as the end of a message, or the known names.
+
+    >>> nearest("worker", ["workers", "queue"]), nearest("threads", ["workers", "queue"])
+    ("did you mean 'workers'?", 'known: queue, workers')
+    """
+    names = list(known)
+    close = difflib.get_close_matches(word[:80], names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(sorted(names)[:12])}{', …' if len(names) > 12 else ''}"
