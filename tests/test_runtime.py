@@ -206,6 +206,31 @@ def test_links_take_time_both_ways_and_faults_add_to_them():
     assert latencies(result) == [1.5, 3.5, 1.5]
 
 
+@pytest.mark.parametrize(("link", "direction", "expected"), [("shop", "from", 2.0), ("shop", "to", 2.0), ("shop", "both", 3.0)])
+def test_a_link_fault_may_hurt_one_direction_only(link, direction, expected):
+    faults = [{"link": link, "latency": 1.0, "at": 0, "direction": direction}]
+    assert latencies(simulate(shop({"work": 1.0}), faults=faults)) == [expected]
+
+
+def test_a_delay_on_what_a_pod_sends_hits_its_answers_and_its_own_calls_once_each():
+    services = {
+        "shop": {"workers": 1, "operations": {"buy": [{"call": "stock.check"}]}},
+        "stock": {"workers": 1, "operations": {"check": [{"call": "base.read"}]}},
+        "base": {"workers": 1, "operations": {"read": [{"work": 1.0}]}},
+    }
+    faults = [{"link": "stock", "latency": 0.5, "at": 0, "direction": "from"}]
+    assert latencies(simulate(services, faults=faults)) == [2.0]
+
+
+def test_work_beyond_the_cpu_quota_stands_still_until_the_next_period():
+    services = shop({"work": 0.03}, workers="unlimited", cpu={"quota": 0.04, "period": 0.1})
+    result = simulate(services, times=[10.0, 10.0, 10.0])
+    assert result.requests.service_s.round(9).tolist() == [0.03] * 3
+    # 90 ms of work and 40 ms of quota per period: wherever the period began, two of three had to wait.
+    assert (result.requests.queue_s > 0.01).sum() == 2
+    assert result.requests.queue_s.max() < 0.2
+
+
 def test_a_partition_is_silence():
     faults = [{"link": "shop", "partition": True, "at": 0, "for": 10}]
     result = simulate(shop({"work": 1.0}), faults=faults, times=[5, 15], calls={"default": {"timeout": 2.0}})

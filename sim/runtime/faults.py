@@ -106,7 +106,7 @@ def _hurt(fault: Crash | Slow | Errors, replica: Replica) -> Callable[[], None]:
 
 def _disturb(world: World, fault: LinkFault) -> Callable[[], None]:
     disturbance = Disturbance(fault.latency, fault.loss, fault.partition)
-    lines = world.network.matching(fault.link)
+    lines = world.network.matching(fault.link, fault.direction)
     for line in lines:
         line.disturbances.append(disturbance)
 

@@ -59,7 +59,15 @@ class Network:
             line = self._lines[source, destination] = Line(self._scenario.link(source, destination))
         return line
 
-    def matching(self, selector: str) -> list[Line]:
-        """Lines that a selector names: ``a -> b`` both ways, a service with all its lines, ``default`` all."""
-        ends = set(selector.split(" -> "))
-        return [line for pair, line in self._lines.items() if ends == {"default"} or ends <= set(pair)]
+    def matching(self, selector: str, direction: str) -> list[Line]:
+        """Lines that a selector names: ``a -> b``, a service with all its lines, ``default`` all.
+
+        `direction` keeps those that leave the (first) service, ``from``, or reach it, ``to``; or ``both``.
+        """
+        ends = selector.split(" -> ")
+        place = {"from": slice(0, 1), "to": slice(1, 2), "both": slice(0, 2)}[direction]
+        return [
+            line
+            for pair, line in self._lines.items()
+            if ends == ["default"] or (set(ends) <= set(pair) and ends[0] in pair[place])
+        ]

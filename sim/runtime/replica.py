@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Pool, Steps, Ticket
+from sim.policies.cpu import CpuGate
 from sim.records import ERROR, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import SILENCE, Caller, Edge, Endpoint, answer
 from sim.runtime.context import Visit
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
-_INJECTED = salt("replica", "injected error")
+_INJECTED, _QUOTA = salt("replica", "injected error"), salt("replica", "quota")
 
 
 class Replica:
@@ -25,6 +26,7 @@ class Replica:
 
     def __init__(self, world: World, service: ServiceGroup, index: int) -> None:
         spec = service.spec
+        process_key = key(world.seed, "process", service.name, index)
         self.world = world
         self.service = service
         self.index = index
@@ -34,11 +36,13 @@ class Replica:
         self.served = 0
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
+        # Replicas renew their quotas at moments of their own, as containers that started at different times do.
+        self.cpu = CpuGate(spec.cpu, spec.cpu.period * uniform(child(process_key, _QUOTA))) if spec.cpu is not None else None
         self._visits: dict[Visit, None] = {}
         self._callers: dict[Edge, Caller] = {}
         self._crashes = 0
         self._silent = False
-        self._process_key = key(world.seed, "process", service.name, index)
+        self._process_key = process_key
 
     @property
     def alive(self) -> bool:

@@ -64,10 +64,22 @@ class WorkStep:
         """Work; never fails."""
         duration_s = self._law.draw(child(context.key, self._salt)) * replica.slowness
         if duration_s > 0:
+            if replica.cpu is not None:
+                yield from _stand_still(replica, context, duration_s)
             yield duration_s
             context.service_s += duration_s
             context.own_s += duration_s
         return OK
+
+
+def _stand_still(replica: Replica, context: Context, work_s: float) -> Steps:
+    """Wait as long as the CPU limit will interrupt this work; waiting for the processor is queueing, not service."""
+    assert replica.cpu is not None
+    now_s = replica.world.now
+    pause_s = replica.cpu.ends_s(now_s, work_s) - now_s - work_s
+    if pause_s > 0:
+        yield pause_s
+        context.queue_s += pause_s
 
 
 class FailStep:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim.laws import Constant
 from sim.policies.balancing import BalancingRule
+from sim.policies.cpu import CpuLimit
 from sim.policies.retry import Retry
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
 
@@ -149,6 +150,7 @@ class Service(Spec):
         description="requests a replica works on at once (threads; held while waiting for calls); unlimited for event loops"
     )
     queue: Waiting = Field(Waiting(), description="the line in front of the workers")
+    cpu: CpuLimit | None = Field(None, description="a container's CPU limit per replica; absent: work never stands still")
     discovery_delay: Duration = Field(
         1.0, description="how long callers keep choosing a replica that died, and ignore one that came back"
     )
