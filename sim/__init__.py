@@ -1,6 +1,7 @@
 """Simulate how services talk to each other, and decide with intervals: synchronous or asynchronous, under load and failure.
 
-Describe: `Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare` · read: `sim.analysis` · draw: `sim.plots`.
+Describe:
+`Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare` · read: `sim.analysis` · draw: `sim.plots`.
 The laws are in `sim.laws`; the command line is ``sim --help``.
 """
 

@@ -225,7 +225,8 @@ def md1_wait_quantile(arrival_rps: float, service_s: float, probability: float) 
 
 def _md1_states(rho: float, count: int) -> _Array:
     """P(n in system) for n < count in M/D/1: Tijms' recursion, again with positive terms only."""
-    more_arrive = 1 - np.cumsum(_poisson(rho, count))
+    # P(N > n), summed from the small end: 1 - P(N ≤ n) would lose the far tail.
+    more_arrive = np.cumsum(_poisson(rho, count + 60)[::-1])[::-1][1:]
     states = np.zeros(count)
     states[0] = 1 - rho
     for j in range(1, count):

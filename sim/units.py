@@ -123,14 +123,15 @@ def _is_number(text: str) -> bool:
 def format_duration(seconds: float, digits: int = 3) -> str:
     """Write seconds with the unit a reader would choose.
 
-    >>> format_duration(0.02345), format_duration(0), format_duration(125), format_duration(7e-5)
-    ('23.4 ms', '0 s', '125 s', '70 µs')
+    >>> format_duration(0.02345), format_duration(0), format_duration(125), format_duration(7e-5), format_duration(0.9999)
+    ('23.4 ms', '0 s', '125 s', '70 µs', '1 s')
     """
     if seconds == 0 or not math.isfinite(seconds):
         return f"{seconds:g} s"
+    size = abs(float(f"{seconds:.{digits}g}"))  # rounded first: 0.9999 s is 1 s and not 1e+03 ms
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(seconds) >= scale or unit == "µs":
-            return f"{seconds / scale:.{digits}g} {unit}" if abs(seconds / scale) < 1000 else f"{seconds / scale:.0f} {unit}"
+        if size >= scale or unit == "µs":
+            return f"{seconds / scale:.{digits}g} {unit}" if size / scale < 1000 else f"{seconds / scale:.0f} {unit}"
     raise AssertionError("unreachable")
 
 

@@ -26,9 +26,11 @@ from sim.scenario.services import (
 )
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import nearest
-from sim.values import Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
+from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
 
 CLIENT = "client"
+#: Keys that say how results are told, and change no row.
+_NO_INFLUENCE = ("name", "question", "focus", "slos", "laws")
 
 
 class Run(Spec):
@@ -75,6 +77,9 @@ class Scenario(Spec):
     calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
     load: Load = Field(description="who asks, how often, for what")
     faults: tuple[Fault, ...] = Field((), description="what breaks, when")
+    focus: Address | None = Field(
+        None, description="the entry operation that tables, charts and the verdict look at; absent: all requests together"
+    )
     slos: tuple[SloSpec, ...] = Field((), description="objectives, as sentences")
 
     @model_validator(mode="wrap")
@@ -83,11 +88,15 @@ class Scenario(Spec):
         # Named laws are read before the rest and offered to it through the context.
         if isinstance(data, dict) and isinstance(data.get("laws"), dict) and info.context is not None:
             named: dict[str, Law] = info.context.setdefault("laws", {})
-            for name, value in data["laws"].items():
-                try:
-                    named[name] = parse_law(value, info)
-                except ValueError:
-                    continue  # reported with its place when the field itself is validated
+            waiting, before = dict(data["laws"]), -1
+            while waiting and len(waiting) != before:  # again, as long as that helps: laws may name laws that stand below
+                before = len(waiting)
+                for name in list(waiting):
+                    try:
+                        named[name] = parse_law(waiting[name], info)
+                        del waiting[name]
+                    except ValueError:
+                        continue  # reported with its place when the field itself is validated
         return handler(data)
 
     @model_validator(mode="before")
@@ -151,7 +160,7 @@ class Scenario(Spec):
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name everything which influences rows: not the name, the question or the SLOs."""
-        content = {key: value for key, value in self.as_data().items() if key not in ("name", "question", "slos", "laws")}
+        content = {key: value for key, value in self.as_data().items() if key not in _NO_INFLUENCE}
         content["run"] = {key: value for key, value in content.get("run", {}).items() if key != "replications"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -252,6 +261,8 @@ def _problems(scenario: Scenario) -> Iterator[str]:
     for i, slo in enumerate(scenario.slos):
         if slo.of is not None and slo.of not in operations:
             yield f"slos[{i}]: no operation {slo.of!r}; {nearest(slo.of, operations)}"
+    if scenario.focus is not None and scenario.focus not in scenario.load.mix:
+        yield f"focus: no request enters at {scenario.focus!r}; {nearest(scenario.focus, list(scenario.load.mix))}"
     yield from _cycles(scenario)
 
 

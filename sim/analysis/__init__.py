@@ -1,0 +1,23 @@
+"""Reading: tables in, tables out. Numbers of a replication, intervals, paired differences, curves, objectives, the verdict.
+
+It imports floor 0, numpy, pandas and scipy only, never a live object of a run, so it works on last month's Parquet files.
+"""
+
+from sim.analysis.curves import latency_cdf, over_time, time_parts
+from sim.analysis.decision import Decision, verdict
+from sim.analysis.intervals import paired_differences, summarise
+from sim.analysis.metrics import METRICS, run_metrics
+from sim.analysis.objectives import slo_verdicts
+
+__all__ = [
+    "METRICS",
+    "Decision",
+    "latency_cdf",
+    "over_time",
+    "paired_differences",
+    "run_metrics",
+    "slo_verdicts",
+    "summarise",
+    "time_parts",
+    "verdict",
+]

@@ -1,0 +1,214 @@
+"""The verdict: which candidate to choose, under each condition and overall, and why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from sim.analysis import words
+from sim.analysis.intervals import HIGHER, LOWER, NO_DIFFERENCE, headline, paired_differences, summarise
+from sim.analysis.objectives import FAIL, PASS, UNCERTAIN, Objectives, slo_verdicts
+
+_RANK = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
+_PRICE = ("attempts_per_request", "busy_s_per_good")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to choose and why; `chosen` is None when nothing detectable separates the best candidates.
+
+    Printing it gives the reasons, one a line.
+    """
+
+    chosen: str | None
+    reasons: list[str]
+    #: The same for each condition by itself.
+    by_condition: dict[str, str | None] = field(default_factory=dict)
+    #: Whether the chosen candidate (or each of the best, if none is chosen) surely meets every objective everywhere.
+    meets_objectives: bool = True
+
+    def __str__(self) -> str:
+        return "\n".join(self.reasons)
+
+
+def verdict(
+    per_replication: pd.DataFrame, objectives: Objectives = (), *, latency: str = "p99_s", focus: str | None = None
+) -> Decision:
+    """Decide between candidates: objectives first, then paired differences in success, then in a latency percentile.
+
+    A candidate that meets every objective under every condition beats one that does not; an uncertain objective stands
+    between. Among equals a detectably higher success ratio wins, and only without one a detectably lower latency: who
+    fails its slow requests looks fast. Overall, a candidate beats another that it beats under some condition and that
+    beats it under none. Costs (attempts, worker time) and effects are told, not weighed: their price is yours to set.
+
+    Args:
+        per_replication: columns candidate, condition, replication, metric, of, value.
+        objectives: one sequence for all, or a mapping from (candidate, condition) to its own.
+        latency: the metric that decides between equal success ratios.
+        focus: the entry operation whose requests decide; absent: all requests.
+    """
+    case = _Case(per_replication, objectives, latency, focus)
+    if not case.candidates:
+        return Decision(None, ["There are no results to decide on."], {}, False)
+    by_condition = {}
+    details: list[str] = []
+    for condition in case.conditions:
+        best = case.best((condition,))
+        by_condition[condition] = best[0] if len(best) == 1 else None
+        details += _condition_reasons(case, condition, best)
+    best = case.best(case.conditions)
+    meets = all(case.standing(name, case.conditions) == 0 for name in best)
+    first = _headline(case, best, by_condition)
+    return Decision(best[0] if len(best) == 1 else None, [first, *details], by_condition, meets)
+
+
+def _told(latency: str) -> tuple[str, ...]:
+    """The metrics whose differences are told; the first two decide."""
+    return ("success", latency, "completeness", "effect_p99_s")
+
+
+class _Case:
+    """The tables of one decision, and the questions asked of them."""
+
+    def __init__(self, per_replication: pd.DataFrame, objectives: Objectives, latency: str, focus: str | None) -> None:
+        self.latency = latency
+        self.candidates = [str(name) for name in per_replication["candidate"].unique()]
+        self.conditions = tuple(str(name) for name in per_replication["condition"].unique())
+        self.summary = summarise(per_replication)
+        self._headline = headline(self.summary, focus)
+        self.judged = slo_verdicts(self.summary, objectives)
+        told = per_replication["metric"].isin(_told(latency)) & headline(per_replication, focus)
+        rows = per_replication[told]
+        tables = [paired_differences(rows, name) for name in self.candidates] if len(rows) else []
+        self.differences = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def value(self, candidate: str, condition: str, metric: str) -> str:
+        """A candidate's value with its interval, in words."""
+        table = self.summary
+        chosen = (table["candidate"] == candidate) & (table["condition"] == condition)
+        row = table[chosen & (table["metric"] == metric) & self._headline]
+        if row.empty:
+            return "no value"
+        return words.with_interval(metric, *(float(row[column].iloc[0]) for column in ("mean", "low", "high")))
+
+    def objectives(self, candidate: str, condition: str) -> pd.DataFrame:
+        """The judged objectives of one candidate under one condition."""
+        table = self.judged
+        return table[(table["candidate"] == candidate) & (table["condition"] == condition)]
+
+    def standing(self, candidate: str, conditions: tuple[str, ...]) -> int:
+        """Rank of the worst verdict on any objective: 0 all pass, 1 uncertain, 2 one fails."""
+        verdicts = [name for condition in conditions for name in self.objectives(candidate, condition)["verdict"]]
+        return max((_RANK[name] for name in verdicts), default=0)
+
+    def difference(self, one: str, other: str, condition: str, metric: str) -> pd.Series | None:
+        """The paired difference `one` minus `other`, if both have the metric."""
+        table = self.differences
+        if table.empty:
+            return None
+        chosen = (table["candidate"] == one) & (table["baseline"] == other) & (table["condition"] == condition)
+        rows = table[chosen & (table["metric"] == metric)]
+        return rows.iloc[0] if len(rows) else None
+
+    def beats(self, one: str, other: str, condition: str) -> bool:
+        """Whether `one` is better under one condition: in its objectives, else in success, else in latency."""
+        ranks = self.standing(one, (condition,)), self.standing(other, (condition,))
+        if ranks[0] != ranks[1]:
+            return ranks[0] < ranks[1]
+        success = self.difference(one, other, condition, "success")
+        if success is not None and success["verdict"] in (LOWER, HIGHER):
+            return bool(success["verdict"] == HIGHER)
+        latency = self.difference(one, other, condition, self.latency)
+        return latency is not None and bool(latency["verdict"] == LOWER)
+
+    def best(self, conditions: tuple[str, ...]) -> list[str]:
+        """The candidates that nothing beats: one is a choice, several are a tie or a trade."""
+        ranks = {name: self.standing(name, conditions) for name in self.candidates}
+        contenders = [name for name in self.candidates if ranks[name] == min(ranks.values())]
+
+        def dominated(name: str) -> bool:
+            return any(
+                any(self.beats(rival, name, c) for c in conditions) and not any(self.beats(name, rival, c) for c in conditions)
+                for rival in contenders
+                if rival != name
+            )
+
+        return [name for name in contenders if not dominated(name)] or contenders
+
+
+def _headline(case: _Case, best: list[str], by_condition: dict[str, str | None]) -> str:
+    has_objectives = len(case.judged) > 0
+    everywhere = " under every condition" if len(case.conditions) > 1 else ""
+    rank = case.standing(best[0], case.conditions)
+    known = {0: f"all objectives are met{everywhere}", 1: "not every objective is surely met", 2: "but it misses objectives"}
+    if len(case.candidates) == 1:
+        return f"{best[0]} is the only candidate" + (f": {known[rank]}." if has_objectives else ".")
+    if len(best) == 1:
+        text = f"{best[0]} is chosen"
+        if has_objectives:
+            text += f": {known[rank]}" if rank != 2 else ", though no candidate meets all objectives"
+        return f"{text}."
+    winners = {name for name in by_condition.values() if name is not None}
+    if len(winners) > 1:
+        parts = [f"{name or 'no candidate'} under {condition}" for condition, name in by_condition.items()]
+        return f"No candidate is best under every condition: {words.listing(parts)}."
+    return f"There is {NO_DIFFERENCE} between {words.listing(best)} by which to choose."
+
+
+def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator[str]:
+    prefix = f"{condition}: " if len(case.conditions) > 1 else ""
+    for name in case.candidates:
+        text = _objective_words(case, name, condition)
+        if text:
+            yield f"{prefix}{name} {text}."
+    if len(case.candidates) > 1:
+        if len(best) == 1:
+            yield f"{prefix}{best[0]} is best{_why(case, best[0], condition)}."
+        else:
+            yield f"{prefix}{NO_DIFFERENCE} between {words.listing(best)}."
+        for name in case.candidates:
+            if name != best[0]:
+                yield f"{prefix}{best[0]} against {name}: {_difference_words(case, best[0], name, condition)}."
+    for name in case.candidates:
+        price = "; ".join(f"{words.metric_words(metric)} {case.value(name, condition, metric)}" for metric in _PRICE)
+        yield f"{prefix}price of {name}: {price}."
+
+
+def _why(case: _Case, winner: str, condition: str) -> str:
+    others = [name for name in case.candidates if name != winner]
+    rank = case.standing(winner, (condition,))
+    if all(case.standing(name, (condition,)) > rank for name in others):
+        return ", the only one that meets every objective" if rank == 0 else ", by its objectives"
+    return ""
+
+
+def _objective_words(case: _Case, candidate: str, condition: str) -> str:
+    judged = case.objectives(candidate, condition)
+    if judged.empty:
+        return ""
+    texts = []
+    for state, word in ((FAIL, "misses"), (UNCERTAIN, "may or may not meet")):
+        rows = judged[judged["verdict"] == state]
+        named = [
+            f"{row.slo} ({words.with_interval(str(row.metric), row.value, row.low, row.high)})"  # type: ignore[arg-type]
+            for row in rows.itertuples()
+        ]
+        if named:
+            texts.append(f"{word} {words.listing(named)}")
+    if not texts:
+        return "meets its objective" if len(judged) == 1 else f"meets all {len(judged)} objectives"
+    return " and ".join(texts)
+
+
+def _difference_words(case: _Case, one: str, other: str, condition: str) -> str:
+    parts = []
+    for metric in _told(case.latency):
+        row = case.difference(one, other, condition, metric)
+        if row is None:
+            continue
+        change = words.difference(metric, *(float(row[column]) for column in ("difference", "low", "high")))
+        verdict_words = "" if change.startswith("the same") else f" ({row['verdict']})"
+        parts.append(f"{words.metric_words(metric)} {change}{verdict_words}")
+    return "; ".join(parts)

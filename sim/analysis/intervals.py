@@ -1,0 +1,152 @@
+"""From replications to statements: means with 95 % intervals, and paired differences between candidates.
+
+Replications are independent by construction (one seed each), so Student's t applies to their numbers, whatever happens
+inside a run. Requests inside a run are *not* independent: an interval over them would be several times too narrow.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.metrics import Floats, is_ratio
+from sim.errors import ScenarioError
+
+CONFIDENCE: Final = 0.95
+LOWER: Final = "lower"
+HIGHER: Final = "higher"
+NO_DIFFERENCE: Final = "no detectable difference"
+NOT_COMPARABLE: Final = "not comparable"  # no replication in which both candidates have a value
+
+_KEYS = ["candidate", "condition", "metric", "of"]
+
+
+def t_factor(n: Any, confidence: float = CONFIDENCE) -> Floats:
+    """Half width of a two-sided Student t interval in standard errors, for samples of size n (NaN below two).
+
+    >>> float(t_factor(10).round(3))
+    2.262
+    """
+    from scipy.special import stdtrit  # lazily: half a second that a worker process need not pay
+
+    size = np.asarray(n, dtype=float)
+    degrees = np.where(size >= 2, size - 1, np.nan)
+    return np.asarray(stdtrit(degrees, 0.5 + confidence / 2), dtype=float)
+
+
+def interval_of(values: pd.api.typing.SeriesGroupBy[Any, Any], confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Mean, low, high, n and standard deviation per group; NaN values are left out and missing from n."""
+    found = pd.DataFrame({"mean": values.mean(), "std": values.std(), "n": values.count()})
+    # Numbers that are all equal have deviation 0, not the rounding dust of the two-pass formula.
+    least, most = values.min(), values.max()
+    found["mean"] = found["mean"].mask(least == most, least)
+    found["std"] = found["std"].mask((least == most) & (found["n"] >= 2), 0.0)
+    half = t_factor(found["n"], confidence) * found["std"] / np.sqrt(found["n"].clip(lower=1))
+    found["low"], found["high"] = found["mean"] - half, found["mean"] + half
+    return found
+
+
+def headline(table: pd.DataFrame, focus: str | None) -> pd.Series:
+    """Which rows of a table with `metric` and `of` tell the story: those of the focus, and of all where it has none.
+
+    The focus is an entry operation; absent, all requests together. Effects and worker time are always told as a whole.
+
+    >>> table = pd.DataFrame({"metric": ["p99_s", "p99_s", "completeness"], "of": ["all", "shop.buy", "all"]})
+    >>> headline(table, "shop.buy").tolist()
+    [False, True, True]
+    """
+    of_all = table["of"] == "all"
+    if focus is None:
+        return of_all
+    of_focus = table["of"] == focus
+    return of_focus | (of_all & ~table["metric"].isin(set(table.loc[of_focus, "metric"])))
+
+
+def summarise(per_replication: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Mean over replications with a Student t interval: candidate, condition, metric, of, mean, low, high, n.
+
+    The interval says where the mean over *all* seeds lies, not how much single runs differ. For a percentile the mean is
+    that of the replications' percentiles, which is not the percentile of all requests pooled; the two agree when every
+    replication is long enough to hold its tail (for p99.9 some ten thousand good answers).
+
+    One replication has a mean and no interval (NaN). A replication without a value (no good answer, so no latency) is
+    left out and missing from n: compare n with the number of replications before trusting such a mean. No metric can be
+    negative and no ratio above 1, so intervals end there. Where every replication gave exactly the same the interval has
+    no width, which is not certainty.
+
+    Args:
+        per_replication: columns candidate, condition, replication, metric, of, value.
+        confidence: coverage of the intervals.
+    """
+    groups = per_replication.groupby(_KEYS, sort=False, observed=True)["value"]
+    found = interval_of(groups, confidence).reset_index()
+    ratio = found["metric"].astype(str).map(is_ratio).to_numpy(dtype=bool)
+    found["low"] = found["low"].clip(lower=0.0)
+    found["high"] = found["high"].mask(ratio, found["high"].clip(upper=1.0))
+    return found[[*_KEYS, "mean", "low", "high", "n"]]
+
+
+def paired_differences(
+    per_replication: pd.DataFrame, baseline: str | None = None, *, confidence: float = CONFIDENCE
+) -> pd.DataFrame:
+    """Differences to a baseline, replication by replication: candidate minus baseline under the same seed.
+
+    Both saw the same arrivals, work and faults, so chance largely cancels and the interval is narrower than that of two
+    separate averages; `variance_reduction` says by how much (variance of an unpaired difference over that of the paired
+    one; infinite where all differences are equal). An interval that excludes 0 is a verdict of "lower" or "higher"; one
+    that contains it is "no detectable difference", as are one replication and differences that are all exactly 0.
+    Replications in which either has no value do not count; without any the verdict is "not comparable".
+
+    Each interval covers with 95 % by itself: of twenty true ties, one will look like a difference.
+
+    Args:
+        per_replication: columns candidate, condition, replication, metric, of, value.
+        baseline: the candidate to compare with; by default the first in the table.
+        confidence: coverage of each interval.
+
+    Returns:
+        condition, metric, of, candidate, baseline, difference, low, high, relative, relative_low, relative_high (all
+        three over the baseline's mean, which is taken as known), variance_reduction, n, verdict.
+
+    Raises:
+        ScenarioError: the baseline is not in the table.
+    """
+    known = [str(name) for name in per_replication["candidate"].unique()]
+    if baseline is None and known:
+        baseline = known[0]
+    if baseline not in known:
+        raise ScenarioError(f"baseline: no candidate {baseline!r} in the results; known: {', '.join(known) or 'none'}")
+    return _differences(_pairs(per_replication, baseline), baseline, confidence)
+
+
+def _pairs(per_replication: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    plain = per_replication.astype({"candidate": str, "condition": str})
+    keys = ["condition", "metric", "of", "replication"]
+    base = plain.loc[plain["candidate"] == baseline, [*keys, "value"]]
+    others = plain[plain["candidate"] != baseline]
+    pairs = others.merge(base, on=keys, how="left", suffixes=("", "_base"))
+    pairs["difference"] = pairs["value"] - pairs["value_base"]
+    missing = pairs["difference"].isna()
+    pairs.loc[missing, ["value", "value_base"]] = np.nan
+    return pairs
+
+
+def _differences(pairs: pd.DataFrame, baseline: str, confidence: float) -> pd.DataFrame:
+    groups = pairs.groupby(["condition", "metric", "of", "candidate"], sort=False)
+    found = interval_of(groups["difference"], confidence).rename(columns={"mean": "difference"})
+    base = interval_of(groups["value_base"], confidence)
+    unpaired = interval_of(groups["value"], confidence)["std"] ** 2 + base["std"] ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["variance_reduction"] = unpaired.to_numpy() / found["std"].to_numpy() ** 2
+        scale = np.abs(base["mean"].to_numpy())
+        for column, source in (("relative", "difference"), ("relative_low", "low"), ("relative_high", "high")):
+            found[column] = np.where(scale > 0, found[source].to_numpy() / scale, np.nan)
+    found["verdict"] = np.select(
+        [found["n"] == 0, found["high"] < 0, found["low"] > 0], [NOT_COMPARABLE, LOWER, HIGHER], NO_DIFFERENCE
+    )
+    columns = ["difference", "low", "high", "relative", "relative_low", "relative_high"]
+    found = found.reset_index().assign(baseline=baseline)
+    order = ["condition", "metric", "of", "candidate", "baseline", *columns, "variance_reduction", "n", "verdict"]
+    return found[order]

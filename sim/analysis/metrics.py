@@ -1,0 +1,241 @@
+"""The numbers of one replication: what its requests, attempts and effects add up to.
+
+Everything downstream (intervals, differences, objectives, the verdict) works on these numbers, one per replication.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sim.records import GOOD, OUTCOMES
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Metric = tuple[str, str, float]
+
+#: Percentiles that are always measured, in percent; objectives may ask for more.
+PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
+#: Outcomes that answer the user, as they stand in the tables.
+GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
+#: Metrics that lie between 0 and 1, besides the `share_…` of each outcome.
+RATIOS: Final = frozenset({"success", "completeness"})
+#: What every metric is: its unit, and what is counted.
+METRICS: Final[Mapping[str, str]] = {
+    "success": "ratio; measured requests answered well (ok or degraded); one in flight at the end is not",
+    "offered_rps": "measured requests per second of the window",
+    "throughput_rps": "requests that ended inside the window, however, per second",
+    "goodput_rps": "requests that ended well inside the window, per second",
+    "mean_s": "seconds; mean latency of the measured requests that were answered well",
+    "pNN_s": "seconds; a percentile of the same latencies, for example p99_s",
+    "share_…": "ratio; measured requests with that outcome",
+    "attempts_per_request": "calls and publishes in all tiers per measured request, first tries included",
+    "tries_per_call": "attempts per first try, over all calls of measured requests; NaN if attempts were not recorded",
+    "busy_s_per_good": "worker-seconds of all services per measured request answered well, abandoned work included",
+    "completeness": "ratio; effects that happened, of those asked for",
+    "duplicates": "effects that happened although the request had all it asked for",
+    "dead": "messages given up after the delivery limit",
+    "dropped": "messages the broker lost",
+    "unfinished": "messages not yet acknowledged when the run ended",
+    "deliveries_per_message": "deliveries to consumers per message",
+    "ack_mean_s": "seconds; from the publisher's send until the broker had the message safely; also ack_pNN_s",
+    "effect_mean_s": "seconds; from the request's arrival until the effect was there; also effect_pNN_s",
+}
+
+
+def is_ratio(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1 by definition.
+
+    >>> is_ratio("share_timeout"), is_ratio("goodput_rps")
+    (True, False)
+    """
+    return metric in RATIOS or metric.startswith("share_")
+
+
+def percentile_name(percent: float) -> str:
+    """How a percentile is called in metric names.
+
+    >>> percentile_name(99.0), percentile_name(99.9)
+    ('p99', 'p99.9')
+    """
+    return f"p{percent:.10g}"
+
+
+def run_metrics(
+    requests: pd.DataFrame,
+    attempts: pd.DataFrame,
+    effects: pd.DataFrame,
+    totals: pd.DataFrame,
+    *,
+    start_s: float,
+    end_s: float,
+    percentiles: Iterable[float] = (),
+    effects_per_request: Mapping[str, Mapping[str, int]] | None = None,
+) -> pd.DataFrame:
+    """Reduce one replication to numbers: a tidy table of metric, of, value (see `METRICS` for each meaning and unit).
+
+    *Measured* requests arrive in [start_s, end_s). Rates count what ended inside that window, whenever it arrived, so
+    that a system which answers late cannot be credited with more than it answered. Percentiles are those of the exact
+    sample, linear between neighbours. Without a single good answer the latencies are NaN, never 0.
+
+    `of` is "all" or the name of an entry operation; for metrics of effects "all" or the operation that is the effect.
+
+    Args:
+        requests: the table of `sim.records`, decoded, with the warm-up.
+        attempts: the same; may be empty when they were not recorded.
+        effects: the same; an effect counts when its request is measured, however late it happened.
+        totals: the same.
+        start_s: clock time at which the measured window starts.
+        end_s: clock time at which it ends.
+        percentiles: further ones, in percent, beside `PERCENTILES`.
+        effects_per_request: for each entry operation, how many runs of each effect one of its requests asks for. It
+            makes completeness a share of what *users* asked for, comparable between candidates also where a dead
+            server was never reached. Where it says nothing, a request asked for an effect once if any row shows it.
+
+    Raises:
+        ValueError: the window is empty.
+    """
+    if not end_s > start_s:
+        raise ValueError(f"the measured window from {start_s:g} s to {end_s:g} s is empty")
+    wanted = tuple(sorted({*PERCENTILES, *percentiles}))
+    rows: list[Metric] = []
+    busy_s = float(totals["busy_worker_s"].sum())
+    for of, group in _by_entry(requests):
+        rows += ((name, of, value) for name, value in _request_numbers(group, start_s, end_s, wanted).items())
+        inside = _measured(group, start_s, end_s)
+        rows.append(("tries_per_call", of, _tries_per_call(attempts, inside)))
+        if of == "all":
+            rows.append(("busy_s_per_good", of, _ratio(busy_s, int(_good(inside).sum()))))
+    measured = _measured(requests, start_s, end_s)
+    rows += _effect_rows(effects, measured, effects_per_request or {}, wanted)
+    return pd.DataFrame(rows, columns=["metric", "of", "value"]).astype({"value": float})
+
+
+def _by_entry(requests: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield "all", requests
+    names = requests["entry"].astype(str)
+    for name in sorted(names.unique()):
+        yield str(name), requests[names == name]
+
+
+def _measured(requests: pd.DataFrame, start_s: float, end_s: float) -> pd.DataFrame:
+    return requests[(requests["arrived_s"] >= start_s) & (requests["arrived_s"] < end_s)]
+
+
+def _good(requests: pd.DataFrame) -> pd.Series[bool]:
+    return requests["outcome"].isin(GOOD_OUTCOMES)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _request_numbers(requests: pd.DataFrame, start_s: float, end_s: float, percentiles: Sequence[float]) -> dict[str, float]:
+    """Everything the requests of one entry (or all) say."""
+    window_s = end_s - start_s
+    measured = _measured(requests, start_s, end_s)
+    good = measured[_good(measured)]
+    # NaN, the end of what is in flight, compares as false: such a request ends in no window.
+    ended = requests[(requests["ended_s"] >= start_s) & (requests["ended_s"] < end_s)]
+    count = len(measured)
+    numbers = {
+        "success": _ratio(len(good), count),
+        "offered_rps": count / window_s,
+        "throughput_rps": len(ended) / window_s,
+        "goodput_rps": int(_good(ended).sum()) / window_s,
+    }
+    latencies_s = (good["ended_s"] - good["arrived_s"]).to_numpy(dtype=float)
+    numbers.update(_times("", latencies_s, percentiles))
+    outcomes = measured["outcome"].astype(str).value_counts()
+    numbers.update({f"share_{name}": _ratio(int(outcomes.get(name, 0)), count) for name in OUTCOMES})
+    numbers["attempts_per_request"] = _ratio(float(measured["attempts"].sum()), count)
+    return numbers
+
+
+def _times(prefix: str, durations_s: Floats, percentiles: Sequence[float]) -> dict[str, float]:
+    """Mean and percentiles of durations under names such as `p99_s`; NaN for an empty sample."""
+    names = [f"{prefix}{percentile_name(percent)}_s" for percent in percentiles]
+    if not len(durations_s):
+        return dict.fromkeys([f"{prefix}mean_s", *names], math.nan)
+    values = np.quantile(durations_s, np.asarray(percentiles) / 100)
+    return {f"{prefix}mean_s": float(durations_s.mean())} | dict(zip(names, map(float, values), strict=True))
+
+
+def _tries_per_call(attempts: pd.DataFrame, measured: pd.DataFrame) -> float:
+    mine = attempts["request"].isin(measured["request"])
+    return _ratio(int(mine.sum()), int((mine & (attempts["number"] == 1)).sum()))
+
+
+def _effect_rows(
+    effects: pd.DataFrame,
+    measured: pd.DataFrame,
+    expected: Mapping[str, Mapping[str, int]],
+    percentiles: Sequence[float],
+) -> Iterator[Metric]:
+    """The metrics of every effect and of all together; nothing where no effect exists."""
+    entry_of = measured.set_index("request")["entry"].astype(str)
+    rows = effects[effects["request"].isin(entry_of.index)]
+    rows = rows.assign(effect=rows["effect"].astype(str), entry=entry_of.reindex(rows["request"]).to_numpy())
+    requests_of = entry_of.value_counts()
+    asked = {
+        (entry, effect): count
+        for entry, counts in expected.items()
+        for effect, count in counts.items()
+        if entry in requests_of.index and count > 0
+    }
+    names = sorted({*rows["effect"].unique(), *(effect for _, effect in asked)})
+    if not names:
+        return
+    useful, asked_for = _useful_effects(rows, asked, requests_of)
+    for of in ("all", *names):
+        mine = rows if of == "all" else rows[rows["effect"] == of]
+        total = sum(count for effect, count in asked_for.items() if of in ("all", effect))
+        numbers = _effect_numbers(mine, useful.loc[mine.index], total, percentiles)
+        yield from ((metric, of, value) for metric, value in numbers.items())
+
+
+def _useful_effects(
+    rows: pd.DataFrame, asked: Mapping[tuple[str, str], int], requests_of: pd.Series[int]
+) -> tuple[pd.Series[bool], dict[str, int]]:
+    """Which rows gave a request an effect that it still needed, and how many of each effect were asked for."""
+    # `done_s` decides, not the fate: an effect that happened has happened, also when its acknowledgement was lost.
+    done = rows[rows["done_s"].notna()].sort_values(["effect", "request", "done_s"], kind="stable")
+    rank = done.groupby(["effect", "request"], sort=False).cumcount()
+    needed = pd.Series(1, index=done.index)
+    for (entry, effect), count in asked.items():
+        if count > 1:
+            needed[(done["entry"] == entry) & (done["effect"] == effect)] = count
+    useful = pd.Series(False, index=rows.index)
+    useful.loc[done.index] = (rank < needed).to_numpy()
+
+    asked_for: dict[str, int] = {}
+    for (entry, effect), count in asked.items():
+        asked_for[effect] = asked_for.get(effect, 0) + count * int(requests_of[entry])
+    pairs = rows.drop_duplicates(["effect", "request"]).groupby(["entry", "effect"]).size()
+    for (entry, effect), count in pairs.items():  # type: ignore[misc]
+        if (entry, effect) not in asked:
+            asked_for[effect] = asked_for.get(effect, 0) + int(count)
+    return useful, asked_for
+
+
+def _effect_numbers(
+    rows: pd.DataFrame, useful: pd.Series[bool], asked_for: int, percentiles: Sequence[float]
+) -> dict[str, float]:
+    complete = rows[useful]
+    fates = rows["fate"].astype(str).value_counts()
+    messages = rows[rows["queue"].notna()]
+    ack_s = (rows["acked_s"] - rows["published_s"]).dropna().to_numpy(dtype=float)
+    effect_s = (complete["done_s"] - complete["arrived_s"]).to_numpy(dtype=float)
+    return {
+        "completeness": _ratio(len(complete), asked_for),
+        "duplicates": float(rows["done_s"].notna().sum() - len(complete)),
+        "dead": float(fates.get("dead", 0)),
+        "dropped": float(fates.get("dropped", 0)),
+        "unfinished": float(fates.get("in_flight", 0)),
+        "deliveries_per_message": _ratio(float(messages["deliveries"].sum()), len(messages)),
+        **_times("ack_", ack_s, percentiles),
+        **_times("effect_", effect_s, percentiles),
+    }

@@ -1,0 +1,89 @@
+"""Numbers as people say them: with their unit, three digits, and the interval beside them."""
+
+from __future__ import annotations
+
+import math
+
+from sim.analysis.metrics import is_ratio
+from sim.units import format_duration
+
+
+def amount(metric: str, value: float) -> str:
+    """One value of a metric with its unit.
+
+    >>> amount("success", 0.99873), amount("p99_s", 0.0412), amount("goodput_rps", 95.04), amount("dead", 3.0)
+    ('99.87 %', '41.2 ms', '95 /s', '3')
+    """
+    if math.isnan(value):
+        return "no value"
+    if is_ratio(metric):
+        return f"{_percent(value)} %"
+    if metric.endswith("_s") or metric == "busy_s_per_good":
+        return format_duration(value)
+    if metric.endswith("_rps"):
+        return f"{value:.3g} /s" if abs(value) < 1000 else f"{value:.0f} /s"
+    return f"{value:.3g}"
+
+
+def _percent(ratio: float) -> str:
+    # Two digits after the point, more close to 0 and 100 %, where they are the message: 99.9987 %.
+    percent = 100 * ratio
+    distance = min(abs(percent), abs(100 - percent))
+    digits = 2 if distance == 0 or distance >= 0.1 else min(6, 2 - math.floor(math.log10(distance)))
+    text = f"{percent:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def with_interval(metric: str, value: float, low: float, high: float) -> str:
+    """A value and its 95 % interval.
+
+    >>> with_interval("p99_s", 0.0412, 0.0401, 0.0423), with_interval("p99_s", 0.0412, float("nan"), float("nan"))
+    ('41.2 ms [40.1 ms, 42.3 ms]', '41.2 ms [one replication: no interval]')
+    """
+    if math.isnan(value):
+        return "no value"
+    if math.isnan(low) or math.isnan(high):
+        return f"{amount(metric, value)} [one replication: no interval]"
+    return f"{amount(metric, value)} [{amount(metric, low)}, {amount(metric, high)}]"
+
+
+def difference(metric: str, value: float, low: float, high: float) -> str:
+    """A signed difference of a metric with its interval; ratios differ in percentage points.
+
+    >>> difference("success", 0.0412, 0.04, 0.0424), difference("p99_s", -0.02, -0.03, -0.01)
+    ('+4.12 [+4, +4.24] percentage points', '-20 ms [-30 ms, -10 ms]')
+    """
+    if math.isnan(value):
+        return "no value in common"
+    if value == low == high == 0:
+        return "the same in every replication"
+    ends = [] if math.isnan(low) or math.isnan(high) else [low, high]
+    if is_ratio(metric):
+        first, *rest = [f"{100 * number:+.3g}" for number in (value, *ends)]
+        return f"{first}{f' [{rest[0]}, {rest[1]}]' if rest else ''} percentage points"
+    first, *rest = [_signed(metric, number) for number in (value, *ends)]
+    return f"{first}{f' [{rest[0]}, {rest[1]}]' if rest else ''}"
+
+
+def _signed(metric: str, value: float) -> str:
+    return f"{'+' if value > 0 else ''}{amount(metric, value)}"
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name as people say it.
+
+    >>> metric_words("effect_p99_s"), metric_words("attempts_per_request"), metric_words("goodput_rps")
+    ('effect p99', 'attempts per request', 'goodput')
+    """
+    known = {"busy_s_per_good": "busy worker time per good request", "completeness": "completeness of effects"}
+    plain = metric.removesuffix("_s").removesuffix("_rps").replace("_", " ")
+    return known.get(metric, plain)
+
+
+def listing(names: list[str]) -> str:
+    """Names in a sentence.
+
+    >>> listing(["a", "b", "c"])
+    'a, b and c'
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"

@@ -1,0 +1,214 @@
+"""The commands and their options; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.cli.terminal import Format, explained, out, print_json, say
+
+app = typer.Typer(
+    name="sim",
+    help="Simulate how services talk to each other, and decide with intervals.",
+    epilog="Exit codes: 0 all right, 1 the gate failed, 2 bad input or usage, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario or comparison in YAML.", show_default=False)]
+Candidate = Annotated[str | None, typer.Option(help="Of a comparison: this candidate.", show_default=False)]
+Condition = Annotated[str | None, typer.Option(help="Of a comparison: this condition.", show_default=False)]
+Replications = Annotated[
+    int | None, typer.Option("--replications", "-r", min=1, help="Runs of each scenario, instead of run.replications.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", "-s", min=0, help="First seed, instead of run.seed.")]
+Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Processes; absent: one per core.")]
+Duration = Annotated[str | None, typer.Option("--duration", "-d", help="Measured time, such as 60s, instead of run.duration.")]
+Output = Annotated[Format, typer.Option("--format", "-f", help="How results are written to standard output.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Directory for the results; absent: results/NAME.")]
+NoCharts = Annotated[bool, typer.Option("--no-charts", help="Draw no charts.")]
+Gate = Annotated[bool, typer.Option("--gate", help="End with code 1 if an objective fails.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from sim import __version__
+
+        typer.echo(f"sim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand in front of any command."""
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim check shop.yaml\n\n  sim check shop.yaml --format json",
+)
+@explained
+def check(file: File, output: Output = Format.TABLE) -> None:
+    """Check a file, and say what arithmetic alone says: sizes, utilisation, doubtful settings.
+
+    Every mistake is told with its line and its cure. Utilisation counts mean work and waiting for calls, without queues,
+    failures and retries: a lower bound.
+    """
+    from sim.cli import check as checking
+    from sim.cli.show import show_check
+    from sim.errors import ScenarioError
+    from sim.scenario.yaml import load
+
+    found = load(file)
+    if output is Format.CSV:
+        raise ScenarioError("--format csv: a check is no table; use table or json")
+    if output is Format.JSON:
+        print_json(checking.summary(found))
+    else:
+        show_check(out(), found)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim show shop.yaml\n\n  sim show retries.yaml --candidate today --condition crash",
+)
+@explained
+def show(file: File, candidate: Candidate = None, condition: Condition = None) -> None:
+    """Print a scenario as YAML, as the simulator has understood it: bases and overlays merged, defaults left out.
+
+    Of a comparison all scenarios, one after the other, or the chosen ones.
+    """
+    from sim.cli.files import chosen_cases
+    from sim.scenario.yaml import dumps
+
+    cases = chosen_cases(file, candidate, condition)
+    for i, (title, scenario) in enumerate(cases):
+        if len(cases) > 1:
+            typer.echo(f"{'---' + chr(10) if i else ''}# {title}")
+        typer.echo(dumps(scenario), nl=False)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim run shop.yaml\n\n  sim run shop.yaml --duration 5min --replications 20 --gate\n\n"
+    "  sim run retries.yaml --candidate today --condition crash --format json",
+)
+@explained
+def run(
+    file: File,
+    replications: Replications = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Out = None,
+    candidate: Candidate = None,
+    condition: Condition = None,
+    no_charts: NoCharts = False,
+    gate: Gate = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run one scenario many times, on all cores, and give its numbers with 95 % intervals.
+
+    Rows, numbers and charts go to results/NAME; what was there becomes results/NAME.previous. Ctrl-C keeps what is
+    finished, marked partial.
+    """
+    from sim.cli.files import lasting, one_scenario
+    from sim.cli.work import Study, finish
+    from sim.study import replicate
+
+    scenario = lasting(one_scenario(file, candidate, condition), duration)
+    study = Study(scenario.name, directory, output, not no_charts, quiet)
+    results = study.carry_out(
+        lambda target, tell: replicate(scenario, replications, workers, tell, seed=seed, out=target), scenario
+    )
+    finish(results, study, gate=gate, choose=None)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim compare retries.yaml\n\n  sim compare retries.yaml --baseline today --replications 30\n\n"
+    "  sim compare retries.yaml --gate --choose 'three tries'",
+)
+@explained
+def compare(
+    file: File,
+    replications: Replications = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Out = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The candidate that the others are compared with; absent: the first.")
+    ] = None,
+    choose: Annotated[str | None, typer.Option(help="The candidate that the gate is about; absent: the verdict's.")] = None,
+    no_charts: NoCharts = False,
+    gate: Gate = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run every candidate under every condition with the same seeds, and say which one to choose.
+
+    Candidates see the same arrivals, work and faults, so their differences are told apart run by run. Rows, numbers and
+    charts go to results/NAME; Ctrl-C keeps what is finished, marked partial.
+    """
+    from sim.cli.files import all_lasting, comparison, known_candidate
+    from sim.cli.work import Study, finish
+    from sim.study import compare as compare_all
+
+    found = all_lasting(comparison(file), duration)
+    known_candidate("--choose", choose, found)
+    known_candidate("--baseline", baseline, found)
+    study = Study(found.name, directory, output, not no_charts, quiet)
+    results = study.carry_out(
+        lambda target, tell: compare_all(found, replications, workers, tell, seed=seed, baseline=baseline, out=target),
+        found,
+    )
+    finish(results, study, gate=gate, choose=choose)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim calibrate spans.csv.gz --out shop.yaml\n\n"
+    "  sim calibrate spans.csv --out shop.yaml --replications 10 --force",
+)
+@explained
+def calibrate(
+    spans: Annotated[Path, typer.Argument(metavar="SPANS", help="Recorded spans, a CSV file, gzip or not.", show_default=False)],
+    target: Annotated[Path, typer.Option("--out", "-o", help="The scenario file to write.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Name of the scenario; absent: of the recording.")] = None,
+    replications: Annotated[int, typer.Option("--replications", "-r", min=1, help="Runs for the table at the end.")] = 4,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Annotated[str, typer.Option("--duration", "-d", help="Measured time of the scenario's runs.")] = "5min",
+    output: Output = Format.TABLE,
+    force: Annotated[bool, typer.Option("--force", help="Replace the scenario file if it exists.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Derive a scenario from recorded spans, and compare what it simulates with what was recorded.
+
+    Services, calls, laws, network, rate and mix are measured; what is assumed stands in the file's comments.
+    """
+    from sim.cli.calibrating import calibrate_file, print_pages
+
+    calibration = calibrate_file(spans, target, name=name, duration=duration, force=force)
+    for warning in () if quiet else calibration.warnings:
+        say(f"note: {warning}", style="yellow")
+    if not quiet:
+        say(f"wrote {target}")
+    print_pages(calibration, output, replications=replications, seed=seed, workers=workers, quiet=quiet)
+
+
+def main() -> None:
+    """Run the command line; it ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without × shows a question mark, and goes on
+    app()

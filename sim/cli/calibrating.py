@@ -1,0 +1,84 @@
+"""``sim calibrate``: a scenario from recorded spans, and how well it tells what was recorded."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from sim.cli.terminal import INTERRUPTED, Format, out, print_json, progress, say
+from sim.errors import ScenarioError
+from sim.units import format_duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from sim.interop.calibrate import Calibration
+
+
+def calibrate_file(spans: Path, target: Path, *, name: str | None, duration: str, force: bool) -> Calibration:
+    """Derive the scenario and write it.
+
+    Raises:
+        ScenarioError: the recording cannot be used, or the scenario file exists or cannot be written.
+    """
+    if target.exists() and not force:
+        raise ScenarioError(f"{target}: exists; name another file, or replace it with --force")
+    if not target.parent.is_dir():
+        raise ScenarioError(f"{target}: there is no directory {target.parent}")
+    from sim.interop.calibrate import calibrate
+
+    calibration = calibrate(spans, name=name or target.stem, duration=duration)
+    try:
+        target.write_text(calibration.to_yaml(), encoding="utf-8")
+    except OSError as exc:
+        raise ScenarioError(f"{target}: cannot be written: {exc.strerror}") from exc
+    return calibration
+
+
+def print_pages(
+    calibration: Calibration, output: Format, *, replications: int, seed: int | None, workers: int | None, quiet: bool
+) -> None:
+    """Simulate the scenario and print recorded against simulated latencies, page by page."""
+    from sim.interop.calibrate import compare_pages
+    from sim.study import replicate
+
+    scenario = calibration.scenario
+    with progress("simulating", quiet=quiet) as tell:
+        results = replicate(scenario, replications, workers, tell, seed=seed, rows=("requests",))
+    pages = compare_pages(calibration.recorded, results.rows("requests"), since_s=scenario.run.warmup, until_s=scenario.run.end)
+    if output is Format.JSON:
+        print_json(pages.to_dict("records"))
+    elif output is Format.CSV:
+        pages.to_csv(sys.stdout, index=False)
+        sys.stdout.flush()
+    else:
+        out().print(page_table(pages))
+    if results.partial:
+        say(f"interrupted: the table rests on {len(results.runs)} of {results.planned} runs", style="yellow")
+        raise typer.Exit(INTERRUPTED)
+
+
+def page_table(pages: pd.DataFrame) -> Table:
+    """Recorded against simulated, one line per page; the recorded value with its own 95 % interval."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("page", overflow="fold")
+    for title in ("traces", "requests"):
+        table.add_column(title, justify="right")
+    for title in ("median recorded", "simulated", "p90 recorded", "simulated"):
+        table.add_column(title, no_wrap=True)
+    for row in pages.to_dict("records"):
+        cells = []
+        for label in ("median", "p90"):
+            real, low, high = (row[f"recorded_{label}{part}_s"] for part in ("", "_low", "_high"))
+            cells.append(f"{format_duration(real)} [{format_duration(low)}, {format_duration(high)}]".replace("[", "\\["))
+            model, error = row[f"simulated_{label}_s"], row[f"{label}_error_percent"]
+            cells.append("none" if math.isnan(model) else f"{format_duration(model)} ({error:+.0f} %)")
+        table.add_row(str(row["page"]), str(row["traces"]), f"{row['requests']:,}", *cells)
+    return table

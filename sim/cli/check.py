@@ -1,0 +1,171 @@
+"""``sim check``: a scenario on one screen, and what arithmetic alone says about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sim.scenario.doubts import doubts
+from sim.scenario.forecast import Forecast, ServiceForecast, forecast
+from sim.scenario.model import Comparison, Scenario
+from sim.units import format_duration
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def summary(found: Scenario | Comparison) -> dict[str, Any]:
+    """Everything that the check found, as data."""
+    if isinstance(found, Scenario):
+        return _of_scenario(found)
+    cases = [
+        {"candidate": candidate, "condition": condition, **_of_scenario(scenario)}
+        for candidate, condition, scenario in found.scenarios()
+    ]
+    return {"kind": "comparison", "name": found.name, "question": found.question, "cases": cases}
+
+
+def _of_scenario(scenario: Scenario) -> dict[str, Any]:
+    expected = forecast(scenario)
+    return {
+        "kind": "scenario",
+        "name": scenario.name,
+        "question": scenario.question,
+        "hash": scenario.hash,
+        "rate_rps": expected.rate_rps,
+        "peak_rps": expected.peak_rps,
+        "requests": expected.requests,
+        "attempts": expected.attempts,
+        "replications": scenario.run.replications,
+        "services": [asdict(service) for service in expected.services],
+        "slos": [slo.text for slo in scenario.slos],
+        "doubts": doubts(scenario),
+    }
+
+
+def doubts_of(found: Scenario | Comparison) -> list[str]:
+    """All doubts; of a comparison each once, with the names of the cases that it is about if not all."""
+    if isinstance(found, Scenario):
+        return doubts(found)
+    said: dict[str, list[str]] = {}
+    for candidate, condition, scenario in found.scenarios():
+        for doubt in doubts(scenario):
+            case = f"{candidate} under {condition}" if len(found.conditions) > 1 else candidate
+            said.setdefault(doubt, []).append(case)
+    everywhere = len(found.candidates) * len(found.conditions)
+    return [doubt + _whose(cases, everywhere) for doubt, cases in said.items()]
+
+
+def _whose(cases: list[str], everywhere: int) -> str:
+    if len(cases) == everywhere:
+        return ""
+    return f" ({', '.join(cases[:2])}{f' and {len(cases) - 2} more' if len(cases) > 2 else ''})"
+
+
+def service_table(scenario: Scenario, expected: Forecast) -> Table:
+    """One line per service: size, visits, times and utilisation."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("service")
+    for name in ("replicas × workers", "line", "visits", "work", "held", "utilisation"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for service in expected.services:
+        spec = scenario.services[service.name]
+        table.add_row(
+            service.name,
+            f"{service.replicas} × {spec.workers}",
+            str(spec.queue.capacity),
+            rate(service.visits_rps) if expected.rate_rps is not None else "–",
+            format_duration(service.work_s),
+            format_duration(service.held_s),
+            _utilisation(service),
+        )
+    return table
+
+
+def _utilisation(service: ServiceForecast) -> str:
+    parts = []
+    if service.utilisation is not None:
+        parts.append(_percent(service.utilisation))
+        if service.peak_utilisation is not None and service.peak_utilisation > service.utilisation * 1.001:
+            parts.append(f"peak {_percent(service.peak_utilisation)}")
+    if service.cpu_utilisation is not None:
+        parts.append(f"CPU {_percent(service.cpu_utilisation)}")
+    return ", ".join(parts) or "–"
+
+
+def _percent(ratio: float) -> str:
+    text = f"{100 * ratio:.3g} %" if ratio < 10 else f"{100 * ratio:.0f} %"
+    return f"[bold red]{text}[/]" if ratio >= 1 else text
+
+
+def rate(per_second: float) -> str:
+    """A rate with three digits.
+
+    >>> rate(0.12345), rate(12345.6)
+    ('0.123/s', '12346/s')
+    """
+    return f"{per_second:.3g}/s" if per_second < 1000 else f"{per_second:.0f}/s"
+
+
+def headline(scenario: Scenario, expected: Forecast) -> list[str]:
+    """What is asked, of how many, for how long."""
+    run, load = scenario.run, scenario.load
+    offered = "as fast as it is answered" if expected.rate_rps is None else rate(expected.rate_rps)
+    if expected.peak_rps is not None and expected.rate_rps is not None and expected.peak_rps > expected.rate_rps * 1.001:
+        offered += f", {rate(expected.peak_rps)} at the peak"
+    if load.kind == "closed" and expected.rate_rps is not None:
+        offered = f"at most {offered}"
+    mix = ", ".join(load.mix) if len(load.mix) <= 4 else f"{len(load.mix)} operations"
+    warmup = f" after {run.warmup:g} s of warm-up" if run.warmup else ""
+    size = "" if expected.requests is None or expected.attempts is None else (
+        f", some {_count(expected.requests)} requests and {_count(expected.attempts)} attempts each"
+    )
+    lines = [scenario.question] if scenario.question else []
+    lines.append(f"load      {load.kind} of {mix}, {offered}")
+    lines.append(f"runs      {run.replications} of {run.duration:g} s{warmup}, seeds from {run.seed}{size}")
+    return lines
+
+
+def _count(number: float) -> str:
+    """A rounded whole number with separators.
+
+    >>> _count(12345.6), _count(0.4)
+    ('12,300', '0')
+    """
+    return f"{float(f'{number:.3g}'):,.0f}"
+
+
+def details(scenario: Scenario) -> list[str]:
+    """Queues, faults and objectives, a line each."""
+    lines = [f"queue     {name} → {queue.consumer}" for name, queue in scenario.queues.items()]
+    for fault in scenario.faults:
+        said = fault.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        kind = next(name for name, field in type(fault).model_fields.items() if field.is_required())
+        words = [f"{kind} {said.pop(kind)}", *(f"{key} {value}" for key, value in said.items())]
+        lines.append(f"fault     {', '.join(words)}")
+    lines += [f"objective {slo.text}" for slo in scenario.slos]
+    return lines
+
+
+def case_table(found: Comparison) -> Table:
+    """One line per candidate and condition: what it offers, and its busiest service."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("condition", "candidate", "load", "faults", "busiest service", "hash"):
+        table.add_column(name, overflow="fold")
+    for candidate, condition, scenario in found.scenarios():
+        expected = forecast(scenario)
+        limited = [service for service in expected.services if service.utilisation is not None]
+        busiest = max(limited, key=lambda service: service.peak_utilisation or 0.0, default=None)
+        table.add_row(
+            condition,
+            candidate,
+            f"{scenario.load.kind}{'' if expected.rate_rps is None else f' {rate(expected.rate_rps)}'}",
+            str(len(scenario.faults)),
+            "–" if busiest is None else f"{busiest.name} {_utilisation(busiest)}",
+            scenario.hash,
+        )
+    return table

@@ -1,0 +1,206 @@
+"""What people see: tables on the terminal, from what `check`, `run` and `compare` found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from sim.cli import check
+from sim.scenario.forecast import forecast
+from sim.scenario.model import Comparison, Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    from sim.study import Results
+
+#: Metrics that are always shown, of all requests together; those of objectives and effects join them.
+_ALWAYS: Final = ("success", "goodput_rps", "mean_s", "p50_s", "p90_s", "p99_s", "attempts_per_request", "busy_s_per_good")
+_OF_EFFECTS: Final = ("completeness", "ack_p99_s", "effect_p50_s", "effect_p99_s")
+#: Shown where they are not zero: how requests failed, and what went wrong with effects.
+_IF_ANY: Final = ("duplicates", "dead", "dropped", "unfinished")
+_DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
+#: Characters that the names of the metrics take, and those of a value with its interval.
+_NAME_WIDTH, _VALUE_WIDTH = 36, 30
+
+
+def show_check(console: Console, found: Scenario | Comparison) -> None:
+    """Print what `sim check` has to say."""
+    if isinstance(found, Scenario):
+        _show_scenario(console, found)
+        return
+    console.print(f"[bold]{_plain(found.name)}[/]  {len(found.candidates)} candidates × {len(found.conditions)} conditions")
+    if found.question:
+        console.print(_plain(found.question))
+    console.print()
+    console.print(check.case_table(found))
+    _show_doubts(console, check.doubts_of(found))
+
+
+def _show_scenario(console: Console, scenario: Scenario) -> None:
+    expected = forecast(scenario)
+    console.print(f"[bold]{_plain(scenario.name)}[/]  {scenario.hash}")
+    for line in check.headline(scenario, expected):
+        console.print(_plain(line), soft_wrap=True)
+    console.print()
+    console.print(check.service_table(scenario, expected))
+    console.print("[dim]utilisation from mean work and waiting for calls, without queues, failures and retries: a lower bound[/]")
+    lines = check.details(scenario)
+    if lines:
+        console.print()
+        for line in lines:
+            console.print(_plain(line), soft_wrap=True)
+    _show_doubts(console, check.doubts_of(scenario))
+
+
+def _show_doubts(console: Console, said: Sequence[str]) -> None:
+    console.print()
+    if not said:
+        console.print("[green]nothing looks wrong[/]")
+    for doubt in said:
+        console.print(f"[yellow]doubt[/]     {_plain(doubt)}", soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """Text in which rich finds no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def show_results(console: Console, results: Results) -> None:
+    """Print everything that a study found: numbers, differences, objectives, and the verdict in words."""
+    runs = {(run.candidate, run.condition): 0 for run in results.runs}
+    for run in results.runs:
+        runs[run.candidate, run.condition] += 1
+    counts = sorted(set(runs.values()))
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    console.print(f"[bold]{_plain(results.name)}[/]  {many} replications each, means with 95 % intervals")
+    if results.question:
+        console.print(_plain(results.question), soft_wrap=True)
+    differences = results.differences()
+    judged = results.objectives()
+    for condition in results.conditions:
+        if len(results.conditions) > 1:
+            console.print(f"\n[bold]under {_plain(condition)}[/]")
+        for table in _number_tables(results, condition, console.width):
+            console.print()
+            console.print(table)
+        for made in (_difference_table(differences, condition, results.focus), _objective_table(judged, condition)):
+            if made is not None:
+                console.print()
+                console.print(made)
+    console.print()
+    _show_verdict(console, results)
+
+
+def _show_verdict(console: Console, results: Results) -> None:
+    if len(results.candidates) == 1:
+        return  # the objectives have said it
+    decision = results.verdict()
+    console.print(f"[bold]{_plain(decision.reasons[0])}[/]", soft_wrap=True)
+    if len(results.conditions) > 1:
+        for condition, name in decision.by_condition.items():
+            told = f"{name} is best" if name is not None else "nothing detectable separates the best"
+            console.print(f"  under {_plain(condition)}: {_plain(told)}", soft_wrap=True)
+
+
+def _number_tables(results: Results, condition: str, width: int) -> Iterator[Table]:
+    """The metrics of a condition, as many candidates side by side as fit."""
+    from sim.analysis.intervals import headline
+
+    summary = results.summary
+    here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
+    names = [name for name in results.candidates if (here["candidate"] == name).any()]
+    side_by_side = max(1, (width - _NAME_WIDTH) // _VALUE_WIDTH)
+    for start in range(0, len(names), side_by_side):
+        yield _number_table(here, _shown_metrics(results, here), names[start : start + side_by_side])
+
+
+def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str]) -> Table:
+    from rich.table import Table
+
+    from sim.analysis import words
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("")
+    for name in names:
+        table.add_column(_plain(name))
+    for metric in metrics:
+        cells = []
+        for name in names:
+            found = rows[(rows["candidate"] == name) & (rows["metric"] == metric)]
+            values = [float(found[column].iloc[0]) for column in ("mean", "low", "high")] if len(found) else [math.nan] * 3
+            cells.append(words.with_interval(metric, *values))
+        if any(cell != "no value" for cell in cells):
+            table.add_row(words.metric_words(metric), *cells)
+    return table
+
+
+def _shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
+    from sim.analysis.metrics import percentile_name
+    from sim.analysis.objectives import percentiles_of
+
+    slos = [slo for scenario in results.scenarios.values() for slo in scenario.slos]
+    asked = [f"{percentile_name(percent)}_s" for percent in percentiles_of(slos)]
+    times = sorted({"p50_s", "p90_s", "p99_s", *asked}, key=lambda name: float(name[1:-2]))
+    present = set(rows["metric"])
+    not_zero = set(rows.loc[rows["mean"] > 0, "metric"])
+    shares = [m for m in rows["metric"].unique() if m.startswith("share_") and m != "share_ok" and m in not_zero]
+    wanted = ["success", *shares, "goodput_rps", "mean_s", *times, *_ALWAYS[-2:], *_OF_EFFECTS]
+    return [m for m in wanted if m in present] + [m for m in _IF_ANY if m in not_zero]
+
+
+def _difference_table(differences: pd.DataFrame, condition: str, focus: str | None) -> Table | None:
+    """What every other candidate changes against the baseline, where it can be told."""
+    from sim.analysis.intervals import headline
+
+    rows = differences[(differences["condition"] == condition) & headline(differences, focus)]
+    rows = rows[rows["metric"].isin(_DECIDING) & rows["difference"].notna()]
+    # What is the same for all candidates needs no lines.
+    differs = rows.groupby("metric")["difference"].transform(lambda values: (values != 0).any())
+    if not len(rows) or not differs.any():
+        return None
+    rows = rows[differs]
+    from rich.table import Table
+
+    from sim.analysis import words
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in (f"against {_plain(str(rows['baseline'].iloc[0]))}", "", "difference", ""):
+        table.add_column(title)
+    last = None
+    for row in rows.sort_values("metric", key=lambda names: names.map(_DECIDING.index), kind="stable").to_dict("records"):
+        change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
+        name = words.metric_words(row["metric"])
+        told = f"[bold]{row['verdict']}[/]" if row["verdict"] in ("higher", "lower") else f"[dim]{row['verdict']}[/]"
+        table.add_row("" if name == last else name, _plain(row["candidate"]), _plain(change), told)
+        last = name
+    return table
+
+
+def _objective_table(judged: pd.DataFrame, condition: str) -> Table | None:
+    rows = judged[judged["condition"] == condition]
+    if rows.empty:
+        return None
+    from rich.table import Table
+
+    from sim.analysis import words
+
+    style = {"pass": "green", "fail": "bold red", "uncertain": "yellow"}
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    several = rows["candidate"].nunique() > 1
+    for title in ("objective", *([""] if several else []), "", "measured"):
+        table.add_column(title)
+    last = None
+    order = list(dict.fromkeys(rows["slo"]))
+    for row in rows.sort_values("slo", key=lambda texts: texts.map(order.index), kind="stable").to_dict("records"):
+        measured = words.with_interval(row["metric"], row["value"], row["low"], row["high"])
+        told = f"[{style[row['verdict']]}]{row['verdict']}[/]"
+        whose = [_plain(row["candidate"])] if several else []
+        table.add_row("" if row["slo"] == last else _plain(row["slo"]), *whose, told, _plain(measured))
+        last = row["slo"]
+    return table

@@ -1,0 +1,124 @@
+"""What all commands do at the terminal: print data, say notes and errors, show progress, end with the right code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import typer
+
+from sim.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+GATE_FAILED: Final = 1
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+
+#: Width of tables that go into a file or a pipe, in characters.
+_WIDTH_OF_FILES: Final = 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Format(StrEnum):
+    """How data is written: for people, or for programs."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def explained(command: Callable[P, R]) -> Callable[P, R]:
+    """End a command that meets bad input or Ctrl-C with a message and its exit code instead of a traceback."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except ScenarioError as error:
+            for message in error.messages:
+                say(message, style="red")
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            say("interrupted before the first run was finished; nothing is kept")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _hang_up()
+            raise typer.Exit(0) from None
+
+    return guarded
+
+
+def out() -> Console:
+    """The console for data: as wide as the terminal, or wide enough for tables in a file."""
+    from rich.console import Console
+
+    class Data(Console):
+        def on_broken_pipe(self) -> None:
+            # The reader has seen enough (| head). What follows, such as the gate, still counts.
+            self.quiet = True
+            _hang_up()
+
+    return Data(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+
+
+def _hang_up() -> None:
+    # Python would complain once more about the broken pipe when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(message: str, *, style: str | None = None) -> None:
+    """Say something to the person, not to the program that reads our output."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(message, style=style)
+
+
+def print_json(data: Any) -> None:
+    """Write data as JSON; what is not a number becomes null."""
+    sys.stdout.write(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()  # here, where a broken pipe is caught
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar with the time that is left, on standard error and only where somebody watches it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total, label: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs ·"),
+        TimeElapsedColumn(),
+        TextColumn("gone ·"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total, label: bar.update(task, completed=done, total=total)

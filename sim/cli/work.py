@@ -1,0 +1,166 @@
+"""``sim run`` and ``sim compare``: carry a study out, write what it found, and end with the right code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from sim.cli.check import doubts_of
+from sim.cli.terminal import GATE_FAILED, INTERRUPTED, Format, out, print_json, progress, say
+from sim.errors import ScenarioError
+from sim.scenario.model import Comparison, Scenario
+
+if TYPE_CHECKING:
+    from sim.study import Results
+
+Tell = Callable[[int, int, str], None]
+#: Where the verdict's reasons are kept, in the directory of the results.
+VERDICT: Final = "verdict.txt"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the options say about a study: where it goes, how it is written, how much is said."""
+
+    name: str
+    directory: Path | None
+    output: Format
+    with_charts: bool
+    quiet: bool
+
+    def carry_out(self, work: Callable[[Path, Tell], Results], found: Scenario | Comparison) -> Results:
+        """Do the work with a progress bar, after the doubts about it have been told."""
+        from sim.study import default_directory
+
+        target = self.directory if self.directory is not None else default_directory(self.name)
+        if not self.quiet:
+            for doubt in doubts_of(found):
+                say(f"doubt: {doubt}", style="yellow")
+        with progress(self.name, quiet=self.quiet) as tell:
+            return work(target, tell)
+
+
+def finish(results: Results, study: Study, *, gate: bool, choose: str | None) -> None:
+    """Write what was found, and end with the code that says how it went."""
+    charts = _charts(results, study)
+    _keep_verdict(results)
+    write(results, study.output, charts)
+    if not study.quiet:
+        _tell_where(results, charts)
+    if results.partial:
+        say(f"interrupted: {len(results.runs)} of {results.planned} runs are finished and kept, marked partial", style="yellow")
+        raise typer.Exit(INTERRUPTED)
+    if gate:
+        reason = gate_reason(results, choose)
+        if reason is not None:
+            say(f"gate: {reason}", style="red")
+            raise typer.Exit(GATE_FAILED)
+        if not study.quiet:
+            say("gate: passed", style="green")
+
+
+def _keep_verdict(results: Results) -> None:
+    """All reasons of the verdict beside the numbers; the terminal shows what they come to."""
+    if results.directory is not None and len(results.candidates) > 1:
+        try:
+            (results.directory / VERDICT).write_text(f"{results.verdict()}\n", encoding="utf-8")
+        except OSError as exc:
+            raise ScenarioError(f"{results.directory / VERDICT}: cannot be written: {exc.strerror}") from exc
+
+
+def _charts(results: Results, study: Study) -> list[Path]:
+    if not study.with_charts or results.directory is None:
+        return []
+    from sim.plots import charts
+
+    return charts(results.tables(), results.directory / "charts", _subject(results))
+
+
+def _subject(results: Results) -> str:
+    """What the charts are about: the question, and the operation in focus."""
+    return f"{results.question} ({results.focus})" if results.focus is not None else results.question
+
+
+def _tell_where(results: Results, charts: Sequence[Path]) -> None:
+    directory = results.directory
+    if directory is None:
+        return
+    shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
+    say(f"results   {shown}/ (rows/*.parquet, metrics.csv, summary.csv, differences.csv, manifest.json)")
+    if len(results.candidates) > 1:
+        say(f"reasons   {shown}/{VERDICT}")
+    if charts:
+        say(f"charts    {shown}/charts/ ({len({path.stem for path in charts})} charts, PNG and SVG)")
+
+
+def write(results: Results, output: Format, charts: Sequence[Path]) -> None:
+    """Write the results to standard output: tables for people, JSON with everything, or the summary as CSV."""
+    if output is Format.TABLE:
+        from sim.cli.show import show_results
+
+        show_results(out(), results)
+    elif output is Format.JSON:
+        print_json(as_data(results, charts))
+    else:
+        results.summary.to_csv(sys.stdout, index=False)
+        sys.stdout.flush()
+
+
+def as_data(results: Results, charts: Sequence[Path]) -> dict[str, Any]:
+    """Everything that a study found, as data: numbers in base units, names as in the tables."""
+    decision = results.verdict()
+    return {
+        "name": results.name,
+        "question": results.question,
+        "partial": results.partial,
+        "runs": len(results.runs),
+        "seeds": sorted({run.seed for run in results.runs}),
+        "baseline": results.baseline,
+        "scenarios": [
+            {"candidate": candidate, "condition": condition, "hash": scenario.hash}
+            for (candidate, condition), scenario in results.scenarios.items()
+        ],
+        "summary": results.summary.to_dict("records"),
+        "differences": results.differences().to_dict("records"),
+        "objectives": results.objectives().to_dict("records"),
+        "verdict": {
+            "chosen": decision.chosen,
+            "by_condition": decision.by_condition,
+            "meets_objectives": decision.meets_objectives,
+            "reasons": decision.reasons,
+        },
+        "directory": None if results.directory is None else str(results.directory),
+        "charts": [str(path) for path in charts],
+    }
+
+
+def gate_reason(results: Results, choose: str | None) -> str | None:
+    """Why the gate stays shut, or None: an objective of the chosen candidate fails, or nothing can be chosen.
+
+    An *uncertain* objective does not shut the gate, but is told: more replications decide it.
+
+    Raises:
+        ScenarioError: there are no objectives to hold anything against.
+    """
+    judged = results.objectives()
+    if judged.empty:
+        raise ScenarioError("--gate: the scenario has no slos; add some, for example slos: [success >= 99.9 %]")
+    chosen = choose or (results.candidates[0] if len(results.candidates) == 1 else results.verdict().chosen)
+    if chosen is None:
+        if results.verdict().meets_objectives:
+            return None  # whichever is taken
+        return "no candidate is chosen, and not all of the best meet every objective; name one: --choose NAME"
+    mine = judged[judged["candidate"] == chosen]
+    for row in mine[mine["verdict"] == "uncertain"].itertuples():
+        say(f"gate: {chosen} under {row.condition}: {row.slo} is uncertain; more replications decide it", style="yellow")
+    failed = mine[mine["verdict"] == "fail"]
+    if failed.empty:
+        return None
+    several = len(results.conditions) > 1
+    missed = [f"{row.slo}{f' under {row.condition}' if several else ''}" for row in failed.itertuples()]
+    return f"{chosen} misses {'; '.join(missed)}"

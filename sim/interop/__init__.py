@@ -1,0 +1,1 @@
+"""Scenarios from outside formats: recorded traces in, a scenario out."""

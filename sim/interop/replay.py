@@ -1,0 +1,55 @@
+"""Ask a scenario exactly what was recorded: the same pages at the same moments, instead of its own load."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import simpy
+
+from sim.errors import ScenarioError
+from sim.run import RunResult, run
+from sim.runtime.world import World
+from sim.scenario.load import Replay
+from sim.scenario.model import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def replay(scenario: Scenario, recorded: pd.DataFrame, seed: int | None = None) -> RunResult:
+    """Simulate a scenario with recorded arrivals in place of its load; the run lasts as long as the recording.
+
+    Args:
+        scenario: what to simulate; its load's mix must know the recorded pages.
+        recorded: `Calibration.recorded` or `recorded_pages`: `page` and `arrived_s` are used.
+        seed: of everything but the arrivals; absent: `scenario.run.seed`.
+
+    It separates two questions: whether the services are modelled well, and whether that minute's arrivals were typical. For
+    planning use the scenario's own load; one recorded minute is one sample.
+
+    Raises:
+        ScenarioError: a page is no entry operation of the scenario, or nothing was recorded.
+    """
+    if recorded.empty:
+        raise ScenarioError("recorded: no traces to replay")
+    if unknown := sorted(set(recorded["page"]) - set(scenario.load.mix)):
+        raise ScenarioError(f"recorded: {', '.join(unknown)} is no entry of the scenario; known: {', '.join(scenario.load.mix)}")
+    asked = recorded.sort_values("arrived_s", kind="stable")
+    arrivals = list(zip(asked["arrived_s"].astype(float).tolist(), asked["page"].astype(str).tolist(), strict=True))
+    load = Replay(mix=scenario.load.mix, times=())
+    length = scenario.run.model_copy(update={"warmup": 0.0, "duration": arrivals[-1][0] + 1e-9})
+
+    def ask(world: World) -> Generator[simpy.Event, Any, Any]:
+        world.sources_open += 1  # before anything moves: the run must not end while requests are still to come
+        return _ask(world, arrivals)
+
+    return run(scenario.model_copy(update={"load": load, "run": length}), seed, processes=[ask])
+
+
+def _ask(world: World, arrivals: list[tuple[float, str]]) -> Generator[simpy.Event, Any, Any]:
+    for number, (arrived_s, page) in enumerate(arrivals):
+        if arrived_s > world.env.now:
+            yield world.env.timeout(arrived_s - world.env.now)
+        world.ask(page, f"recorded {number}")
+    world.source_ended()

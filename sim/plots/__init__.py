@@ -1,0 +1,26 @@
+"""Charts of the tables that `sim.analysis` makes: one function each, table and axes in, axes out, no formula inside.
+
+They read tables only, so they work on last month's files. `small_multiples` repeats a chart over conditions, `charts`
+writes them all. `looks` gives a candidate the same colour, line, marker and hatch everywhere.
+"""
+
+from sim.plots.files import charts, small_multiples
+from sim.plots.lines import goodput_over_time, latency_cdf, latency_percentiles, success_over_time
+from sim.plots.rows import difference_forest, effect_times, metric_bars, outcomes, where_time_went
+from sim.plots.style import Look, looks
+
+__all__ = [
+    "Look",
+    "charts",
+    "difference_forest",
+    "effect_times",
+    "goodput_over_time",
+    "latency_cdf",
+    "latency_percentiles",
+    "looks",
+    "metric_bars",
+    "outcomes",
+    "small_multiples",
+    "success_over_time",
+    "where_time_went",
+]

@@ -1,0 +1,279 @@
+"""Small multiples of any chart, and all charts of a study as files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from sim.errors import ScenarioError
+from sim.plots import lines, rows, style, words
+from sim.plots.style import Look
+
+#: The differences that a decision is argued with, in this order; others can be drawn with `difference_forest`.
+DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
+PRICES: Final = ("attempts_per_request", "busy_s_per_good")
+_DPI: Final = 160
+
+
+class _Panels(Figure):
+    """A figure without pyplot that a notebook shows all the same."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        with style.themed():
+            self.savefig(picture, format="png", dpi=80)
+        return picture.getvalue()
+
+
+def small_multiples(
+    chart: Callable[..., Axes],
+    table: pd.DataFrame,
+    *,
+    over: str = "condition",
+    title: str = "",
+    question: str = "",
+    columns: int = 3,
+    panel: tuple[float, float] | None = None,
+    share: bool = True,
+    each: Mapping[str, Mapping[str, Any]] | None = None,
+    **options: Any,
+) -> Figure:
+    """Draw one panel of a chart for every name in a column, with common axes and one legend below.
+
+    Args:
+        chart: a chart function of this package (or one like it: table, ax and the name as keyword arguments, axes out).
+        table: the whole table; it sets looks, order and scale for all panels.
+        over: the column whose names become panels, and the argument of the chart that chooses among them.
+        title: what is seen; by default the chart's name.
+        question: what is to be decided, written under the title.
+        columns: panels side by side, at most.
+        panel: width and height of one panel in inches; by default a size for the chart of lines, or for the rows.
+        share: whether panels have the same scale.
+        each: further arguments for single panels, by name: `{"crash": {"windows": [("crash", 20, 30)]}}`.
+        **options: further arguments for all panels.
+
+    Raises:
+        ScenarioError: the table lacks the column, or the chart refuses the table.
+    """
+    name = getattr(chart, "__name__", "chart")
+    style.need(table, (over,), name)
+    names = style.names_in(table, over)
+    down = math.ceil(len(names) / columns)
+    across = math.ceil(len(names) / down)
+    width, height = panel or ((8.6, 5.2) if len(names) == 1 else (max(4.6, 7.0 / across), 4.3))
+    with style.themed():
+        # No pyplot: the figure belongs to the caller alone and is gone with its last reference.
+        figure = _Panels(figsize=(across * width, down * height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr, call-arg]
+        grid = figure.subplots(down, across, squeeze=False, sharex=share, sharey=share)
+        panels = list(grid.flat)
+        for ax, one in zip(panels, names, strict=False):
+            told = words.capital(words.of_metric(one).text) if over == "metric" else one
+            arguments = {"title": style.wrap(told, int(9 * width)), **options, **(each or {}).get(one, {}), over: one}
+            chart(table, ax, **arguments)
+        for ax in panels[len(names) :]:
+            ax.set_visible(False)
+        _tidy(grid, share, len(names))
+        _level_titles(panels[: len(names)])
+        heading = title or words.capital(name.replace("_", " "))
+        below = style.wrap(question, int(8.4 * across * width))
+        figure.suptitle(f"{heading}\n{below}" if question else heading, x=0.01, ha="left", fontsize=14)
+        below_in = _legend_below(figure, panels[: len(names)])
+        notes = [text.get_text() for ax in panels for text in ax.texts if text.get_gid() == lines.NOTE]
+        notes_in = down * max((0.17 * (2 + note.count("\n")) for note in notes), default=0.0)
+        figure.set_figheight(down * height + 0.9 + 0.24 * below.count("\n") + below_in + notes_in)
+    return figure
+
+
+def _tidy(grid: Any, share: bool, count: int) -> None:
+    """Keep labels where a reader needs them: at the left, and under the lowest panel of each column."""
+    down, across = grid.shape
+    for i in range(down):
+        for j in range(across):
+            ax = grid[i, j]
+            under = (i + 1) * across + j < count
+            if share and j > 0:
+                ax.set_ylabel("")
+            if share and under:
+                ax.set_xlabel("")
+            elif share:
+                ax.tick_params(axis="x", labelbottom=True)
+
+
+def _level_titles(panels: Sequence[Axes]) -> None:
+    """Lift all titles to the height of the one with the most fault names under it."""
+    names = [text for ax in panels for text in ax.texts if text.get_gid() == lines.FAULT]
+    # An annotation's offset in points is its `xyann`.
+    heights = [float(name.xyann[1]) for name in names if isinstance(name, Annotation)]
+    for ax in panels if heights else ():
+        ax.set_title(ax.get_title(loc="left"), loc="left", pad=8 + lines.LINE_PT + max(heights))
+
+
+def _legend_below(figure: Figure, panels: Sequence[Axes]) -> float:
+    """Gather the legends of all panels into one; returns the height that it needs, in inches."""
+    found: dict[str, Any] = {}
+    heading = ""
+    for ax in panels:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+        legend = ax.get_legend()
+        if legend is not None:
+            heading = legend.get_title().get_text() or heading
+            legend.remove()
+    if not found:
+        return 0.0
+    widest = max(len(line) for label in found for line in label.split("\n"))
+    columns = max(1, min(len(found), int(figure.get_figwidth() / (0.9 + 0.1 * widest))))
+    title = heading.replace("\n", ", ") or None
+    figure.legend(list(found.values()), list(found), loc="outside lower left", ncols=columns, title=title, alignment="left")
+    deep = math.ceil(len(found) / columns)  # matplotlib fills columns from the left
+    lengths = [1 + label.count("\n") for label in found]
+    deepest = max(sum(lengths[i : i + deep]) for i in range(0, len(lengths), deep))
+    return 0.25 + 0.23 * (deepest + bool(title))
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One file: its name, the chart, the table it is drawn from and how."""
+
+    name: str
+    chart: Callable[..., Axes]
+    table: pd.DataFrame
+    title: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def charts(
+    tables: Mapping[str, pd.DataFrame], directory: str | Path, question: str = "", formats: Sequence[str] = ("png", "svg")
+) -> list[Path]:
+    """Write every chart that the tables allow into a directory, as PNG (160 dpi) and SVG, one panel per condition.
+
+    The same tables give the same bytes (with the same matplotlib). A table that is absent or empty leaves out its charts;
+    existing files of the same names are replaced, others stay.
+
+    Args:
+        tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `latency_cdf`, `time_parts`; and
+            optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are shaded.
+        directory: where to; made if it is not there.
+        question: what is to be decided, written on every chart.
+        formats: of the files, any that matplotlib can write without a display.
+
+    Returns:
+        The written files, in the order in which a reader should meet them.
+
+    Raises:
+        ScenarioError: a table lacks a column, or the directory cannot be written.
+    """
+    target = Path(directory)
+    found = style.looks(style.candidates_in(*(tables[name] for name in ("summary", *sorted(tables)) if name in tables)))
+    written: list[Path] = []
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for picture in _pictures({name: table for name, table in tables.items() if len(table)}):
+            figure = _draw(picture, found, question)
+            written += _save(figure, target / picture.name, formats)
+    except OSError as exc:
+        where = exc.filename or target
+        raise ScenarioError(f"{where}: cannot write the charts ({exc.strerror}); choose another directory") from exc
+    return written
+
+
+def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    paths = []
+    with style.themed():
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # once is enough: the layout is the slow part, and all formats shall agree
+        for kind in formats:
+            path = stem.with_name(f"{stem.name}.{kind}")
+            # Without a date and a version in them, equal pictures are equal files.
+            metadata = {"svg": {"Date": None}, "png": {"Software": None}}.get(kind)
+            figure.savefig(path, dpi=_DPI, metadata=metadata)
+            paths.append(path)
+    return paths
+
+
+def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure:
+    options = {"looks": found, **picture.options}
+    if picture.chart is rows.difference_forest:
+        return small_multiples(
+            picture.chart, picture.table, over="metric", title=picture.title, question=question, columns=1,
+            panel=_row_size(picture.table, "condition", 10.5), share=False, **options,
+        )  # fmt: skip
+    if picture.chart in (rows.where_time_went, rows.outcomes, rows.effect_times, rows.metric_bars):
+        block = "of" if picture.chart is rows.effect_times else ""
+        return small_multiples(
+            picture.chart, picture.table, title=picture.title, question=question, columns=1,
+            panel=_row_size(picture.table, block, 10.5), share=True, **options,
+        )  # fmt: skip
+    return small_multiples(picture.chart, picture.table, title=picture.title, question=question, **options)
+
+
+def _row_size(table: pd.DataFrame, block: str, width: float) -> tuple[float, float]:
+    names = style.names_in(table, "candidate")
+    return rows.size_of([(name, names) for name in (style.names_in(table, block) if block else [""])], width, 0.5)
+
+
+def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
+    """Every chart that these tables allow, with what each panel needs."""
+    if "summary" in tables:
+        yield from _of_outcomes(tables["summary"])
+    if "differences" in tables:
+        table = tables["differences"]
+        for metric in DECIDING:
+            mine = table[(table["metric"].astype(str) == metric) & (table["of"].astype(str) == "all")]
+            if len(mine):
+                baseline = style.names_in(mine, "baseline")[0]
+                yield _Picture(f"difference_{metric}", rows.difference_forest, mine, f"Difference to {baseline}, paired by seed")
+    if "latency_cdf" in tables:
+        table = tables["latency_cdf"]
+        success = {"summary": tables.get("summary")}
+        yield _Picture("latency_percentiles", lines.latency_percentiles, table, "Latency of good answers by percentile", success)
+        yield _Picture("latency_cdf", lines.latency_cdf, table, "Share of good answers within a time", success)
+    if "over_time" in tables:
+        table = tables["over_time"]
+        options = {"each": _windows(tables["faults"])} if "faults" in tables else {}
+        yield _Picture("success_over_time", lines.success_over_time, table, "Requests answered well over time", options)
+        yield _Picture("goodput_over_time", lines.goodput_over_time, table, "Good answers per second over time", options)
+    if "time_parts" in tables:
+        table = tables["time_parts"]
+        for group in style.names_in(table, "group"):
+            whose = "good answers" if group == "all" else f"the {group} of good answers"
+            stem = "where_time_went" if group == "all" else "where_time_went_" + "".join(c for c in group if c.isalpha())
+            mine = table[table["group"].astype(str) == group]
+            yield _Picture(stem, rows.where_time_went, mine, f"Where the time of {whose} went", {"group": group})
+
+
+def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:
+    metrics = set(summary["metric"].astype(str))
+    if "share_ok" in metrics:
+        mine = summary[summary["metric"].astype(str).str.startswith("share_")]
+        yield _Picture("outcomes", rows.outcomes, mine, "How requests ended")
+    if "effect_p50_s" in metrics:
+        mine = summary[summary["metric"].astype(str).str.match(r"(ack_|effect_)p(50|99)_s$|completeness$")]
+        # One effect alone is also what all effects are: one block, not two.
+        names = [name for name in style.names_in(mine, "of") if name != "all"]
+        mine = mine[mine["of"].astype(str).isin(names or ["all"])]
+        yield _Picture("effect_times", rows.effect_times, mine, "From the user's request to the effect")
+    for metric in PRICES:
+        mine = summary[(summary["metric"].astype(str) == metric) & (summary["of"].astype(str) == "all")]
+        if len(mine):
+            heading = f"The price: {words.of_metric(metric).text}"
+            yield _Picture(f"price_{metric}", rows.metric_bars, mine, heading, {"metric": metric})
+
+
+def _windows(faults: pd.DataFrame) -> dict[str, dict[str, list[lines.Window]]]:
+    style.need(faults, ("condition", "label", "start_s", "end_s"), "charts: faults")
+    return {
+        condition: {"windows": [(str(label), float(start), float(end)) for label, start, end in zip(*columns, strict=True)]}
+        for condition, group in faults.groupby(faults["condition"].astype(str), sort=False)
+        for columns in [(group["label"], group["start_s"], group["end_s"])]
+    }

@@ -1,0 +1,317 @@
+"""Charts of curves: latency by percentile, its distribution, and success and goodput over time.
+
+Each function draws the numbers of a table that `sim.analysis` made, as they are, on one axes, and returns that axes.
+A table of several conditions may be given whole together with `condition=`: its values then set looks and scale,
+so that the panels of several conditions are comparable.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from sim.analysis.words import amount
+from sim.plots import style
+from sim.plots.style import Look
+
+#: A fault on the time axis: what it is, from when to when, in seconds; an end of None or infinity is the end of the chart.
+Window = tuple[str, float, float | None]
+
+_NINES: Final = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
+#: Height of a line of fault names above the axes, in points.
+LINE_PT: Final = 14
+#: Mark of such a name among the texts of an axes.
+FAULT: Final = "fault"
+#: Mark of the shares answered well, under an axes.
+NOTE: Final = "note"
+_CLOSEST: Final = 1e-7  # how close to 1 the axis of nines goes
+
+
+def latency_percentiles(
+    curve: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    summary: pd.DataFrame | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Latency of good answers by percentile, one line per candidate, 50, 90, 99 and 99.9 % equally far apart as nines.
+
+    The chart for tails: what one request in a hundred or a thousand meets has as much room as the rest. For the typical
+    request, or to read which share is faster than a bound, use `latency_cdf`.
+
+    Args:
+        curve: columns candidate, condition, probability (0 to 1), latency_s, low, high (seconds; NaN: no band).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        summary: with the metric success, to write into the chart how many requests have a latency at all.
+        looks: from `style.looks`, when several charts shall agree; by default from the order in the table.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    chart = "latency_percentiles"
+    style.need(curve, ("candidate", "condition", "probability", "latency_s", "low", "high"), chart)
+    name, rows = style.one_of(curve, "condition", condition, chart)
+    found = looks or style.looks(style.candidates_in(curve))
+    with style.themed():
+        ax = style.new_axes(ax)
+        ax.set_xscale("function", functions=(_to_nines, _from_nines))
+        missing = _curves(ax, curve, rows, ("probability", "latency_s"), found)
+        largest = min(float(curve["probability"][curve["latency_s"].notna()].max()), 1 - _CLOSEST)
+        first = min(0.5, largest / 2)
+        ticks = [p for p in _NINES if p <= largest * (1 + 1e-12)] or [largest]
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda p, _: f"{100 * p:.6g} %"))
+        ax.set_xlim(first, largest)
+        ax.set_xlabel("percentile of good answers (%)")
+        shown = curve[curve["probability"] >= first * (1 - 1e-12)]
+        style.set_time_axis(ax.yaxis, "latency", shown["latency_s"])
+        style.fit_time_axis(ax.yaxis, shown["latency_s"], shown["high"])
+        _finish(ax, title, f"Latency of good answers by percentile · {name}", legend)
+        _note_success(ax, summary, name, found)
+        style.note_missing(ax, missing, "no good answers")
+    return ax
+
+
+def latency_cdf(
+    curve: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    summary: pd.DataFrame | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Share of good answers that took at most so long, one line per candidate, with intervals as bands along the time.
+
+    The chart for "how many are faster than 200 ms". Percentiles beyond 99 % are squeezed at its top: for them use
+    `latency_percentiles`.
+
+    Args:
+        curve: columns candidate, condition, probability (0 to 1), latency_s, low, high (seconds; NaN: no band).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        summary: with the metric success, to write into the chart how many requests have a latency at all.
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    chart = "latency_cdf"
+    style.need(curve, ("candidate", "condition", "probability", "latency_s", "low", "high"), chart)
+    name, rows = style.one_of(curve, "condition", condition, chart)
+    found = looks or style.looks(style.candidates_in(curve))
+    with style.themed():
+        ax = style.new_axes(ax)
+        missing = _curves(ax, curve, rows, ("latency_s", "probability"), found)
+        style.set_time_axis(ax.xaxis, "latency", curve["latency_s"])
+        style.fit_time_axis(ax.xaxis, curve["latency_s"], curve["high"])
+        style.set_ratio_axis(ax.yaxis, "good answers within that time")
+        ax.set_ylim(0.0, 1.02)
+        _finish(ax, title, f"Share of good answers within a time · {name}", legend)
+        _note_success(ax, summary, name, found)
+        style.note_missing(ax, missing, "no good answers")
+    return ax
+
+
+def success_over_time(
+    over_time: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    windows: Sequence[Window] = (),
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Share of requests answered well, per time bin of their arrival, one stepped line per candidate; faults are shaded.
+
+    Args:
+        over_time: columns candidate, condition, time_s (start of the bin), success, success_low, success_high (ratios).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        windows: faults to shade: (label, start in seconds, end in seconds or None).
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    columns = ("success", "success_low", "success_high")
+    style.need(over_time, ("candidate", "condition", "time_s", *columns), "success_over_time")
+    name, rows = style.one_of(over_time, "condition", condition, "success_over_time")
+    with style.themed():
+        ax = style.new_axes(ax)
+        _steps(ax, over_time, rows, columns, looks, "time of arrival")
+        style.set_ratio_axis(ax.yaxis, "requests answered well")
+        lowest = float(np.min(style.finite(over_time[list(columns)].to_numpy().ravel()), initial=1.0))
+        # Close to 100 % the axis does not start at 0, or a loss of 1 % would be a hair; the axis label then says so.
+        if lowest < 0.9:
+            ax.set_ylim(0.0, 1.03)
+        else:
+            room = max(0.002, 1.1 * (1 - lowest))
+            ax.set_ylim(1 - room, 1 + 0.05 * room)
+            ax.set_ylabel("requests answered well (%, axis cut)")
+        _finish(ax, title, f"Requests answered well · {name}", legend, windows)
+    return ax
+
+
+def goodput_over_time(
+    over_time: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    windows: Sequence[Window] = (),
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Good answers per second, per time bin in which they came, one stepped line per candidate; faults are shaded.
+
+    Args:
+        over_time: columns candidate, condition, time_s (start of the bin), goodput_rps, goodput_low, goodput_high (per second).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        windows: faults to shade: (label, start in seconds, end in seconds or None).
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    columns = ("goodput_rps", "goodput_low", "goodput_high")
+    style.need(over_time, ("candidate", "condition", "time_s", *columns), "goodput_over_time")
+    name, rows = style.one_of(over_time, "condition", condition, "goodput_over_time")
+    with style.themed():
+        ax = style.new_axes(ax)
+        _steps(ax, over_time, rows, columns, looks, "clock time")
+        style.set_number_axis(ax.yaxis, "goodput (good answers/s)")
+        highest = float(np.max(style.finite(over_time[list(columns)].to_numpy().ravel()), initial=0.0))
+        ax.set_ylim(0.0, 1.05 * highest or 1.0)
+        _finish(ax, title, f"Good answers per second · {name}", legend, windows)
+    return ax
+
+
+def shade(ax: Axes, windows: Sequence[Window]) -> int:
+    """Shade faults over the whole height and name them above the axes; returns how many lines of names there are.
+
+    Call it when the time axis has its limits. Equal labels are written once; names that would touch are stacked.
+    """
+    left, right = ax.get_xlim()
+    width_pt = ax.get_window_extent().width * 72 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+    ends: list[float] = []  # right end of the last name in each line, in points
+    named: set[str] = set()
+    for label, start, end in windows:
+        stop = right if end is None or not np.isfinite(end) else min(end, right)
+        begin = max(start, left)
+        if begin >= stop:
+            continue
+        ax.axvspan(begin, stop, color=style.SHADE, alpha=0.22, linewidth=0, zorder=0.5)
+        if label in named:
+            continue
+        named.add(label)
+        text = style.shorten(label, 34)
+        length = 5.6 * len(text)
+        at = (begin - left) / (right - left) * width_pt
+        at = max(0.0, min(at, width_pt - length))
+        line = next((i for i, taken in enumerate(ends) if taken < at), len(ends))
+        ends[line : line + 1] = [at + length + 6]
+        ax.annotate(
+            text, (0, 1), xycoords="axes fraction", xytext=(at, 3 + LINE_PT * line), textcoords="offset points",
+            fontsize=10, color=style.INK, va="bottom", ha="left", gid=FAULT,
+        )  # fmt: skip
+    return len(ends)
+
+
+def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, str], found: Mapping[str, Look]) -> list[str]:
+    """Draw one line per candidate with the interval of its latency as a band; returns the candidates without a value."""
+    missing = []
+    for candidate in style.names_in(curve, "candidate"):
+        line = rows[rows["candidate"].astype(str) == candidate]
+        if line["latency_s"].notna().any():
+            band = (line["probability"], line["low"], line["high"])
+            x, y = line[xy[0]], line[xy[1]]
+            if xy[0] == "latency_s":
+                style.line_with_band(ax, x, y, found[candidate], candidate, band=band, sideways=True)
+            else:
+                # The percentiles that people quote carry the marks.
+                nines = np.isclose(line["probability"].to_numpy(dtype=float)[:, None], _NINES, rtol=0, atol=1e-9).any(axis=1)
+                style.line_with_band(ax, x, y, found[candidate], candidate, band=band, marked=nines if nines.any() else None)
+        elif len(line):
+            missing.append(candidate)
+    return missing
+
+
+def _steps(
+    ax: Axes, table: pd.DataFrame, rows: pd.DataFrame, columns: tuple[str, str, str], looks: Mapping[str, Look] | None, clock: str
+) -> None:
+    """Draw one stepped line per candidate; the last bin is as long as the others."""
+    found = looks or style.looks(style.candidates_in(table))
+    starts = np.unique(table["time_s"].to_numpy(dtype=float))
+    bin_s = float(np.diff(starts).min()) if len(starts) > 1 else 1.0
+    missing = []
+    for candidate in style.names_in(table, "candidate"):
+        line = rows[rows["candidate"].astype(str) == candidate]
+        if len(line) and line[columns[0]].isna().all():
+            missing.append(candidate)
+        elif len(line):
+            last = line.tail(1).assign(time_s=line["time_s"].iloc[-1] + bin_s)
+            line = pd.concat([line, last])
+            value, low, high = (line[column] for column in columns)
+            band = (line["time_s"], low, high)
+            style.line_with_band(ax, line["time_s"], value, found[candidate], candidate, band=band, steps=True)
+    style.set_time_axis(ax.xaxis, clock, [*starts, starts[-1] + bin_s], log=False)
+    ax.set_xlim(starts[0], starts[-1] + bin_s)
+    style.note_missing(ax, missing, "no requests")
+
+
+def _finish(ax: Axes, title: str | None, own: str, legend: bool, windows: Sequence[Window] = ()) -> None:
+    style.set_title(ax, title, own, pad=8 + LINE_PT * shade(ax, windows))
+    if legend:
+        style.legend_beside(ax, "bands: 95 % intervals" if ax.collections else None)
+
+
+def _note_success(ax: Axes, summary: pd.DataFrame | None, condition: str, found: Mapping[str, Look]) -> None:
+    """Write under the axes which share of requests was answered well: a latency of few good answers is no good latency."""
+    if summary is None:
+        return
+    where = {"condition": condition, "metric": "success", "of": "all"}
+    mine = summary[np.logical_and.reduce([summary[column].astype(str) == name for column, name in where.items()])]
+    shares = {str(row["candidate"]): float(row["mean"]) for row in mine.to_dict("records")}
+    known = [name for name in found if np.isfinite(shares.get(name, np.nan))]
+    # Spaces that do not break keep a name and its figure together.
+    notes = [f"{style.shorten(name, 28)} {amount('success', shares[name])}".replace(" ", "\u00a0") for name in known]
+    if notes:
+        text = "answered well: " + ", ".join(notes)
+        width_in = ax.get_window_extent().width / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+        text = textwrap.fill(text, int(11.5 * width_in), break_long_words=False, break_on_hyphens=False)
+        ax.annotate(
+            text, (0.0, 0.0), xycoords="axes fraction",
+            xytext=(0, -46), textcoords="offset points", fontsize=10, color=style.INK, va="top", gid=NOTE,
+        )  # fmt: skip
+
+
+def _to_nines(probability: Any) -> Any:
+    """Positions on the axis of nines: 90 % at 1, 99 % at 2, 99.9 % at 3."""
+    return -np.log10(np.maximum(1 - np.asarray(probability, dtype=float), _CLOSEST))
+
+
+def _from_nines(position: Any) -> Any:
+    return 1 - 10.0 ** -np.asarray(position, dtype=float)

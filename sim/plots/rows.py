@@ -1,0 +1,424 @@
+"""Charts of rows: paired differences, where the time went, times to effect, outcomes, single figures.
+
+Each function draws the numbers of a table that `sim.analysis` made, as they are, on one axes, and returns that axes.
+Candidates are rows from top to bottom, in blocks where there is a second name (a condition, an effect).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from sim.analysis.words import amount, difference
+from sim.errors import ScenarioError
+from sim.plots import style, words
+from sim.plots.style import INK, OUTCOME_LOOKS, PART_LOOKS, PART_NAMES, Look
+from sim.records import OUTCOMES
+from sim.units import format_duration
+
+Blocks = Sequence[tuple[str, Sequence[str]]]
+Heights = Mapping[tuple[str, str], float]
+_SUMMARY: Final = ("candidate", "condition", "metric", "of", "mean", "low", "high")
+
+
+def difference_forest(
+    differences: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    metric: str | None = None,
+    of: str = "all",
+    looks: Mapping[str, Look] | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Paired differences to the baseline in one metric, with intervals, a line at zero, and the verdict beside each row.
+
+    A full mark is a difference that the intervals can tell from zero, a hollow one is not. The rows of several conditions
+    stand in blocks. There is no legend: the rows carry the names, the right margin the numbers.
+
+    Args:
+        differences: columns condition, candidate, baseline, metric, of, difference, low, high, verdict.
+        ax: where to draw; None makes a new figure.
+        metric: which one, if the table holds several.
+        of: all, or an entry operation or effect.
+        looks: from `style.looks`, when several charts shall agree.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, no row is left, or the metric is not clear.
+    """
+    chart = "difference_forest"
+    columns = ("condition", "candidate", "baseline", "metric", "of", "difference", "low", "high", "verdict")
+    style.need(differences, columns, chart)
+    _, mine = style.one_of(differences, "of", of, chart)
+    name, rows = style.one_of(mine, "metric", metric, chart)
+    word = words.of_metric(name)
+    found = looks or style.looks(style.candidates_in(differences))
+    blocks = _blocks(rows, "condition")
+    with style.themed():
+        ax = style.new_axes(ax, size_of(blocks, 9.5))
+        baseline = style.names_in(rows, "baseline")[0]
+        where = lay_out(ax, blocks, found)
+        ax.axvline(0.0, color=INK, linewidth=1.2, zorder=1.2)
+        for row in rows.to_dict("records"):
+            _difference(ax, where[str(row["condition"]), str(row["candidate"])], row, found[str(row["candidate"])])
+        values = rows[["difference", "low", "high"]].to_numpy(dtype=float).ravel()
+        if not np.any(style.finite(values)):  # no difference at all: some width around zero
+            values = np.array([-word.grain, word.grain])
+            ax.set_xlim(*values)
+        words.set_axis(ax.xaxis, word, values, difference=True)
+        style.set_title(ax, title, f"{words.capital(word.text)}: difference to {baseline}, paired by seed")
+    return ax
+
+
+def _difference(ax: Axes, y: float, row: Mapping[Any, Any], look: Look) -> None:
+    told = row["verdict"] in ("lower", "higher")
+    middle, low, high = (float(row[column]) for column in ("difference", "low", "high"))
+    ax.plot([low, high], [y, y], color=look.colour, linewidth=2.4, solid_capstyle="butt", zorder=2)
+    ax.plot([low, high], [y, y], color=look.colour, linestyle="none", marker="|", markersize=11, markeredgewidth=2.0, zorder=2)
+    ax.plot(
+        [middle], [y], color=look.colour, marker=look.marker, markersize=10, linestyle="none", zorder=3,
+        markerfacecolor=look.colour if told else "white", markeredgecolor=look.colour, markeredgewidth=2.0,
+    )  # fmt: skip
+    if np.isfinite(middle):
+        verdict = str(row["verdict"]) if np.isfinite([low, high]).all() else "one replication: no interval"
+        numbers = difference(str(row["metric"]), middle, low, high).replace("percentage points", "pp")
+        beside(ax, y, f"{verdict}\n{numbers}", bold=told)
+    else:
+        beside(ax, y, str(row["verdict"]))
+
+
+def where_time_went(
+    parts: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    group: str = "all",
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Mean latency of good answers, split into where it was spent: one stacked bar per candidate.
+
+    The parts of a bar add up to its length. Draw `group="slowest 1 %"` beside it: what fills the tail is seldom what fills
+    the mean.
+
+    Args:
+        parts: columns candidate, condition, group, part (as in `sim.records.PARTS`), mean_s (seconds).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        group: which requests.
+        looks: of the candidates, for the mark beside each row.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, the condition is not clear, or the group is not there.
+    """
+    chart = "where_time_went"
+    style.need(parts, ("candidate", "condition", "group", "part", "mean_s"), chart)
+    _, mine = style.one_of(parts, "group", group, chart)
+    name, rows = style.one_of(mine, "condition", condition, chart)
+    found = looks or style.looks(style.candidates_in(parts))
+    blocks = [("", style.names_in(rows, "candidate"))]
+    with style.themed():
+        ax = style.new_axes(ax, size_of(blocks, 9.0))
+        where = lay_out(ax, blocks, found)
+        ends = dict.fromkeys(where, 0.0)
+        for part in style.names_in(rows, "part"):
+            values = rows[rows["part"].astype(str) == part].set_index("candidate")["mean_s"]
+            look = PART_LOOKS.get(part, Look(style.SHADE, hatch="||"))
+            shown = bool((mine[mine["part"].astype(str) == part]["mean_s"] > 0).any())
+            _stack(ax, where, ends, values, look, PART_NAMES.get(part, part) if shown else "")
+        totals = mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum()
+        style.set_time_axis(ax.xaxis, "mean latency", totals, log=False)
+        ax.set_xlim(0.0, _beyond(totals))
+        for key, end_s in ends.items():
+            beside(ax, where[key], format_duration(end_s) if end_s else "")
+        _mark_missing(ax, where, rows, "mean_s", "no good answers")
+        whose = "good answers" if group == "all" else f"the {group} of good answers"
+        style.set_title(ax, title, f"Where the time of {whose} went · {name}")
+        if legend:
+            style.legend_beside(ax)
+    return ax
+
+
+def outcomes(
+    summary: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    of: str = "all",
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """How requests ended: one stacked bar of shares per candidate, trouble first, the share of `ok` in figures beside it.
+
+    When less than 40 % went wrong everywhere in the table, the axis is cut, and says so: `ok` fills the bars beyond it.
+
+    Args:
+        summary: columns candidate, condition, metric, of, mean, low, high, with the metrics share_ok, share_error, …
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        of: all, or an entry operation.
+        looks: of the candidates, for the mark beside each row.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column or the shares are missing, or the condition is not clear.
+    """
+    chart = "outcomes"
+    style.need(summary, _SUMMARY, chart)
+    shares = metrics_of(summary, [f"share_{outcome}" for outcome in OUTCOMES], of, chart)
+    name, rows = style.one_of(shares, "condition", condition, chart)
+    found = looks or style.looks(style.candidates_in(summary))
+    blocks = [("", style.names_in(rows, "candidate"))]
+    with style.themed():
+        ax = style.new_axes(ax, size_of(blocks, 9.0))
+        where = lay_out(ax, blocks, found)
+        ends = dict.fromkeys(where, 0.0)
+        for outcome in [*(o for o in OUTCOMES if o not in ("ok", "degraded")), "degraded", "ok"]:
+            values = rows[rows["metric"].astype(str) == f"share_{outcome}"].set_index("candidate")["mean"]
+            shown = bool((shares[shares["metric"].astype(str) == f"share_{outcome}"]["mean"] > 0).any())
+            _stack(ax, where, ends, values, OUTCOME_LOOKS[outcome], outcome.replace("_", " ") if shown else "")
+            if outcome == "ok":
+                for candidate, share in values.dropna().items():
+                    beside(ax, where["", str(candidate)], f"{amount('share_ok', float(share))} ok")
+        best = shares[shares["metric"].astype(str) == "share_ok"]["mean"].min()
+        cut = bool(best > 0.6)
+        ax.set_xlim(0.0, max(1.3 * (1 - float(best)), 0.001) if cut else 1.0)
+        style.set_ratio_axis(ax.xaxis, "share of requests")
+        if cut:
+            ax.set_xlabel("share of requests (%, axis cut, the rest is ok)")
+        _mark_missing(ax, where, rows, "mean", "no requests")
+        style.set_title(ax, title, f"How requests ended · {name}")
+        if legend:
+            style.legend_beside(ax)
+    return ax
+
+
+def effect_times(
+    summary: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Time to acknowledgement and time to effect, from median to p99, per candidate; several effects stand in blocks.
+
+    Hollow: from the publisher's send until the broker had the message; an effect by a synchronous call has none. Full:
+    from the arrival of the request until the effect was there. Only effects that happened have a time, so the
+    share that happened stands beside the row.
+
+    Args:
+        summary: columns candidate, condition, metric, of, mean, low, high, with ack_p50_s, ack_p99_s, effect_p50_s,
+            effect_p99_s (seconds) and, where known, completeness.
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, there is no effect in the table, or the condition is not clear.
+    """
+    chart = "effect_times"
+    style.need(summary, _SUMMARY, chart)
+    wanted = ["ack_p50_s", "ack_p99_s", "effect_p50_s", "effect_p99_s"]
+    times = metrics_of(summary, wanted, None, chart)
+    named = times[times["of"].astype(str) != "all"]
+    times = named if len(named) else times
+    name, rows = style.one_of(times, "condition", condition, chart)
+    found = looks or style.looks(style.candidates_in(summary))
+    blocks = _blocks(rows, "of")
+    with style.themed():
+        ax = style.new_axes(ax, size_of(blocks, 9.5))
+        where = lay_out(ax, blocks, found)
+        for (of, candidate), y in where.items():
+            mine = rows[(rows["of"].astype(str) == of) & (rows["candidate"].astype(str) == candidate)]
+            by_metric = mine.drop_duplicates("metric").set_index("metric")[["mean", "low", "high"]]
+            _dumbbell(ax, y - 0.17, by_metric, ("ack_p50_s", "ack_p99_s"), found[candidate], full=False)
+            _dumbbell(ax, y + 0.17, by_metric, ("effect_p50_s", "effect_p99_s"), found[candidate], full=True)
+        style.set_time_axis(ax.xaxis, "time, median to p99", times["mean"])
+        style.fit_time_axis(ax.xaxis, times["mean"], times["high"])
+        _completeness(ax, where, summary, name)
+        for of, names in blocks:
+            mine = rows[(rows["of"].astype(str) == of) & rows["metric"].astype(str).str.startswith("effect_")]
+            _mark_missing(ax, {(of, name): where[of, name] for name in names}, mine, "mean", "none happened")
+        style.set_title(ax, title, f"Time to acknowledgement and to effect · {name}")
+        for label, full in (("acknowledged: broker has it (no such time without a queue)", False), ("effect is there", True)):
+            ax.add_line(_key(label, full))
+        if legend:
+            style.legend_beside(ax, "left end: median\nright end: p99")
+    return ax
+
+
+def metric_bars(
+    summary: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    metric: str,
+    condition: str | None = None,
+    of: str = "all",
+    looks: Mapping[str, Look] | None = None,
+    title: str | None = None,
+) -> Axes:
+    """One figure per candidate as a bar from zero with its interval, for example the price: attempts_per_request.
+
+    For comparing candidates use `difference_forest`: two bars with overlapping intervals may well differ when paired.
+
+    Args:
+        summary: columns candidate, condition, metric, of, mean, low, high.
+        ax: where to draw; None makes a new figure.
+        metric: which one.
+        condition: which one, if the table holds several.
+        of: all, or an entry operation or effect.
+        looks: from `style.looks`, when several charts shall agree.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, no row is left, or the condition is not clear.
+    """
+    style.need(summary, _SUMMARY, "metric_bars")
+    mine = metrics_of(summary, [metric], of, "metric_bars")
+    name, rows = style.one_of(mine, "condition", condition, "metric_bars")
+    word = words.of_metric(metric)
+    found = looks or style.looks(style.candidates_in(summary))
+    blocks = [("", style.names_in(rows, "candidate"))]
+    with style.themed():
+        ax = style.new_axes(ax, size_of(blocks, 8.5))
+        where = lay_out(ax, blocks, found)
+        for row in rows.to_dict("records"):
+            look, y = found[str(row["candidate"])], where["", str(row["candidate"])]
+            ax.barh(y, row["mean"], height=0.6, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0)
+            for colour, broad in (("white", 3.0), (INK, 0.0)):  # an outline, to be seen on every colour
+                ax.plot(
+                    [row["low"], row["high"]], [y, y], color=colour, marker="|", markersize=11 + broad, linewidth=1.6 + broad,
+                    markeredgewidth=1.6 + broad, zorder=3,
+                )  # fmt: skip
+            beside(ax, y, amount(metric, float(row["mean"])))
+        values = mine[["mean", "low", "high"]].to_numpy(dtype=float).ravel()
+        words.set_axis(ax.xaxis, word, values)
+        ax.set_xlim(0.0, _beyond(values))
+        style.set_title(ax, title, f"{words.capital(word.text)} · {name}")
+    return ax
+
+
+def size_of(blocks: Blocks, width: float, around: float = 1.6) -> tuple[float, float]:
+    """Inches that a chart of these rows needs, with so much `around` them: more for long names and for blocks."""
+    lines = max((1 + _label(name).count("\n") for _, names in blocks for name in names), default=1)
+    count = sum(len(names) for _, names in blocks) + (0.85 * len(blocks) if len(blocks) > 1 else 0.0)
+    return width, around + max(0.46, 0.23 * lines) * count
+
+
+def lay_out(ax: Axes, blocks: Blocks, looks: Mapping[str, Look]) -> dict[tuple[str, str], float]:
+    """Give every (block, candidate) a height, name it at the left edge with its mark; returns the heights."""
+    where: dict[tuple[str, str], float] = {}
+    ticks: list[tuple[float, str, bool]] = []
+    y = 0.0
+    for header, names in blocks:
+        if len(blocks) > 1:
+            ticks.append((y - 0.1, style.wrap(header, 30), True))
+            y += 0.75
+        for name in names:
+            where[header, name] = y
+            ticks.append((y, _label(name), False))
+            style.swatch(ax, y, looks[name])
+            y += 1.0
+        y += 0.1
+    ax.set_ylim(y - 0.5, -0.6)
+    ax.set_yticks([tick for tick, _, _ in ticks], [label for _, label, _ in ticks])
+    ax.tick_params(axis="y", length=0, pad=18)
+    for written, (_, _, is_header) in zip(ax.get_yticklabels(), ticks, strict=True):
+        written.set_fontweight("bold" if is_header else "normal")
+    ax.grid(visible=False, axis="y")
+    return where
+
+
+def beside(ax: Axes, y: float, text: str, *, bold: bool = False) -> Text:
+    """Write to the right of a row, outside the data."""
+    return ax.text(
+        1.015, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=10.5, color=INK,
+        fontweight="bold" if bold else "normal", linespacing=1.15,
+    )  # fmt: skip
+
+
+def metrics_of(summary: pd.DataFrame, metrics: Sequence[str], of: str | None, chart: str) -> pd.DataFrame:
+    """The rows of these metrics (and of one entry or effect), or an error that names what is missing."""
+    rows = summary[summary["metric"].astype(str).isin(metrics)]
+    if of is not None:
+        rows = rows[rows["of"].astype(str) == of]
+    if rows.empty:
+        where = f" of {of!r}" if of is not None else ""
+        raise ScenarioError(f"{chart}: no {' or '.join(metrics)}{where} in the table; make it with sim.analysis.summarise")
+    return rows
+
+
+def _label(name: str) -> str:
+    return style.wrap(style.shorten(name, 52), 28)
+
+
+def _beyond(values: Any) -> float:
+    """Where an axis from zero ends so that every value is inside; 1 when there is none above zero."""
+    return 1.05 * max(float(np.max(style.finite(values), initial=0.0)), 0.0) or 1.0
+
+
+def _blocks(rows: pd.DataFrame, column: str) -> list[tuple[str, list[str]]]:
+    return [(name, style.names_in(rows[rows[column].astype(str) == name], "candidate")) for name in style.names_in(rows, column)]
+
+
+def _stack(ax: Axes, where: Heights, ends: dict[tuple[str, str], float], values: pd.Series[Any], look: Look, label: str) -> None:
+    """Add one layer to the bars, named in the legend if it has a label; NaN adds nothing."""
+    for key, y in where.items():
+        value = float(values.get(key[1], np.nan))
+        if np.isfinite(value):
+            bar = ax.barh(
+                y, value, left=ends[key], height=0.62, color=look.colour, hatch=look.hatch, linewidth=0, label=label or "_"
+            )
+            label = ""  # once is enough for the legend
+            bar[0].set_edgecolor("white" if style.lightness(look.colour) < 60 else INK)  # the colour of the hatch
+            ends[key] += value
+
+
+def _mark_missing(ax: Axes, where: Heights, rows: pd.DataFrame, column: str, why: str) -> None:
+    for (_, candidate), y in where.items():
+        if not rows[rows["candidate"].astype(str) == candidate][column].notna().any():
+            ax.text(0.02, y, why, transform=ax.get_yaxis_transform(), va="center", fontsize=10.5, style="italic", color=INK)
+
+
+def _dumbbell(ax: Axes, y: float, values: pd.DataFrame, metrics: tuple[str, str], look: Look, *, full: bool) -> None:
+    """Median and p99 as two marks on one line, each with its interval as a paler, broader line."""
+    if not set(metrics) <= set(values.index) or not np.isfinite(values.loc[list(metrics), "mean"]).all():
+        return
+    for metric in metrics:
+        ends = values.loc[metric, ["low", "high"]].to_numpy(dtype=float)
+        ax.plot(ends, [y, y], color=look.colour, linewidth=8, alpha=0.3, solid_capstyle="butt", zorder=1.8)
+    ax.plot(
+        values.loc[list(metrics), "mean"].to_numpy(dtype=float), [y, y], color=look.colour, linewidth=1.8, zorder=2.5,
+        linestyle="-" if full else (0, (2, 1.5)), marker=look.marker, markersize=8, markeredgewidth=1.6,
+        markerfacecolor=look.colour if full else "white", markeredgecolor=look.colour,
+    )  # fmt: skip
+
+
+def _key(label: str, full: bool) -> Line2D:
+    return Line2D(
+        [], [], color=INK, linewidth=1.8, linestyle="-" if full else (0, (2, 1.5)), marker="o", markersize=8, markeredgewidth=1.6,
+        markerfacecolor=INK if full else "white", label=label,
+    )  # fmt: skip
+
+
+def _completeness(ax: Axes, where: Heights, summary: pd.DataFrame, condition: str) -> None:
+    rows = summary[(summary["metric"].astype(str) == "completeness") & (summary["condition"].astype(str) == condition)]
+    shares = {(str(row["of"]), str(row["candidate"])): float(row["mean"]) for row in rows.to_dict("records")}
+    for key, y in where.items():
+        if np.isfinite(shares.get(key, np.nan)):
+            beside(ax, y, f"{amount('completeness', shares[key])} happened")

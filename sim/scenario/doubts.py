@@ -1,0 +1,159 @@
+"""Settings that are allowed and look like mistakes: each as a sentence that says what will happen, and what to change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from sim.scenario.faults import Crash, LinkFault
+from sim.scenario.forecast import Edge, Forecast, edges_of, forecast
+from sim.scenario.model import Scenario
+from sim.units import format_duration
+
+#: A run with more attempts than this takes gigabytes.
+MANY_ATTEMPTS: Final = 20_000_000
+_MANY_RETRIES: Final = 4
+#: A percentile is read from at least this many answers above it.
+_ANSWERS_ABOVE: Final = 10
+
+
+def doubts(scenario: Scenario) -> list[str]:
+    """All doubts about a scenario, the gravest first; an empty list is no promise."""
+    edges = edges_of(scenario)
+    expected = forecast(scenario)
+    found = [
+        *_overload(expected),
+        *_lost_for_ever(scenario, edges),
+        *_retries_through_layers(edges),
+        *_deadlines(edges),
+        *_faults_in_time(scenario),
+        *_long_enough(scenario, expected),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _overload(expected: Forecast) -> Iterator[str]:
+    for service in expected.services:
+        if service.workers is not None and service.utilisation is not None and service.utilisation >= 1:
+            need = math.floor(service.utilisation * service.workers * service.replicas) + 1
+            yield (
+                f"{service.name} cannot keep up: utilisation {service.utilisation:.3g} of its "
+                f"{service.workers * service.replicas} workers; it needs at least {need}, or less work"
+            )
+        elif service.peak_utilisation is not None and service.peak_utilisation >= 1:
+            yield f"{service.name} cannot keep up at the peak: utilisation {service.peak_utilisation:.3g} of its workers"
+        if service.cpu_utilisation is not None and service.cpu_utilisation >= 1:
+            yield f"{service.name} cannot keep up: its work needs {service.cpu_utilisation:.3g} times its CPU limit"
+
+
+def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
+    """Edges on which an answer may never come, and nobody stops waiting."""
+    for edge in edges:
+        if edge.policy.timeout is not None or edge.policy.per_try_timeout is not None:
+            continue
+        service = edge.target.split(".")[0]
+        causes = [f"the link loses {scenario.link(edge.caller, service).loss:.3g} of its messages"]
+        if not scenario.link(edge.caller, service).loss:
+            causes = []
+        for fault in scenario.faults:
+            if isinstance(fault, Crash) and fault.silent and fault.crash == service:
+                causes.append(f"{service} crashes silently")
+            if isinstance(fault, LinkFault) and (fault.loss or fault.partition) and _concerns(fault.link, edge.caller, service):
+                causes.append(f"a link fault loses messages at {fault.link}")
+        if causes:
+            yield (
+                f"{edge.caller} -> {edge.target} has no timeout, and {causes[0]}: such a call is never answered and holds its "
+                f"worker for ever; set calls.{edge.target.split('.')[0]}.timeout"
+            )
+
+
+def _concerns(selector: str, one: str, other: str) -> bool:
+    return selector in ("default", one, other, f"{one} -> {other}", f"{other} -> {one}")
+
+
+def _retries_through_layers(edges: list[Edge]) -> Iterator[str]:
+    """How many attempts one request may become where several layers retry."""
+    by_operation: dict[str | None, list[Edge]] = {}
+    for edge in edges:
+        by_operation.setdefault(edge.operation, []).append(edge)
+    worst: dict[str, tuple[float, list[str]]] = {}
+    waiting: list[tuple[str | None, float, list[str]]] = [(None, 1.0, [])]
+    while waiting:
+        operation, factor, path = waiting.pop()
+        for edge in by_operation.get(operation, ()):
+            attempts = edge.policy.retry.max_attempts
+            tries = factor * (math.inf if attempts == "unlimited" else attempts)
+            taken = [*path, f"{edge.caller} -> {edge.target} × {attempts}"] if attempts != 1 else path
+            if tries > worst.get(edge.target, (0.0, []))[0]:  # else what follows is known to be no worse
+                worst[edge.target] = (tries, taken)
+                waiting.append((edge.target, tries, taken))
+    layered = {target: found for target, found in worst.items() if len(found[1]) > 1 and found[0] >= _MANY_RETRIES}
+    if layered:
+        target, (factor, path) = max(layered.items(), key=lambda item: (item[1][0], len(item[1][1])))
+        number = "any number of" if math.isinf(factor) else f"{factor:g}"
+        yield (
+            f"retries multiply through layers: one call may become {number} attempts at {target} ({', '.join(path)}); "
+            "retry in one layer"
+        )
+    for edge in edges:
+        retry = edge.policy.retry
+        if retry.max_attempts == "unlimited" and edge.policy.timeout is None:
+            yield f"{edge.caller} -> {edge.target} retries without end and without timeout; set retry.max_attempts or timeout"
+
+
+def _deadlines(edges: list[Edge]) -> Iterator[str]:
+    """Retries that the deadline of their call leaves no time for."""
+    for edge in edges:
+        policy, way = edge.policy, f"{edge.caller} -> {edge.target}"
+        if policy.timeout is None:
+            continue
+        if policy.per_try_timeout is not None and policy.per_try_timeout >= policy.timeout:
+            yield (
+                f"{way}: per_try_timeout {format_duration(policy.per_try_timeout)} never strikes before the timeout of "
+                f"{format_duration(policy.timeout)}, which is the whole call's"
+            )
+            continue
+        tries = policy.retry.max_attempts
+        if tries == "unlimited" or tries == 1:
+            continue
+        try_s = policy.per_try_timeout or 0.0
+        pauses = [policy.retry.backoff.pause_s(n, 0.0, 0.5) for n in range(1, min(tries, 100))]
+        needed_s = try_s * (tries - 1) + sum(pauses)
+        if needed_s >= policy.timeout:
+            yield (
+                f"{way}: retry.max_attempts = {tries} does not fit into timeout = {format_duration(policy.timeout)}: tries and "
+                f"pauses before the last one may take {format_duration(needed_s)}"
+            )
+
+
+def _faults_in_time(scenario: Scenario) -> Iterator[str]:
+    run = scenario.run
+    for i, fault in enumerate(scenario.faults):
+        if fault.at is None:
+            continue
+        if fault.at >= run.end:
+            yield f"faults[{i}] begins at {fault.at:g} s, after the last arrival at {run.end:g} s; nothing will be seen of it"
+        elif fault.for_ is not None and fault.at + fault.for_ <= run.warmup:
+            yield f"faults[{i}] ends at {fault.at + fault.for_:g} s, within the warm-up of {run.warmup:g} s, which does not count"
+
+
+def _long_enough(scenario: Scenario, expected: Forecast) -> Iterator[str]:
+    if expected.rate_rps:
+        requests = expected.rate_rps * scenario.run.duration
+        for slo in scenario.slos:
+            if not slo.metric.startswith("p"):
+                continue
+            above = requests * (1 - float(slo.metric[1:]) / 100)
+            if 0 < above < _ANSWERS_ABOVE * (1 - 1e-9):
+                needed_s = scenario.run.duration * _ANSWERS_ABOVE / above
+                yield (
+                    f"{slo.metric} of some {requests:.3g} requests rests on {above:.2g} answers per replication; "
+                    f"run.duration: {needed_s:.0f}s gives it {_ANSWERS_ABOVE}"
+                )
+                break
+    if expected.attempts and expected.attempts > MANY_ATTEMPTS and scenario.run.record_attempts:
+        yield (
+            f"one run makes some {expected.attempts:.2g} attempts; with run.record_attempts: false it needs far less memory, "
+            "with a shorter run.duration less time"
+        )

@@ -1,0 +1,306 @@
+"""What arithmetic alone says about a scenario, before any run: visits, utilisation, and settings that look like mistakes.
+
+No queues, no failures, no retries: mean work times call rates. Where that already needs more workers than there are, no
+simulation will find a good answer; where it needs far fewer, only the simulation knows the tail.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Final
+
+from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
+from sim.scenario.model import CLIENT, Scenario, operations_of
+from sim.scenario.services import Call, CallPolicy, Fail, Parallel, Publish, Step, Work
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One visit of an operation, in means: own work, time its worker is held, and calls (target → number) it makes."""
+
+    work_s: float
+    held_s: float
+    calls: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ServiceForecast:
+    """One service under the mean load: visits per second, and workers busy over workers there are.
+
+    `work_s` is a visit's own work, `held_s` adds what it waits for its calls when nothing queues. `utilisation` counts
+    the held time and `cpu_utilisation` the work against the CPU limit; both are lower bounds, None where nothing limits.
+    """
+
+    name: str
+    replicas: int
+    workers: int | None
+    visits_rps: float
+    work_s: float
+    held_s: float
+    utilisation: float | None
+    peak_utilisation: float | None
+    cpu_utilisation: float | None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The whole scenario: offered rates (None for a closed load without think time), services, expected rows of one run."""
+
+    rate_rps: float | None
+    peak_rps: float | None
+    services: tuple[ServiceForecast, ...]
+    requests: float | None
+    attempts: float | None
+
+
+def forecast(scenario: Scenario) -> Forecast:
+    """Multiply visits by mean times.
+
+    >>> from sim.laws import Exponential
+    >>> queue = Scenario(
+    ...     services={"shop": {"workers": 2, "operations": {"buy": [{"work": Exponential(0.1)}]}}},
+    ...     load={"rate": 15, "mix": "shop.buy"},
+    ... )
+    >>> forecast(queue).services[0].utilisation
+    0.75
+    """
+    demands = demands_of(scenario)
+    per_request = visits_per_request(scenario, demands)
+    rate, peak = offered_rps(scenario.load, scenario.run.warmup, scenario.run.end)
+    if isinstance(scenario.load, Closed):
+        held_s = sum(share * demands[entry].held_s for entry, share in shares(scenario.load.mix).items())
+        cycle_s = held_s + scenario.load.think.mean
+        rate = peak = scenario.load.users / cycle_s if cycle_s > 0 else None
+    services = tuple(_service(scenario, name, demands, per_request, rate, peak) for name in scenario.services)
+    span_s = scenario.run.end
+    calls = sum(per_request[address] * sum(demand.calls.values()) for address, demand in demands.items())
+    requests = None if rate is None else rate * span_s
+    return Forecast(rate, peak, services, requests, None if requests is None else requests * (1 + calls))
+
+
+def shares(weights: dict[str, float]) -> dict[str, float]:
+    """Weights that add up to 1."""
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def offered_rps(load: Load, start_s: float, end_s: float) -> tuple[float | None, float | None]:
+    """Mean and largest rate of a load within a window, per second; None for a closed load, which offers no rate.
+
+    >>> from sim.scenario.load import Spike
+    >>> offered_rps(Spike(mix={"a.x": 1}, rate=10, peak=50, at=10, **{"for": 10}), 0, 40)
+    (20.0, 50.0)
+    """
+    match load:
+        case Closed():
+            return None, None
+        case Replay():
+            times = [time for time in load.times if isinstance(time, float) and start_s <= time < end_s]
+            rate = len(times) / (end_s - start_s)
+            return rate, rate
+        case Steps() | Ramp():
+            return _of_points(load, start_s, end_s)
+        case Spike():
+            inside_s = max(0.0, min(end_s, load.at + load.for_) - max(start_s, load.at))
+            mean = load.rate + (load.peak - load.rate) * inside_s / (end_s - start_s)
+            return mean, max(load.rate, load.peak) if inside_s else load.rate
+        case Daily():
+            return _of_day(load, start_s, end_s)
+    return load.rate, load.rate
+
+
+def _of_points(load: Steps | Ramp, start_s: float, end_s: float) -> tuple[float, float]:
+    times = [point.at for point in load.points]
+    cuts = [start_s, *(time for time in times if start_s < time < end_s), end_s]
+    total = peak = 0.0
+    for left, right in zip(cuts, cuts[1:], strict=False):
+        ends = (_at(load, left), _at(load, right) if isinstance(load, Ramp) else _at(load, left))
+        total += (right - left) * sum(ends) / 2
+        peak = max(peak, *ends)
+    return total / (end_s - start_s), peak
+
+
+def _at(load: Steps | Ramp, time_s: float) -> float:
+    last = max(i for i, point in enumerate(load.points) if point.at <= time_s)
+    here = load.points[last]
+    if isinstance(load, Steps) or last + 1 == len(load.points):
+        return here.rate
+    following = load.points[last + 1]
+    return here.rate + (following.rate - here.rate) * (time_s - here.at) / (following.at - here.at)
+
+
+def _of_day(load: Daily, start_s: float, end_s: float) -> tuple[float, float]:
+    turn = 2 * math.pi / load.period
+    area = math.sin(turn * (end_s - load.peak_at)) - math.sin(turn * (start_s - load.peak_at))
+    mean = load.rate * (1 + load.swing * area / turn / (end_s - start_s))
+    first_peak_s = load.peak_at + load.period * math.ceil((start_s - load.peak_at) / load.period)
+    ends = [math.cos(turn * (time_s - load.peak_at)) for time_s in (start_s, end_s)]
+    return mean, load.rate * (1 + load.swing * (1.0 if first_peak_s <= end_s else max(ends)))
+
+
+def demands_of(scenario: Scenario) -> dict[str, Demand]:
+    """What one visit of each operation needs, callees first."""
+    operations = operations_of(scenario)
+    graph = {address: set[str]() for address in operations}
+    for address, operation in operations.items():
+        _callees(operation.steps, graph[address])
+    demands: dict[str, Demand] = {}
+    for address in TopologicalSorter(graph).static_order():
+        service = address.split(".")[0]
+        demands[address], _ = _of_steps(scenario, service, operations[address].steps, demands)
+    return demands
+
+
+def _callees(steps: tuple[Step, ...], found: set[str]) -> None:
+    for step in steps:
+        if isinstance(step, Call):
+            found.add(step.call)
+        elif isinstance(step, Parallel):
+            for branch in step.parallel:
+                _callees(branch, found)
+
+
+def _of_steps(
+    scenario: Scenario, service: str, steps: tuple[Step, ...], demands: dict[str, Demand]
+) -> tuple[Demand, float]:
+    """The need of steps in a row, and the probability of getting past them."""
+    work_s = held_s = 0.0
+    calls: dict[str, float] = {}
+    reach = 1.0
+    for step in steps:
+        need, passed = _of_step(scenario, service, step, demands)
+        work_s += reach * need.work_s
+        held_s += reach * need.held_s
+        for target, number in need.calls.items():
+            calls[target] = calls.get(target, 0.0) + reach * number
+        reach *= passed
+    return Demand(work_s, held_s, calls), reach
+
+
+def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, Demand]) -> tuple[Demand, float]:
+    match step:
+        case Work():
+            return Demand(step.work.mean, step.work.mean, {}), 1.0
+        case Fail():
+            return Demand(step.fail * step.work.mean, step.fail * step.work.mean, {}), 1.0 - step.fail
+        case Publish():
+            way_s = 2 * scenario.link(service, step.publish).latency.mean
+            held_s = way_s + scenario.queues[step.publish].persist.mean
+            return Demand(0.0, step.probability * held_s, {step.publish: step.probability}), 1.0
+        case Call():
+            weights = step.count if isinstance(step.count, dict) else {step.count: 1.0}
+            counts = {number: weight / sum(weights.values()) for number, weight in weights.items()}
+            mean = sum(number * share for number, share in counts.items())
+            in_a_row = 1.0 - counts.get(0, 0.0) if step.in_parallel else mean
+            way_s = 2 * scenario.link(service, step.call.split(".")[0]).latency.mean
+            held_s = in_a_row * (way_s + demands[step.call].held_s)
+            return Demand(0.0, step.probability * held_s, {step.call: step.probability * mean}), 1.0
+        case Parallel():
+            branches = [_of_steps(scenario, service, branch, demands) for branch in step.parallel]
+            calls: dict[str, float] = {}
+            for need, _ in branches:
+                for target, number in need.calls.items():
+                    calls[target] = calls.get(target, 0.0) + number
+            work_s = sum(need.work_s for need, _ in branches)
+            # The mean of the slowest is at least the slowest of the means.
+            longest_s = max((need.held_s for need, _ in branches), default=0.0)
+            return Demand(work_s, longest_s, calls), math.prod(passed for _, passed in branches)
+
+
+def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[str, float]:
+    """How often each operation is visited for one request of the mix, messages from queues included."""
+    visits = dict.fromkeys(demands, 0.0)
+    for entry, share in shares(scenario.load.mix).items():
+        visits[entry] += share
+    # Calls have no circles, but a consumer may publish again: follow the visits until nothing is left of them.
+    waiting = dict(visits)
+    for _ in range(_ROUNDS):
+        following = dict.fromkeys(demands, 0.0)
+        for address, number in waiting.items():
+            for target, calls in demands[address].calls.items():
+                operation = scenario.queues[target].consumer if target in scenario.queues else target
+                following[operation] += number * calls
+        if sum(following.values()) < _NOTHING:
+            break
+        visits = {address: visits[address] + following[address] for address in visits}
+        waiting = following
+    return visits
+
+
+_ROUNDS: Final = 200
+_NOTHING: Final = 1e-9
+
+
+def _service(
+    scenario: Scenario,
+    name: str,
+    demands: dict[str, Demand],
+    per_request: dict[str, float],
+    rate: float | None,
+    peak: float | None,
+) -> ServiceForecast:
+    service = scenario.services[name]
+    mine = [address for address in demands if address.split(".")[0] == name]
+    visits = sum(per_request[address] for address in mine)
+    work_s = sum(per_request[address] * demands[address].work_s for address in mine)
+    held_s = sum(per_request[address] * demands[address].held_s for address in mine)
+    workers = None if service.workers == "unlimited" else service.workers
+
+    def over_workers(rate_rps: float | None) -> float | None:
+        return None if workers is None or rate_rps is None else rate_rps * held_s / (service.replicas * workers)
+
+    cpu = None
+    if service.cpu is not None and rate is not None:
+        cpu = rate * work_s / (service.replicas * service.cpu.quota / service.cpu.period)
+    return ServiceForecast(
+        name,
+        service.replicas,
+        workers,
+        (rate or 0.0) * visits,
+        work_s / visits if visits else 0.0,
+        held_s / visits if visits else 0.0,
+        over_workers(rate),
+        over_workers(peak),
+        cpu,
+    )
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A caller (a service or ``client``) and a target (an operation or a queue) that it calls, with the policy between."""
+
+    caller: str
+    target: str
+    policy: CallPolicy
+    #: The operation that calls; None for the client.
+    operation: str | None
+    #: Calls of one visit at most.
+    most: int
+
+
+def edges_of(scenario: Scenario) -> list[Edge]:
+    """Every way that calls and messages take, the client's first."""
+    found = [
+        Edge(CLIENT, entry, scenario.policy(CLIENT, entry), None, 1) for entry, weight in scenario.load.mix.items() if weight > 0
+    ]
+    for address, operation in operations_of(scenario).items():
+        service = address.split(".")[0]
+        most: dict[str, int] = {}
+        _most_calls(operation.steps, most)
+        found += [Edge(service, to, scenario.policy(service, to), address, number) for to, number in most.items()]
+    return found
+
+
+def _most_calls(steps: tuple[Step, ...], found: dict[str, int]) -> None:
+    for step in steps:
+        match step:
+            case Call():
+                count = max(step.count) if isinstance(step.count, dict) else step.count
+                found[step.call] = found.get(step.call, 0) + count
+            case Publish():
+                found[step.publish] = found.get(step.publish, 0) + 1
+            case Parallel():
+                for branch in step.parallel:
+                    _most_calls(branch, found)

@@ -1,0 +1,300 @@
+"""The reference of the scenario language, written from the models: ``python -m sim.scenario.reference docs/scenario.md``.
+
+Keys, kinds, defaults and meanings come from the models, so the page cannot fall behind them; a test compares the file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from sim import units
+from sim.scenario.model import Scenario
+from sim.scenario.schema import SHORTHAND, Shape, expected, fields_of, literals, members, shape_of
+from sim.scenario.words import shown
+from sim.scenario.yaml import ONLY_CONDITION
+from sim.values import LAW_EXAMPLES, dump_law
+
+#: A scenario that uses nearly everything; the test loads it.
+EXAMPLE: Final = """\
+question: How long does a checkout take when a payment replica dies?
+run: {duration: 5min, warmup: 20s, replications: 20}
+
+laws:                                     # laws with a name, used below wherever a law stands
+  charge: {lognormal: {p50: 30ms, p99: 200ms}}
+
+services:
+  shop:
+    replicas: 2
+    workers: 16                           # requests a replica works on at once
+    queue: 100                            # that may wait; one more is rejected
+    operations:
+      buy:                                # steps, one after the other
+        - work: 2ms
+        - call: stock.reserve
+          count: {1: 70, 2: 20, 3: 10}    # how often, by weight
+        - parallel:
+            - call: payment.charge
+            - [{work: 1ms}, {call: fraud.score, probability: 20 %}]
+        - publish: emails
+  stock: {workers: 8, operations: {reserve: [{work: {exponential: 5ms}}]}}
+  payment: {replicas: 2, workers: 8, operations: {charge: [{work: charge}, {fail: 0.1 %}]}}
+  fraud: {workers: unlimited, operations: {score: [{work: {uniform: {low: 5ms, high: 15ms}}}]}}
+  email: {workers: 2, operations: {send: {effect: true, steps: [{work: 20ms}]}}}
+
+queues:
+  emails: {consumer: email.send, persist: 2ms, max_deliveries: 5}
+
+links:
+  default: 0.5ms                          # one way
+  shop -> payment: {latency: {exponential: 2ms}, loss: 0.01 %}
+
+calls:                                    # a wider selector first, narrower ones override
+  default: {timeout: 1s}
+  payment: {per_try_timeout: 300ms, retry: {max_attempts: 3, backoff: {base: 20ms, jitter: full}}}
+
+load: {rate: 120/s, mix: shop.buy}
+faults: [{crash: payment, replica: 0, at: 60s, for: 30s}]
+slos: [p99 <= 500ms, success >= 99.9 %, effect p99 of email.send <= 5s]
+"""
+
+#: A comparison over `EXAMPLE`; the test loads it, too.
+COMPARISON: Final = """\
+question: Do retries help when a payment replica dies?
+base: checkout.yaml                       # a file beside this one, or a scenario written here
+run: {replications: 30}                   # any key of a scenario: it goes over the base, for all
+conditions:
+  calm: {faults: null}                    # null removes
+  crash: {}                               # as the base has it
+  spike: {load: {kind: spike, peak: 300/s, at: 60s, for: 20s}}
+candidates:
+  today: {}
+  no retries: {calls: {payment: {retry: null}}}
+  more replicas: {services: {payment: {replicas: 4}}}
+"""
+
+_HEAD: Final = """\
+# The scenario language
+
+<!-- Written by `python -m sim.scenario.reference docs/scenario.md` from the models. Do not edit by hand. -->
+
+A scenario is one YAML file. `sim check FILE` explains every mistake in it, with its line; `sim show FILE` prints it as the
+simulator has understood it.
+
+```yaml
+{example}```
+
+**Quantities have units.** Durations `250ms`, `1.5 s`, `2min`, `1h`; rates `120/s`, `40/min`; sizes `16 KiB`; ratios `99.9 %` or
+`0.999`. A number without a unit is refused, except zero and ratios. (In Python numbers are in base units: seconds, per second.)
+
+**YAML 1.2, plain data.** `no` and `12:30` are text. Keys that stand twice, anchors, tags and merge keys are refused: give a law a
+name under `laws`, or share a file with `base`.
+
+## Comparisons and files that begin from another
+
+```yaml
+{comparison}```
+
+The scenario of a candidate under a condition is the base, overlaid with the file's own keys, then the condition, then the
+candidate. Without `conditions` there is one, called `{only}`. A file with `base` and without `candidates` is a scenario of its
+own; bases may have bases. Overlays follow JSON Merge Patch (RFC 7396): mappings merge, everything else replaces, `null`
+removes. So
+
+- a list replaces a list: `faults`, `slos` or the steps of an operation in a candidate are *all* its faults, objectives or steps;
+- a law replaces a law as a whole;
+- a load of another `kind` keeps only what the new kind knows (`mix`, `clients`, often `rate`);
+- shorthand merges as what it stands for: `queue: {{max_wait: 1s}}` over `queue: 100` keeps the 100;
+- `name` and `question` belong to their own file and are not inherited.
+
+## Selectors
+
+`calls` and `links` say by selector what they are about. The load comes from `client`; queues are called and linked like services.
+
+| selector | `calls`: calls and publishes | `links`: messages, both ways |
+|---|---|---|
+| `default` | all | all without a link of their own |
+| `payment` | to the service or queue | from and to it |
+| `payment.charge` | to the operation | |
+| `shop -> payment` | from one service to the other | between the two |
+| `shop -> payment.charge` | from one service to the operation | |
+
+Settings of `calls` add up: the widest selector first (in the order of the table), narrower ones override single keys. Of `links`
+the narrowest one holds alone.
+
+## Laws
+
+A law is the distribution of a duration: `20ms` for always 20 ms, one of the following, or a name under `laws`.
+
+| law | written |
+|---|---|
+{laws}
+
+## Objectives
+
+An objective is a sentence: a metric, perhaps `of` an operation, a sign, a bound. Requests have `success` (share of good answers),
+`goodput` (good answers per second), `mean` and percentiles such as `p99` (latency of good answers). Effects (work marked
+`effect: true`, whether called or done from a queue) have `completeness` (share of those asked for that happened), `mean` and
+percentiles from the arrival of the request to the effect.
+
+```yaml
+slos: [p99 <= 300ms, success >= 99.9 %, goodput >= 95/s, p99 of shop.buy < 1s, effect completeness of email.send >= 99 %]
+```
+
+## Keys
+
+*Kind* says what a key holds; a kind with a link has a section of its own. A key without a default must be there.
+"""
+
+#: What sections are called, where the name of the class is not what a reader looks for.
+_TITLES: Final = {
+    "CallPolicy": "Policy of a call",
+    "Waiting": "Line of a service",
+    "CpuLimit": "CPU limit",
+    "LinkFault": "Link fault",
+}
+
+
+def page() -> str:
+    """The reference as Markdown."""
+    laws = "\n".join(f"| {name} | `{written.replace(' or ', '` or `')}` |" for name, written in LAW_EXAMPLES.items())
+    head = _HEAD.format(example=EXAMPLE, comparison=COMPARISON, only=ONLY_CONDITION, laws=laws)
+    return "\n".join([head, *(_section(model, place) for model, place in models())])
+
+
+def models() -> Iterator[tuple[type[BaseModel], str]]:
+    """All models that a scenario is made of, with the place where each stands, in the order of a scenario."""
+    seen: set[type[BaseModel]] = set()
+    waiting: list[tuple[type[BaseModel], str]] = [(Scenario, "")]
+    while waiting:
+        model, place = waiting.pop(0)
+        if model in seen:
+            continue
+        seen.add(model)
+        yield model, place
+        found = []
+        for key, field in fields_of(model).items():
+            at = f"{place}.{key}".lstrip(".")
+            found += list(_models_in(shape_of(field.annotation, field.metadata), at))
+        waiting = found + waiting
+
+
+def _models_in(shape: Shape, place: str) -> Iterator[tuple[type[BaseModel], str]]:
+    if shape.kind is not None:
+        return
+    for option in members(shape):
+        arguments = get_args(option.core)
+        if option.model is not None:
+            yield option.model, place
+        elif get_origin(option.core) is dict:
+            key = "SELECTOR" if shape_of(arguments[0]).kind == "selector" else "NAME"
+            yield from _models_in(shape_of(arguments[1]), f"{place}.{key}")
+        elif get_origin(option.core) is tuple:
+            yield from _models_in(shape_of(arguments[0]), f"{place}[]")
+
+
+def _title(model: type[BaseModel]) -> str:
+    kind = _only_kind(model)
+    return f"{kind.capitalize()} load" if kind else _TITLES.get(model.__name__, model.__name__)
+
+
+def _only_kind(model: type[BaseModel]) -> str | None:
+    """The word that a load is chosen by."""
+    words = literals(shape_of(model.model_fields["kind"].annotation)) if "kind" in model.model_fields else ()
+    return words[0] if len(words) == 1 else None
+
+
+def _link(model: type[BaseModel]) -> str:
+    title = _title(model)
+    return f"[{title.lower()}](#{title.lower().replace(' ', '-')})"
+
+
+def _section(model: type[BaseModel], place: str) -> str:
+    lines = [f"### {_title(model)}", ""]
+    if place:
+        lines += [f"At `{place}`.", ""]
+    lines += [_prose(model), "", "| key | kind | default | meaning |", "|---|---|---|---|"]
+    lines += [_row(model, key, field) for key, field in fields_of(model).items()]
+    return "\n".join([*lines, ""])
+
+
+def _row(model: type[BaseModel], key: str, field: FieldInfo) -> str:
+    shape = shape_of(field.annotation, field.metadata)
+    kind = expected(shape, _link).removeprefix("a ").replace("'", "`").replace("|", "\\|")
+    if SHORTHAND.get(model) == key:
+        kind += " (or as the whole)"
+    meaning = (field.description or "").replace("|", "\\|")
+    if key == "kind" and not meaning:
+        meaning = "chooses this load" + ("; it is the one that is meant without kind" if field.default == "poisson" else "")
+    return f"| `{key}` | {kind} | {_default(shape, field)} | {meaning} |"
+
+
+def _default(shape: Shape, field: FieldInfo) -> str:
+    value: Any = field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined:
+        return "*must be there*"
+    if value is None:
+        return "–"
+    if isinstance(value, BaseModel):
+        said = value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return f"`{shown(said)}`" if said else "its defaults"
+    if value in ((), {}, ""):
+        return "none"
+    match shape.kind:
+        case "law":
+            return f"`{dump_law(value)}`"
+        case "duration" | "duration > 0":
+            return f"`{units.exact(value, 's')}`"
+        case "rate" | "rate > 0":
+            return f"`{units.exact(value, '/s')}`"
+        case "ratio":
+            return f"`{100 * value:g} %`"
+    return f"`{shown(value)}`".replace("'", "")
+
+
+def _prose(model: type[BaseModel]) -> str:
+    """The class's docstring as Markdown: what Python alone needs left out."""
+    text = inspect.getdoc(model) or ""
+    text = re.sub(r"\n*^>>> .*", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"``([^`]+)``", r"`\1`", text)
+    text = re.sub(r"^Raises:.*", "", text, flags=re.DOTALL | re.MULTILINE)
+    return _with_fences(text.strip())
+
+
+def _with_fences(text: str) -> str:
+    """Literal blocks of a docstring (``::`` and an indented block) as fenced code."""
+    found: list[str] = []
+    inside = False
+    for line in text.split("\n"):
+        if line.strip() == "::":
+            inside = True
+            found.append("```text")
+        elif inside and line and not line.startswith("    "):
+            inside = False
+            while not found[-1]:
+                found.pop()
+            found += ["```", "", line]
+        elif not (inside and not line and found[-1] == "```text"):
+            found.append(line.removeprefix("    ") if inside else line)
+    return "\n".join([*found, "```"] if inside else found)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page to a file; without one to standard output."""
+    text = page()
+    if arguments:
+        Path(arguments[0]).write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

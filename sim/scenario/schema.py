@@ -1,0 +1,223 @@
+"""The scenario language as its models state it: which keys there are, what each may hold, how it is written.
+
+Error messages, overlays and the reference all read it from here, so none of them repeats the models.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt
+from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
+from pydantic.fields import FieldInfo
+
+from sim import values
+from sim.scenario.services import Link, Operation, Selector, Waiting
+from sim.scenario.slo import SloSpec
+from sim.scenario.words import plain
+
+#: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
+SHORTHAND: Final[dict[type[BaseModel], str]] = {Operation: "steps", Waiting: "capacity", Link: "latency"}
+
+
+def _reader(alias: Any) -> BeforeValidator:
+    return next(meta for meta in get_args(alias)[1:] if isinstance(meta, BeforeValidator))
+
+
+#: What our own validators read, by the validator that makes it so.
+_KINDS: Final[dict[BeforeValidator, tuple[str, str]]] = {
+    _reader(values.Duration): ("duration", "250ms"),
+    _reader(values.PositiveDuration): ("duration > 0", "250ms"),
+    _reader(values.Rate): ("rate", "100/s"),
+    _reader(values.PositiveRate): ("rate > 0", "100/s"),
+    _reader(values.Ratio): ("ratio", "5 %"),
+    _reader(values.Name): ("name", "payment"),
+    _reader(values.Address): ("service.operation", "payment.charge"),
+    _reader(values.LawSpec): ("law", "{exponential: 20ms}"),
+    _reader(Selector): ("selector", "shop -> payment"),
+    _reader(SloSpec): ("objective", "p99 <= 300ms"),
+}
+
+_KIND_WORDS: Final = {
+    "objective": "an objective in words, for example p99 <= 300ms",
+    "service.operation": "service.operation, for example payment.charge",
+    "selector": "a selector, for example default, payment or 'shop -> payment'",
+}
+
+#: How a required key is written, where its kind alone does not tell.
+_EXAMPLES: Final = {
+    "services": "services: {shop: {workers: 8, operations: {buy: [{work: 20ms}]}}}",
+    "load": "load: {rate: 100/s, mix: shop.buy}",
+    "workers": "workers: 8",
+    "operations": "operations: {buy: [{work: 20ms}]}",
+    "mix": "mix: shop.buy",
+    "points": "points: [{at: 0s, rate: 100/s}, {at: 30s, rate: 200/s}]",
+    "peak": "peak: 300/s",
+    "users": "users: 50",
+    "times": "times: arrivals.csv",
+    "factor": "factor: 3",
+    "consumer": "consumer: email.send",
+    "parallel": "parallel: [{call: stock.reserve}, {call: payment.charge}]",
+    "candidates": "candidates: {today: {}, retry: {calls: {default: {retry: {max_attempts: 3}}}}}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A type of the language: its annotation without `Annotated`, and what was attached to it."""
+
+    core: Any
+    meta: tuple[Any, ...] = ()
+
+    @property
+    def kind(self) -> str | None:
+        """``duration``, ``law``, …: what our own validator reads; None for pydantic's types."""
+        return next((_KINDS[m][0] for m in self.meta if isinstance(m, BeforeValidator) and m in _KINDS), None)
+
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The model class, if it is one."""
+        return self.core if isinstance(self.core, type) and issubclass(self.core, BaseModel) and self.kind is None else None
+
+
+def shape_of(annotation: Any, meta: Sequence[Any] = ()) -> Shape:
+    """Take the `Annotated` layers off a type."""
+    attached = list(meta)
+    while get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        attached += more
+    flat: list[Any] = []
+    for item in attached:
+        flat += item.metadata if isinstance(item, FieldInfo) else [item]
+    return Shape(annotation, tuple(flat))
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a model, as they are written."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def members(shape: Shape) -> list[Shape]:
+    """The alternatives of a union, without null; of any other type itself alone."""
+    if shape.kind is None and get_origin(shape.core) in (Union, types.UnionType):
+        return [shape_of(member) for member in get_args(shape.core) if member is not type(None)]
+    return [shape]
+
+
+def literals(shape: Shape) -> tuple[str, ...]:
+    """The words that a type allows, if it is made of words."""
+    return tuple(map(str, get_args(shape.core))) if get_origin(shape.core) is Literal else ()
+
+
+def chosen(shape: Shape, value: Any) -> Shape | None:
+    """The alternative of a union that data was meant for, by its tag or its form; None when nothing tells."""
+    options = members(shape)
+    if len(options) == 1:
+        return options[0]
+    for meta in shape.meta:
+        if isinstance(meta, Discriminator) and callable(meta.discriminator):
+            tag = meta.discriminator(value)
+            return next((option for option in options if _tag(option) == tag), None)
+    form = dict if isinstance(value, Mapping) else tuple if isinstance(value, list | tuple) else None
+    return next((option for option in options if get_origin(option.core) is form), None) if form else None
+
+
+def _tag(shape: Shape) -> str | None:
+    return next((meta.tag for meta in shape.meta if isinstance(meta, Tag)), None)
+
+
+def child(shape: Shape | None, value: Any, key: str | int) -> Shape | None:
+    """The type of what stands under a key or index of `value`; None where the language knows no such thing."""
+    shape = chosen(shape, value) if shape else None
+    if shape is None or shape.kind is not None:
+        return None
+    if (model := shape.model) is not None:
+        short = SHORTHAND.get(model)
+        if short and not isinstance(value, Mapping):
+            return child(field_shape(model, short), value, key)
+        return field_shape(model, str(key))
+    arguments = get_args(shape.core)
+    if get_origin(shape.core) is dict:
+        return shape_of(arguments[1])
+    if get_origin(shape.core) is tuple:
+        inner = shape_of(arguments[0])
+        # A single branch of `parallel` need not be wrapped in a list.
+        return inner if isinstance(value, list | tuple) else child(inner, value, key)
+    return None
+
+
+def field_shape(model: type[BaseModel], key: str) -> Shape | None:
+    """The type of a key of a model."""
+    field = fields_of(model).get(key)
+    return None if field is None else shape_of(field.annotation, field.metadata)
+
+
+def expected(shape: Shape, name: Callable[[type[BaseModel]], str] | None = None) -> str:
+    """What a value of this type looks like, in words; `name` writes a model, by default by its keys.
+
+    >>> expected(shape_of(Annotated[int, Ge(1)] | Literal["unlimited"]))
+    "a whole number of at least 1 or 'unlimited'"
+    """
+    options = members(shape)
+    if len(options) > 1:
+        models = [option.model for option in options if option.model is not None]
+        if len(models) == len(options) and name is None:
+            return f"a mapping with one of {', '.join(str(_tag(option)) for option in options)}"
+        return " or ".join(expected(option, name) for option in options)
+    (shape,) = options
+    if shape.kind is not None:
+        return shape.kind if name else _KIND_WORDS.get(shape.kind, f"a {shape.kind}")
+    if shape.model is not None:
+        return name(shape.model) if name else f"a mapping with {', '.join(list(fields_of(shape.model))[:8])}"
+    return _expected_plain(shape, name)
+
+
+def _expected_plain(shape: Shape, name: Callable[[type[BaseModel]], str] | None) -> str:
+    arguments = get_args(shape.core)
+    match get_origin(shape.core) or shape.core:
+        case origin if origin is Literal:
+            return " or ".join(f"'{word}'" for word in arguments) if len(arguments) < 3 else f"one of {', '.join(arguments)}"
+        case origin if origin is dict:
+            return f"a mapping of {expected(shape_of(arguments[0]), name)} to {expected(shape_of(arguments[1]), name)}"
+        case origin if origin is tuple:
+            return f"a list, each item {expected(shape_of(arguments[0]), name)}"
+        case origin if origin is bool:
+            return "true or false"
+        case origin if origin is str:
+            return "text"
+        case origin if origin in (int, float):
+            return f"{'a whole number' if origin is int else 'a number'}{_bounds(shape)}"
+        case _:
+            return str(shape.core)
+
+
+def _bounds(shape: Shape) -> str:
+    for meta in shape.meta:
+        if isinstance(meta, Ge):
+            return f" of at least {meta.ge}"
+        if isinstance(meta, Gt):
+            return f" above {meta.gt}"
+    return ""
+
+
+def example(key: str, shape: Shape | None) -> str:
+    """How a key is written, for a message about a missing one."""
+    if key in _EXAMPLES:
+        return _EXAMPLES[key]
+    found = next((_KINDS[m][1] for m in (shape.meta if shape else ()) if isinstance(m, BeforeValidator) and m in _KINDS), "…")
+    return f"{key}: {found}"
+
+
+def joined(path: Sequence[str | int]) -> str:
+    """A path as messages show it.
+
+    >>> joined(("services", "shop", "operations", "buy", 0, "work"))
+    'services.shop.operations.buy[0].work'
+    """
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{plain(part)}" if text else plain(part)
+    return text

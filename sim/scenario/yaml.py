@@ -1,0 +1,280 @@
+"""Scenario files: YAML into a `Scenario` or a `Comparison`, and a scenario back into YAML.
+
+A file says what a `Scenario` has. It may begin from another one with ``base``; with ``candidates`` it is a comparison::
+
+    question: Do retries help when a payment replica dies?
+    base: shop.yaml                     # what all share: a file, or a scenario written here
+    conditions:
+      calm: {}
+      crash: {faults: [{crash: payment, replica: 0, at: 60s, for: 20s}]}
+    candidates:
+      today: {}
+      three tries: {calls: {payment: {retry: {max_attempts: 3}}}}
+    slos: [success >= 99.9 %]           # any key of a scenario, for all of them
+
+The scenario of a candidate under a condition is the base, overlaid with the file's own keys, the condition, and the
+candidate, in this order. `sim.scenario.overlay` has the rules.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from sim.errors import ScenarioError
+from sim.laws import LAWS, Law
+from sim.scenario.explain import Problem, explain, problem_at, report, truths
+from sim.scenario.model import Comparison, Scenario
+from sim.scenario.overlay import merge
+from sim.scenario.schema import Shape
+from sim.scenario.source import LARGEST_FILE_BYTES, Node, decode, read_file, read_text, relative_to, shown_path
+from sim.scenario.words import plain, shown
+from sim.units import BaseUnits
+
+#: The only condition of a comparison that names none.
+ONLY_CONDITION: Final = "base"
+
+_OF_COMPARISONS: Final = ("base", "candidates", "conditions")
+_NAME: Final = re.compile(r"\w[\w .,+=()-]{0,79}")
+_SHAPE: Final = Shape(Scenario)
+
+
+def load(path: str | Path) -> Scenario | Comparison:
+    """Read a scenario or a comparison from a YAML file.
+
+    Raises:
+        ScenarioError: everything that is wrong with it, each with file, line, place and cure; never another exception.
+    """
+    file = Path(path)
+    return _Loader().load(read_file(file), file.stem)
+
+
+def loads(text: str, file: str = "scenario.yaml") -> Scenario | Comparison:
+    """Read a scenario or a comparison from YAML text; `file` names it in messages and is where relative paths begin.
+
+    >>> shop = loads('''
+    ... services: {shop: {workers: 8, operations: {buy: [{work: {exponential: 20ms}}]}}}
+    ... load: {rate: 100/s, mix: shop.buy}
+    ... ''')
+    >>> shop.services["shop"].operations["buy"].steps[0].work
+    Exponential(mean=0.02)
+    """
+    return _Loader().load(read_text(text, file), Path(file).stem)
+
+
+def dumps(scenario: Scenario) -> str:
+    """Write a scenario as YAML that `loads` reads back to an equal one; defaults are left out.
+
+    Raises:
+        ScenarioError: it uses a law of your own, which YAML has no word for.
+    """
+    from ruamel.yaml import YAML
+
+    known = tuple(LAWS.values())
+    if foreign := [law for law in _laws_in(scenario) if not isinstance(law, known)]:
+        raise ScenarioError(f"{scenario.name}: YAML has no word for {foreign[0]!r}; known laws: {', '.join(LAWS)}")
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = None  # short mappings on one line
+    writer.width = 110
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    stream = io.StringIO()
+    writer.dump(scenario.as_data(), stream)
+    return stream.getvalue()
+
+
+def _laws_in(value: Any) -> Iterator[Law]:
+    if isinstance(value, BaseModel):
+        value = list(value.__dict__.values())
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _laws_in(item)
+    elif isinstance(value, Law):
+        yield value
+        yield from _laws_in(getattr(value, "laws", ()))  # of a mixture
+
+
+class _Loader:
+    """Reads one file and what it refers to; each file once."""
+
+    def __init__(self) -> None:
+        self._times: dict[Path, Node] = {}
+
+    def load(self, root: Node, stem: str) -> Scenario | Comparison:
+        """Make a scenario or a comparison from the tree of a file."""
+        name = _name_of(root, stem)
+        shared = self._with_base(root, [root.file])
+        if "candidates" in root.value:
+            return self._comparison(root, shared, name)
+        if "conditions" in root.value:
+            node = root.value["conditions"]
+            raise _wrong(node, ["conditions"], "conditions belong to candidates; add candidates: …", at_key=True)
+        scenario, problems = self._scenario(shared, name)
+        if scenario is None:
+            raise ScenarioError(report(problems))
+        return scenario
+
+    def _with_base(self, root: Node, trail: list[str]) -> Node:
+        """The keys of a scenario in a file, over those of its base."""
+        own = root.holding({key: node for key, node in root.value.items() if key not in _OF_COMPARISONS})
+        base = root.value.get("base")
+        if base is None:
+            return own
+        if isinstance(base.value, dict):
+            below = base
+        elif isinstance(base.value, str):
+            below = _read_base(base, trail)
+            trail = [*trail, below.file]  # so that a base that leads back here is seen
+        else:
+            text = f"{shown(base.plain())} should be the path of a scenario file, or a scenario"
+            raise _wrong(base, ["base"], text)
+        if "candidates" in below.value:
+            text = "a comparison cannot be a base; name a scenario"
+            raise _wrong(base, ["base"], text, at_key=True)
+        # The base's name and question are its own.
+        shared = self._with_base(below, trail)
+        kept = {key: node for key, node in shared.value.items() if key not in ("name", "question")}
+        return merge(shared.holding(kept), own, _SHAPE)
+
+    def _comparison(self, root: Node, shared: Node, name: str) -> Comparison:
+        question = shared.value.get("question")
+        bare = shared.holding({key: node for key, node in shared.value.items() if key not in ("name", "question")})
+        candidates = _overlays(root.value["candidates"], "candidates")
+        conditions = _overlays(root.value["conditions"], "conditions") if "conditions" in root.value else {}
+        empty = root.holding({})
+        found: dict[str, dict[str, Scenario]] = {}
+        problems: dict[Problem, list[str]] = {}
+        for candidate, change in candidates.items():
+            for condition, circumstance in (conditions or {ONLY_CONDITION: empty}).items():
+                tree = merge(merge(bare, circumstance, _SHAPE), change, _SHAPE)
+                scenario, wrong = self._scenario(tree, f"{name} - {candidate}{f' - {condition}' if conditions else ''}")
+                for problem in wrong:
+                    problems.setdefault(problem, []).append(f"{candidate}{f' under {condition}' if conditions else ''}")
+                if scenario is not None:
+                    found.setdefault(candidate, {})[condition] = scenario
+        if problems:
+            raise ScenarioError(report(_told_apart(problems, len(candidates) * max(1, len(conditions)))))
+        text = question.value if question is not None and isinstance(question.value, str) else ""
+        return Comparison(name=name, question=text, candidates=found)
+
+    def _scenario(self, tree: Node, name: str) -> tuple[Scenario | None, list[Problem]]:
+        tree = self._with_times(tree)
+        problems = list(truths(tree, _SHAPE))
+        data = tree.plain()
+        data.setdefault("name", name)
+        try:
+            # A fresh context each time: the model keeps the named laws of this one scenario in it.
+            scenario = Scenario.model_validate(data, context={"yaml": True})
+        except ValidationError as error:
+            problems += explain(error, tree, Scenario, _OF_COMPARISONS)
+            return None, problems
+        return (None if problems else scenario), problems
+
+    def _with_times(self, tree: Node) -> Node:
+        """Put the arrival times of a CSV file in the place of its name."""
+        load = tree.value.get("load")
+        times = load.value.get("times") if load is not None and isinstance(load.value, dict) else None
+        if times is None or not isinstance(times.value, str):
+            return tree
+        path = relative_to(times, times.value)
+        if path not in self._times:
+            self._times[path] = times.holding(_read_times(path, times))
+        with_times = load.holding({**load.value, "times": times.holding(self._times[path].value)})
+        return tree.holding({**tree.value, "load": with_times})
+
+
+def _wrong(node: Node, path: Sequence[str | int], text: str, *, at_key: bool = False) -> ScenarioError:
+    return ScenarioError(report([problem_at(node, path, text, at_key=at_key)]))
+
+
+def _read_base(base: Node, trail: list[str]) -> Node:
+    path = relative_to(base, base.value)
+    try:
+        below = read_file(path)
+    except ScenarioError as exc:
+        # Who names a file that is not there looks for the line in which it was named.
+        missing = not path.exists()
+        raise ScenarioError([f"{base.where}: base: {exc}"] if missing else exc.messages) from exc
+    if path.resolve() in [Path(name).resolve() for name in trail]:
+        circle = " → ".join([*trail, below.file])
+        raise _wrong(base, ["base"], f"{circle} is a circle of bases; one of them must stand alone")
+    return below
+
+
+def _name_of(root: Node, stem: str) -> str:
+    node = root.value.get("name")
+    if node is None:
+        return re.sub(r"[^\w.+-]+", "_", stem).strip("._") or "scenario"
+    if not isinstance(node.value, str) or not _NAME.fullmatch(node.value):
+        value = shown(node.plain())
+        text = f"{value} should be a short name of letters, digits, spaces, '.', '_' and '-': it names results/NAME"
+        raise _wrong(node, ["name"], text)
+    return node.value
+
+
+def _overlays(node: Node, key: str) -> Mapping[str, Node]:
+    """The named overlays of candidates or conditions; one without content changes nothing."""
+    if not isinstance(node.value, dict) or not node.value:
+        text = f"{shown(node.plain())} should be a mapping of names to what they change, for example {key}: {{today: {{}}}}"
+        raise _wrong(node, [key], text, at_key=True)
+    problems = []
+    for name, overlay in node.value.items():
+        if not name.isprintable() or len(name) > 60:
+            problems.append(problem_at(overlay, [key, name], f"{shown(name)} should be a short name", at_key=True))
+        if not isinstance(overlay.value, dict | None):
+            text = f"{shown(overlay.plain())} should be a mapping of what {plain(name)} changes, or {{}}"
+            problems.append(problem_at(overlay, [key, name], text))
+    if problems:
+        raise ScenarioError(report(problems))
+    return {name: item if item.value is not None else item.holding({}) for name, item in node.value.items()}
+
+
+def _told_apart(problems: dict[Problem, list[str]], combinations: int) -> list[Problem]:
+    """Problems that only some candidates have, with the names of those."""
+    told = []
+    for problem, of in problems.items():
+        whose = f" ({', '.join(of[:3])}{', …' if len(of) > 3 else ''})" if len(of) < combinations else ""
+        told.append(Problem(problem.file, problem.line, problem.path, problem.text + whose))
+    return told
+
+
+def _read_times(path: Path, node: Node) -> tuple[BaseUnits, ...]:
+    """Arrival times in seconds from the first column of a CSV file; a first line of words is a heading."""
+
+    def fail(text: str) -> ScenarioError:
+        return _wrong(node, ["load", "times"], text)
+
+    try:
+        if not path.is_file():
+            raise fail(f"there is no file {shown_path(path)}; times are a list, or a CSV file beside the scenario")
+        if path.stat().st_size > 8 * LARGEST_FILE_BYTES:
+            raise fail(f"{shown_path(path)} is larger than {8 * LARGEST_FILE_BYTES / 1e6:.0f} MB; replay a part of it")
+        text = decode(path.read_bytes(), shown_path(path))
+    except (OSError, ValueError) as exc:
+        raise fail(f"{shown_path(path)} cannot be read: {exc}") from exc
+    times: list[BaseUnits] = []
+    for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1):
+        first = row[0].strip() if row else ""
+        if not first:
+            continue
+        try:
+            seconds = BaseUnits(first)
+        except ValueError:
+            if number == 1:
+                continue
+            raise ScenarioError(f"{shown_path(path)}:{number}: {shown(first)} is not a time in seconds") from None
+        if not 0 <= seconds < math.inf or (times and seconds < times[-1]):
+            said = "times must not fall" if times and 0 <= seconds < math.inf else "a time is zero or more seconds"
+            raise ScenarioError(f"{shown_path(path)}:{number}: {said}, got {shown(first)}")
+        times.append(seconds)
+    if not times:
+        raise fail(f"{shown_path(path)} holds no times; its first column should be seconds from the start of the run")
+    return tuple(times)

@@ -1,0 +1,155 @@
+"""Running tasks on all cores: killed workers are replaced and their tasks run again, an interrupt keeps what is finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from sim.errors import ScenarioError
+from sim.study.tasks import Finished, Task, in_running_order
+
+Work = Callable[[Task], Finished]
+Keep = Callable[[Task, Finished], None]
+
+_ROUNDS_WITHOUT_PROGRESS: Final = 3
+
+
+def core_count() -> int:
+    """How many processes may run at once here, as affinity and container limits say."""
+    from loky import cpu_count
+
+    return int(cpu_count())
+
+
+def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: int | None = None) -> bool:
+    """Run every task once and hand each result to `keep`, in this process, as it comes.
+
+    Args:
+        tasks: what to do; long ones are started first.
+        work: runs one task. Functions of a notebook or script work too; they travel by value.
+        keep: stores a result. Which task ends when depends on the machine, so results must be ordered by their index.
+        workers: processes; 1 runs here, without any; absent: one per core.
+
+    Returns:
+        Whether all have run; False after an interrupt (Ctrl-C), with everything finished until then kept.
+
+    Raises:
+        ScenarioError: no worker at all, or worker processes that die again and again.
+        Exception: whatever a task raised, with a note which one it was.
+    """
+    if workers is not None and workers < 1:
+        raise ScenarioError(f"workers = {workers} must be at least 1")
+    ordered = in_running_order(tasks)
+    count = min(workers or core_count(), max(1, len(ordered)))
+    if count == 1:
+        return _run_here(ordered, work, keep)
+    return _run_in_processes(ordered, work, keep, count)
+
+
+def _run_here(tasks: Sequence[Task], work: Work, keep: Keep) -> bool:
+    try:
+        for task in tasks:
+            try:
+                finished = work(task)
+            except Exception as exc:
+                _note(exc, task)
+                raise
+            keep(task, finished)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _run_in_processes(tasks: Sequence[Task], work: Work, keep: Keep, workers: int) -> bool:
+    from concurrent.futures.process import BrokenProcessPool
+
+    waiting = list(tasks)
+
+    def keep_and_cross_off(task: Task, finished: Finished) -> None:
+        waiting.remove(task)
+        keep(task, finished)
+
+    rounds = 0
+    while waiting:
+        before = len(waiting)
+        try:
+            if not _one_round(list(waiting), work, keep_and_cross_off, workers):
+                return False
+        except BrokenProcessPool as exc:
+            # A process was killed, most often by the kernel for want of memory. What is left is done again, by fewer
+            # processes if none of it could be finished; what was running comes last, for it may be what kills.
+            rounds = rounds + 1 if len(waiting) == before else 0
+            if rounds:
+                workers = max(1, workers // 2)
+            if rounds == _ROUNDS_WITHOUT_PROGRESS:
+                raise ScenarioError(_lost(waiting, exc)) from exc
+            waiting[:] = waiting[workers:] + waiting[:workers]
+    return True
+
+
+def _one_round(tasks: Sequence[Task], work: Work, keep: Keep, workers: int) -> bool:
+    """Give the tasks to a pool of processes until all are done or something stops them; False after an interrupt."""
+    from loky import as_completed, get_reusable_executor
+
+    futures: dict[Any, Task] = {}
+    executor: Any = None
+    try:
+        executor = get_reusable_executor(max_workers=workers, initializer=_ignore_interrupts, timeout=30)
+        for task in tasks:
+            futures[executor.submit(work, task)] = task
+        for future in as_completed(list(futures)):
+            _take(future, futures, keep)
+    except KeyboardInterrupt:
+        if executor is not None:
+            executor.shutdown(wait=True, kill_workers=True)
+        _take_all_done(futures, keep)
+        return False
+    except BaseException as exc:
+        _take_all_done(futures, keep)
+        if executor is not None and not _is_broken(exc):
+            executor.shutdown(wait=True, kill_workers=True)
+        raise
+    return True
+
+
+def _take(future: Any, futures: dict[Any, Task], keep: Keep) -> None:
+    task = futures.pop(future)
+    try:
+        finished = future.result()
+    except Exception as exc:
+        _note(exc, task)
+        raise
+    keep(task, finished)
+
+
+def _take_all_done(futures: dict[Any, Task], keep: Keep) -> None:
+    for future in [one for one in futures if one.done() and not one.cancelled() and one.exception() is None]:
+        keep(futures.pop(future), future.result())
+
+
+def _is_broken(exc: BaseException) -> bool:
+    from concurrent.futures.process import BrokenProcessPool
+
+    return isinstance(exc, BrokenProcessPool)
+
+
+def _note(exc: Exception, task: Task) -> None:
+    if not isinstance(exc, ScenarioError) and not _is_broken(exc):
+        where = f"in {task.label} of scenario {task.scenario.name!r}"
+        exc.add_note(f"{where}; sim.run(scenario, seed={task.seed}) shows it alone")
+
+
+def _lost(tasks: Sequence[Task], exc: BaseException) -> str:
+    first = tasks[0].label if len(tasks) == 1 else f"{len(tasks)} runs, the first of them {tasks[0].label}"
+    return (
+        f"worker processes died {_ROUNDS_WITHOUT_PROGRESS} times in a row and {first} could not be finished; if memory ran out, "
+        f"set run.record_attempts: false, shorten run.duration or use fewer workers ({str(exc).splitlines()[0]})"
+    )
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C goes to every process of the terminal; the parent decides what is kept, workers just stop when told.
+    if os.name == "posix":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

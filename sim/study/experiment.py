@@ -1,0 +1,294 @@
+"""Replicate one scenario, or compare candidates under conditions, on all cores."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from sim.analysis.curves import label_run
+from sim.errors import ScenarioError
+from sim.scenario.model import Comparison, Scenario
+from sim.scenario.words import nearest
+from sim.study import store
+from sim.study.execute import run_tasks
+from sim.study.measure import TABLES, Tables, measure
+from sim.study.results import Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
+from sim.study.tasks import Case, Finished, Task, plan
+
+#: How one run is made: scenario and seed in, tables out; `sim.run` unless you bring your own.
+Simulate = Callable[[Scenario, int], Tables]
+#: Told after each run: how many are done, how many there are, which one it was.
+Progress = Callable[[int, int, str], None]
+
+#: Name of the one condition of a study that has no others.
+ONLY_CONDITION: Final = "base"
+
+
+def replicate(
+    scenario: Scenario,
+    replications: int | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+    *,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    rows: Sequence[str] = TABLES,
+    simulate: Simulate | None = None,
+) -> Results:
+    """Run a scenario with several seeds and give its numbers intervals.
+
+    Replication r uses seed + r. The results do not depend on the number of workers. Ctrl-C ends the study and keeps
+    what is finished (`Results.partial`); pressed before the first run is finished, it is a KeyboardInterrupt.
+
+    Args:
+        scenario: what to simulate.
+        replications: how often; absent: `run.replications`.
+        workers: processes; 1 stays in this one; absent: one per core.
+        on_progress: called with (done, total, label) after each run, in this process.
+        seed: instead of `run.seed`.
+        out: directory for the results (see `sim.study.store`); rows are then written by the workers and never held
+            together. An earlier result there becomes NAME.previous. Absent: everything stays in memory.
+        rows: which tables to keep; () for the numbers alone.
+        simulate: makes one run, instead of `sim.run`: for example with your own SimPy processes.
+
+    Raises:
+        ScenarioError: an impossible request, or a directory that cannot be written. Errors of a run pass through,
+            with a note which run it was; what was finished before is then kept on disk, marked partial.
+    """
+    cases = [(scenario.name, ONLY_CONDITION, scenario)]
+    study = _Study(scenario.name, scenario.question, cases, scenario.name, simulate, _known(rows))
+    return study.carry_out(plan(cases, replications, seed), workers, on_progress, out)
+
+
+def compare(
+    comparison: Comparison,
+    replications: int | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+    *,
+    seed: int | None = None,
+    baseline: str | None = None,
+    out: str | Path | None = None,
+    rows: Sequence[str] = TABLES,
+    simulate: Simulate | None = None,
+) -> Results:
+    """Run every candidate under every condition with the same seeds, so that they can be compared run by run.
+
+    Arguments and errors are those of `replicate`, and:
+
+    Args:
+        comparison: the candidates and conditions.
+        replications: how often each; absent: `run.replications` of each scenario.
+        workers: see `replicate`.
+        on_progress: see `replicate`.
+        seed: see `replicate`.
+        baseline: the candidate that the others are compared with; absent: the first.
+        out: see `replicate`.
+        rows: see `replicate`.
+        simulate: see `replicate`.
+
+    Raises:
+        ScenarioError: see `replicate`; or the baseline is no candidate, or scenarios differ in their seed.
+    """
+    names = list(comparison.candidates)
+    if baseline is not None and baseline not in names:
+        raise ScenarioError(f"baseline: no candidate {baseline!r}; {nearest(baseline, names)}")
+    for name, by_condition in comparison.candidates.items():
+        if set(by_condition) != set(comparison.conditions):
+            here, first = ", ".join(by_condition), ", ".join(comparison.conditions)
+            raise ScenarioError(f"candidates.{name}: has the conditions {here}, but {names[0]} has {first}; give all the same")
+    cases = list(comparison.scenarios())
+    study = _Study(comparison.name, comparison.question, cases, baseline or names[0], simulate, _known(rows))
+    return study.carry_out(plan(cases, replications, seed), workers, on_progress, out)
+
+
+def load_results(directory: str | Path) -> Results:
+    """Read a results directory back; its rows are read from disk when asked for.
+
+    Raises:
+        ScenarioError: it is no results directory, or its files cannot be read.
+    """
+    path = Path(directory).expanduser().resolve()
+    manifest = store.read_manifest(path)
+    try:
+        scenarios = {
+            (case["candidate"], case["condition"]): Scenario.model_validate(case["scenario"]) for case in manifest["cases"]
+        }
+        runs = tuple(RunInfo(**run) for run in manifest["runs"])
+        name, question = str(manifest["name"]), str(manifest["question"])
+        baseline, planned = str(manifest["baseline"]), int(manifest["planned_runs"])
+    except (KeyError, TypeError, ValueError) as exc:
+        first = str(exc).splitlines()[0]
+        raise ScenarioError(
+            f"{path / store.MANIFEST}: its scenarios cannot be read back ({first}); the CSV and Parquet files beside it can"
+        ) from exc
+    return Results(name, question, baseline, scenarios, store.read_metrics(path), runs, planned, RowsOnDisk(path), path)
+
+
+def _known(rows: Sequence[str]) -> tuple[str, ...]:
+    for name in rows:
+        if name not in TABLES:
+            raise ScenarioError(f"rows: no table {name!r}; {nearest(name, list(TABLES))}")
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does with one task; it travels to the worker as a value."""
+
+    simulate: Simulate | None
+    rows: tuple[str, ...]
+    directory: Path | None
+
+    def __call__(self, task: Task) -> Finished:
+        started = time.perf_counter()
+        result = (self.simulate or _run)(task.scenario, task.seed)
+        metrics = measure(result, task.scenario)
+        kept = {name: getattr(result, name) for name in self.rows}
+        if self.directory is not None:
+            labels = (task.candidate, task.condition, task.replication)
+            store.write_rows(self.directory, task.index, {name: store.label_rows(t, *labels) for name, t in kept.items()})
+        return Finished(task.index, metrics, kept if self.directory is None else None, time.perf_counter() - started)
+
+
+def _run(scenario: Scenario, seed: int) -> Tables:
+    from sim.run import run  # lazily: whoever only reads results needs no simulator
+
+    return run(scenario, seed)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """One study: what is fixed before the first run starts."""
+
+    name: str
+    question: str
+    cases: list[Case]
+    baseline: str
+    simulate: Simulate | None
+    rows: tuple[str, ...]
+
+    def carry_out(
+        self, tasks: list[Task], workers: int | None, on_progress: Progress | None, out: str | Path | None
+    ) -> Results:
+        """Run the tasks and gather their results; on disk, too, if there is a directory for them."""
+        writer = store.Writer(out) if out is not None else None
+        finished: dict[int, Finished] = {}
+
+        def keep(task: Task, result: Finished) -> None:
+            finished[task.index] = result
+            if on_progress is not None:
+                on_progress(len(finished), len(tasks), task.label)
+
+        started = datetime.now().astimezone()
+        work = _Work(self.simulate, self.rows, writer.rows if writer else None)
+        try:
+            complete = run_tasks(tasks, work, keep, workers)
+            if not finished:
+                raise KeyboardInterrupt
+            results = self._gather(tasks, finished)
+            if writer is not None:
+                results = self._store(results, writer, started, workers, "interrupted" if not complete else None)
+        except BaseException as exc:
+            self._rescue(exc, tasks, finished, writer, started, workers)
+            raise
+        return results
+
+    def _gather(self, tasks: list[Task], finished: Mapping[int, Finished]) -> Results:
+        """Put what is finished into the order of the tasks, whenever it came."""
+        runs, metrics, kept = [], [], {}
+        for task in tasks:
+            if task.index in finished:
+                one = finished[task.index]
+                labels = (task.candidate, task.condition, task.replication)
+                runs.append(RunInfo(task.index, *labels, task.seed, round(one.elapsed_s, 6)))
+                metrics.append(label_run(one.metrics, *labels))
+                kept[task.index] = one.rows or {}
+        table = pd.concat(metrics, ignore_index=True)
+        scenarios = {(candidate, condition): scenario for candidate, condition, scenario in self.cases}
+        source: RowSource = RowsInMemory(kept)
+        return Results(self.name, self.question, self.baseline, scenarios, table, tuple(runs), len(tasks), source)
+
+    def _store(
+        self, results: Results, writer: store.Writer, started: datetime, workers: int | None, stopped_by: str | None
+    ) -> Results:
+        tables = {"metrics": results.metrics, "summary": results.summary, "differences": results.differences()}
+        manifest = _manifest(results, self.rows, started, workers, stopped_by)
+        return results.with_directory(writer.finish(manifest, tables))
+
+    def _rescue(
+        self,
+        exc: BaseException,
+        tasks: list[Task],
+        finished: Mapping[int, Finished],
+        writer: store.Writer | None,
+        started: datetime,
+        workers: int | None,
+    ) -> None:
+        """After an error in one run: keep the others if that is possible, else leave no trace."""
+        if writer is None:
+            return
+        try:
+            if isinstance(exc, Exception) and finished and len(finished) < len(tasks):
+                stopped_by = f"{type(exc).__name__}: {exc}"
+                stored = self._store(self._gather(tasks, finished), writer, started, workers, stopped_by)
+                exc.add_note(f"the {len(finished)} runs that were finished before are in {stored.directory}, marked partial")
+        except Exception:  # the disk is full, most likely: the first error is the one to tell
+            pass
+        finally:
+            writer.discard()
+
+
+def _manifest(
+    results: Results, rows: Sequence[str], started: datetime, workers: int | None, stopped_by: str | None
+) -> dict[str, Any]:
+    """Everything that is needed to repeat the study, or to doubt it."""
+    cases = [
+        {
+            "candidate": candidate,
+            "condition": condition,
+            "hash": scenario.hash,
+            "replications": [run.replication for run in results.runs if (run.candidate, run.condition) == (candidate, condition)],
+            "scenario": scenario.as_data(),
+        }
+        for (candidate, condition), scenario in results.scenarios.items()
+    ]
+    return {
+        "format": store.FORMAT,
+        "name": results.name,
+        "question": results.question,
+        "date": started.isoformat(timespec="seconds"),
+        "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
+        "command_line": shlex.join(sys.argv),
+        "versions": _versions(),
+        "settings": {"workers": workers, "rows": list(rows), "confidence": 0.95},
+        "partial": results.partial,
+        "stopped_by": stopped_by,
+        "baseline": results.baseline,
+        "seeds": sorted({run.seed for run in results.runs}),
+        "planned_runs": results.planned,
+        "cases": cases,
+        "runs": [asdict(run) for run in results.runs],
+    }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("sim", "numpy", "pandas", "scipy", "simpy", "pyarrow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

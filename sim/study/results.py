@@ -1,0 +1,286 @@
+"""What a study found: numbers per replication, and everything that is read from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from sim.analysis import curves
+from sim.analysis.decision import Decision, verdict
+from sim.analysis.intervals import headline, paired_differences, summarise
+from sim.analysis.objectives import slo_verdicts
+from sim.errors import ScenarioError
+from sim.scenario.faults import Crash, Errors, LinkFault, Outage, Slow
+from sim.scenario.model import Scenario
+from sim.scenario.words import nearest
+from sim.study import store
+from sim.study.measure import TABLES
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One finished run of a study."""
+
+    index: int
+    candidate: str
+    condition: str
+    replication: int
+    seed: int
+    elapsed_s: float
+
+
+class RowSource(Protocol):
+    """Where the rows of finished runs are."""
+
+    def read(self, index: int, table: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """The rows of one run and table."""
+
+
+@dataclass(frozen=True)
+class RowsInMemory:
+    """Rows that came back from the workers."""
+
+    tables: Mapping[int, Mapping[str, pd.DataFrame]]
+
+    def read(self, index: int, table: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """The rows of one run and table.
+
+        Raises:
+            ScenarioError: the table was not kept.
+        """
+        found = self.tables.get(index, {}).get(table)
+        if found is None:
+            raise ScenarioError(f"rows: the table {table!r} was not kept; ask for it with rows=({table!r},) or give out=")
+        return found if columns is None else found[columns]
+
+
+@dataclass(frozen=True)
+class RowsOnDisk:
+    """Rows in the Parquet files of a results directory."""
+
+    directory: Path
+
+    def read(self, index: int, table: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """The rows of one run and table."""
+        return store.read_rows(self.directory, index, table, columns)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Results:
+    """The results of `replicate` or `compare`.
+
+    `metrics` holds one value per candidate, condition, replication, metric and of; everything else is read from it
+    (`summary`, `differences`, `objectives`, `verdict`) or from the rows (`rows`, `tables`), which stay on disk if the
+    study was given a directory.
+    """
+
+    name: str
+    question: str
+    baseline: str
+    scenarios: Mapping[Pair, Scenario]
+    metrics: pd.DataFrame
+    runs: tuple[RunInfo, ...]
+    #: How many runs were asked for; more than there are after an interrupt.
+    planned: int
+    source: RowSource
+    directory: Path | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether some of the planned runs are missing."""
+        return len(self.runs) < self.planned
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Names of the candidates, in order."""
+        return tuple(dict.fromkeys(candidate for candidate, _ in self.scenarios))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions, in order."""
+        return tuple(dict.fromkeys(condition for _, condition in self.scenarios))
+
+    @property
+    def focus(self) -> str | None:
+        """The entry operation that the story is about; None: all requests."""
+        return next((scenario.focus for scenario in self.scenarios.values()), None)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Means with 95 % intervals: candidate, condition, metric, of, mean, low, high, n."""
+        return summarise(self.metrics)
+
+    def differences(self, baseline: str | None = None) -> pd.DataFrame:
+        """Paired differences of every other candidate to a baseline, by default the study's own.
+
+        Raises:
+            ScenarioError: the baseline is not a candidate with results.
+        """
+        if baseline is None and self.baseline in set(self.metrics["candidate"]):
+            baseline = self.baseline  # after an early interrupt it may have no run; then the first that has
+        return paired_differences(self.metrics, baseline)
+
+    def objectives(self) -> pd.DataFrame:
+        """Every objective judged: pass, fail or uncertain, with value and interval."""
+        return slo_verdicts(self.summary, self._slos())
+
+    def verdict(self, latency: str = "p99_s") -> Decision:
+        """Which candidate to choose, and why, in words; see `sim.analysis.verdict`."""
+        return verdict(self.metrics, self._slos(), latency=latency, focus=self.focus)
+
+    def rows(
+        self,
+        table: str = "requests",
+        *,
+        candidate: str | None = None,
+        condition: str | None = None,
+        replication: int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """The raw rows of one table, of all runs or the chosen ones, with candidate, condition and replication in front.
+
+        All rows of a long study may not fit into memory: choose.
+
+        Args:
+            table: requests, attempts, effects, gauges or totals; their columns are those of `sim.records`.
+            candidate: only this one.
+            condition: only this one.
+            replication: only this one, from 0.
+            columns: only these.
+
+        Raises:
+            ScenarioError: the table, candidate or condition does not exist, or the table was not kept.
+        """
+        for what, wanted, known in (
+            ("table", table, TABLES),
+            ("candidate", candidate, self.candidates),
+            ("condition", condition, self.conditions),
+        ):
+            if wanted is not None and wanted not in known:
+                raise ScenarioError(f"rows: no {what} {wanted!r}; {nearest(wanted, list(known))}")
+        only = list(columns) if columns is not None else None
+        found = []
+        for run in self.runs:
+            wanted_and_here = ((candidate, run.candidate), (condition, run.condition), (replication, run.replication))
+            if all(wanted in (None, here) for wanted, here in wanted_and_here):
+                labels = (run.candidate, run.condition, run.replication)
+                found.append(store.label_rows(self.source.read(run.index, table, only), *labels))
+        return store.stack_rows(found)
+
+    def tables(self, bin_s: float | None = None) -> dict[str, pd.DataFrame]:
+        """Every table that charts are drawn from: summary, differences, over_time, latency_cdf, time_parts, faults.
+
+        Runs are read one after the other, so this needs no more memory than one of them.
+
+        Args:
+            bin_s: width of the time bins, in seconds; absent: about a sixtieth of the longest run.
+        """
+        width_s = bin_s or _round_number(max((scenario.run.end for scenario in self.scenarios.values()), default=60.0) / 60)
+        found: dict[str, list[pd.DataFrame]] = {"over_time": [], "latency_cdf": [], "time_parts": []}
+        for run in self.runs:
+            times = self.scenarios[run.candidate, run.condition].run
+            rows = self.source.read(run.index, "requests")
+            if self.focus is not None:
+                rows = rows[rows["entry"] == self.focus]
+            reduced = {
+                "over_time": curves.over_time_of_run(rows, width_s, end_s=times.end),
+                "latency_cdf": curves.latency_cdf_of_run(rows, start_s=times.warmup, end_s=times.end),
+                "time_parts": curves.time_parts_of_run(rows, start_s=times.warmup, end_s=times.end),
+            }
+            for name, table in reduced.items():
+                found[name].append(curves.label_run(table, run.candidate, run.condition, run.replication))
+        bands: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+            "over_time": curves.over_time_bands,
+            "latency_cdf": curves.latency_cdf_bands,
+            "time_parts": curves.time_parts_bands,
+        }
+        made = {name: bands[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
+        told = {"summary": self._told(self.summary), "differences": self._told(self.differences())}
+        return {**told, **made, "faults": self.faults()}
+
+    def _told(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table as charts want it: the rows of the focus stand for all."""
+        mine = headline(table, self.focus)
+        effects = table[~mine & ~table["of"].isin(["all", *_entries(self.scenarios.values())])]
+        return pd.concat([table[mine].assign(of="all"), effects], ignore_index=True)
+
+    def faults(self) -> pd.DataFrame:
+        """Faults at fixed times, for shading: condition, label, start_s, end_s (NaN: until the end).
+
+        A label names the candidates if not all have the fault. Faults at drawn times (mtbf) differ from seed to seed
+        and are not here.
+        """
+        rows = []
+        for condition in self.conditions:
+            hit: dict[tuple[str, float, float | None], list[str]] = {}
+            for candidate in self.candidates:
+                for window in _fault_windows(self.scenarios[candidate, condition]):
+                    hit.setdefault(window, []).append(candidate)
+            for (label, start_s, end_s), names in hit.items():
+                only = "" if len(names) == len(self.candidates) else f" ({', '.join(names)} only)"
+                rows.append((condition, label + only, start_s, math.nan if end_s is None else end_s))
+        return pd.DataFrame(rows, columns=["condition", "label", "start_s", "end_s"])
+
+    def _slos(self) -> dict[Pair, tuple[Any, ...]]:
+        return {pair: scenario.slos for pair, scenario in self.scenarios.items()}
+
+    def __repr__(self) -> str:
+        size = f"{len(self.candidates)} candidates × {len(self.conditions)} conditions, {len(self.runs)} runs"
+        missing = f", partial: {self.planned - len(self.runs)} more were planned" if self.partial else ""
+        seeds = sorted({run.seed for run in self.runs})
+        where = self.directory if self.directory is not None else "in memory"
+        return f"<Results {self.name}: {size}{_seed_words(seeds)}{missing}; {where}>"
+
+    def with_directory(self, directory: Path) -> Results:
+        """The same results, read from where they were stored."""
+        return dataclasses.replace(self, directory=directory, source=RowsOnDisk(directory))
+
+
+def _entries(scenarios: Iterable[Scenario]) -> set[str]:
+    return {entry for scenario in scenarios for entry in scenario.load.mix}
+
+
+def _seed_words(seeds: list[int]) -> str:
+    if not seeds:
+        return ""
+    return f", seed {seeds[0]}" if len(seeds) == 1 else f", seeds {seeds[0]} to {seeds[-1]}"
+
+
+def _round_number(value: float) -> float:
+    """The nearest larger of 1, 2 and 5 times a power of ten.
+
+    >>> [_round_number(x) for x in (0.3, 1.0, 6.7)]
+    [0.5, 1.0, 10.0]
+    """
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value * (1 - 1e-9))
+
+
+def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | None]]:
+    for fault in scenario.faults:
+        if fault.at is None:
+            continue
+        match fault:
+            case Crash():
+                label = f"crash of {fault.crash}"
+            case Slow():
+                label = f"{fault.slow} takes {fault.factor:g} × as long"
+            case Errors():
+                label = f"{100 * fault.ratio:.3g} % errors of {fault.errors}"
+            case LinkFault():
+                label = f"{'partition' if fault.partition else 'bad link'} at {fault.link}"
+            case Outage():
+                label = f"outage of {fault.outage}"
+        replica = getattr(fault, "replica", None)
+        if isinstance(replica, int):
+            label += f", replica {replica}"
+        yield label, fault.at, None if fault.for_ is None else fault.at + fault.for_

@@ -1,0 +1,94 @@
+"""Small tables, as `sim.analysis` makes them, for the tests of the charts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from sim.records import OUTCOMES, PARTS
+
+NAN = math.nan
+CANDIDATES = ("sync", "queue", "hedged")
+CONDITIONS = ("normal", "crash")
+LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99, 0.999)
+
+
+def curve_table(scale: float = 1.0) -> pd.DataFrame:
+    rows = [
+        (a, c, p, s := scale * (0.1 + 0.1 * i + 0.4 * j) * p, 0.9 * s, 1.1 * s, 10)
+        for j, c in enumerate(CONDITIONS)
+        for i, a in enumerate(CANDIDATES)
+        for p in LEVELS
+    ]
+    return pd.DataFrame(rows, columns=["candidate", "condition", "probability", "latency_s", "low", "high", "n"])
+
+
+def over_time_table(lowest: float = 0.5, bin_s: int = 5) -> pd.DataFrame:
+    """A minute in which nothing stays quite the same, and the crash of the condition with that name from 20 s to 40 s."""
+    rows = []
+    for c in CONDITIONS:
+        for i, a in enumerate(CANDIDATES):
+            for t in range(0, 60, bin_s):
+                success = lowest + 0.01 * i if c == "crash" and 20 <= t < 40 else 1.0 - 0.0001 * t
+                band = (success, success - 0.01, min(1.0, success + 0.01))
+                rows.append((a, c, float(t), *band, 100 * success, 90 * success, 105 * success, 10))
+    numbers = ["success", "success_low", "success_high", "goodput_rps", "goodput_low", "goodput_high"]
+    return pd.DataFrame(rows, columns=["candidate", "condition", "time_s", *numbers, "n"])
+
+
+def parts_table() -> pd.DataFrame:
+    rows = [
+        (a, c, g, part, 0.01 * (k + 1) * (i + 1) * (20 if g != "all" else 1))
+        for c in CONDITIONS
+        for i, a in enumerate(CANDIDATES)
+        for g in ("all", "slowest 1 %")
+        for k, part in enumerate(PARTS)
+    ]
+    return pd.DataFrame(rows, columns=["candidate", "condition", "group", "part", "mean_s"])
+
+
+def summary_table() -> pd.DataFrame:
+    rows: list[tuple[Any, ...]] = []
+
+    def add(a: str, c: str, metric: str, of: str, value: float) -> None:
+        rows.append((a, c, metric, of, value, 0.9 * value, 1.1 * value, 10))
+
+    for c in CONDITIONS:
+        for i, a in enumerate(CANDIDATES):
+            bad = {"error": 0.01, "timeout": 0.02 * (i + 1), "rejected": 0.005, "degraded": 0.01}
+            for outcome in OUTCOMES:
+                add(a, c, f"share_{outcome}", "all", bad.get(outcome, 0.0) if outcome != "ok" else 1 - sum(bad.values()))
+            add(a, c, "success", "all", 1 - sum(bad.values()) + bad["degraded"])
+            add(a, c, "attempts_per_request", "all", 9.0 + i)
+            add(a, c, "busy_s_per_good", "all", 0.08)
+            for of in ("all", "email.send"):
+                add(a, c, "completeness", of, 0.99)
+                for percentile, factor in (("p50", 1), ("p99", 5)):
+                    add(a, c, f"ack_{percentile}_s", of, NAN if a == "sync" else 0.004 * factor)
+                    add(a, c, f"effect_{percentile}_s", of, 0.1 * factor * (i + 1))
+    return pd.DataFrame(rows, columns=["candidate", "condition", "metric", "of", "mean", "low", "high", "n"])
+
+
+def differences_table() -> pd.DataFrame:
+    columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
+    rows = [
+        (c, metric, "all", a, "sync", d, d - 0.5 * abs(scale), d + 0.5 * abs(scale), verdict)
+        for metric, scale in (("success", 0.01), ("p99_s", 0.02))
+        for c in CONDITIONS
+        for a, d, verdict in (("queue", scale, "higher"), ("hedged", 0.1 * scale, "no detectable difference"))
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def all_tables() -> dict[str, pd.DataFrame]:
+    faults = pd.DataFrame([("crash", "crash of email", 20.0, 40.0)], columns=["condition", "label", "start_s", "end_s"])
+    return {
+        "summary": summary_table(),
+        "differences": differences_table(),
+        "over_time": over_time_table(),
+        "latency_cdf": curve_table(),
+        "time_parts": parts_table(),
+        "faults": faults,
+    }

@@ -1,0 +1,360 @@
+"""Curves for charts, objectives and the verdict, on tables small enough to judge by eye."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from frames import NAN, numbers, replications, requests_of
+
+from sim.analysis import latency_cdf, over_time, slo_verdicts, time_parts, verdict
+from sim.analysis.curves import latency_cdf_of_run, over_time_of_run, time_parts_of_run
+from sim.analysis.objectives import percentiles_of
+from sim.records import PARTS
+from sim.scenario.slo import parse_slo
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+def test_success_by_arrival_and_goodput_by_answer() -> None:
+    rows = [(0.5, 0.6, "ok"), (0.7, 2.5, "ok"), (1.5, 1.6, "error"), (1.0, 9.0, "ok"), (5.5, 5.6, "ok")]
+    found = over_time_of_run(requests_of(rows), 2.0, end_s=5.0)
+    assert found["time_s"].tolist() == [0.0, 2.0, 4.0]
+    assert found["success"].tolist()[0] == 0.75
+    assert found["success"].isna().tolist() == [False, True, True]  # nobody came: not 0, not 1
+    assert found["goodput_rps"].tolist() == [0.5, 0.5, 0.0]  # the answer at 9 s and the arrival at 5.5 s are outside
+
+
+def test_the_last_bin_is_cut_at_the_end_and_rated_by_its_own_width() -> None:
+    found = over_time_of_run(requests_of([(4.5, 4.6, "ok")]), 2.0, end_s=5.0)
+    assert found["goodput_rps"].tolist() == [0.0, 0.0, 1.0]
+    exact = over_time_of_run(requests_of([]), 0.1, end_s=0.3)
+    assert len(exact) == 3  # 0.3 / 0.1 is 2.9999999999999996
+
+
+@pytest.mark.parametrize(("bin_s", "end_s"), [(0.0, 5.0), (-1.0, 5.0), (1.0, 0.0)])
+def test_impossible_bins_are_refused(bin_s: float, end_s: float) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        over_time_of_run(requests_of([]), bin_s, end_s=end_s)
+
+
+def many(runs: dict[tuple[str, str, int], list[tuple[Any, ...]]]) -> pd.DataFrame:
+    tables = [
+        requests_of(rows, candidate=candidate, condition=condition, replication=r)
+        for (candidate, condition, r), rows in runs.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_bands_are_over_replications() -> None:
+    runs = {("a", "base", 0): [(0.0, 0.1, "ok")], ("a", "base", 1): [(0.0, 0.1, "error")]}
+    found = over_time(many(runs), 1.0, end_s=1.0).iloc[0]
+    assert (found["success"], found["success_low"], found["success_high"]) == (0.5, 0.0, 1.0)
+    assert (found["goodput_rps"], found["goodput_low"], found["n"]) == (0.5, 0.0, 2)
+    assert found["goodput_high"] == pytest.approx(0.5 + 12.706204736432095 * 0.5)  # t(0.975, 1)
+
+
+def test_the_latency_curve_agrees_with_the_metrics() -> None:
+    rng = np.random.default_rng(2)
+    rows = [(float(t), float(t + x), "ok") for t, x in zip(np.arange(0, 9, 0.001), rng.exponential(1.0, 9000), strict=True)]
+    requests = requests_of(rows)
+    curve = latency_cdf_of_run(requests, start_s=0.0, end_s=10.0).set_index("probability")["latency_s"]
+    found = numbers(requests)
+    for level, name in ((0.5, "p50_s"), (0.9, "p90_s"), (0.99, "p99_s"), (0.999, "p99.9_s")):
+        assert curve[level] == found[name, "all"]
+    assert curve.dropna().is_monotonic_increasing
+
+
+def test_a_curve_ends_where_the_sample_does() -> None:
+    curve = latency_cdf_of_run(requests_of([(0.0, 0.01 * i, "ok") for i in range(100)]), start_s=0.0, end_s=1.0)
+    values = curve.set_index("probability")["latency_s"]
+    assert values[0.99] == pytest.approx(0.9801)  # one answer of a hundred is slower
+    assert math.isnan(values[0.991])
+    assert latency_cdf_of_run(requests_of([]), start_s=0.0, end_s=1.0)["latency_s"].isna().all()
+
+
+def test_the_band_of_the_latency_curve() -> None:
+    runs = {("a", "base", r): [(0.0, float(r + 1), "ok")] * 2 for r in range(3)}
+    found = latency_cdf(many(runs), start_s=0.0, end_s=1.0, probabilities=(0.5,)).iloc[0]
+    assert (found["latency_s"], found["n"]) == (2.0, 3)
+    assert found["high"] == pytest.approx(2 + 4.302652729911275 / math.sqrt(3))
+    assert found["low"] == 0.0  # no latency is negative
+
+
+def test_the_parts_of_the_time_add_up_to_the_latency() -> None:
+    rng = np.random.default_rng(4)
+    parts = rng.exponential(size=(500, len(PARTS)))
+    requests = requests_of([(0.0, float(row.sum()), "ok") for row in parts])
+    requests[list(PARTS)] = parts
+    found = time_parts_of_run(requests, start_s=0.0, end_s=1.0)
+    sums = found.groupby("group")["mean_s"].sum()
+    latencies = parts.sum(axis=1)
+    assert sums["all"] == pytest.approx(latencies.mean())
+    assert sums["slowest 1 %"] == pytest.approx(np.sort(latencies)[-5:].mean())  # 1 % of 500
+    assert found[found["group"] == "all"]["part"].tolist() == list(PARTS)
+
+
+def test_parts_only_of_good_answers_in_the_window() -> None:
+    rows = [(0.0, 2.0, "ok"), (0.0, 50.0, "timeout"), (9.0, 99.0, "ok")]
+    found = time_parts_of_run(requests_of(rows), start_s=0.0, end_s=5.0).set_index(["group", "part"])["mean_s"]
+    assert found["all", "queue_s"] == 2.0
+    assert found["slowest 1 %", "queue_s"] == 2.0
+    assert time_parts_of_run(requests_of([]), start_s=0.0, end_s=5.0)["mean_s"].isna().all()
+
+
+def test_parts_over_replications() -> None:
+    runs = {("a", "base", r): [(0.0, float(r + 1), "ok")] for r in range(3)}
+    found = time_parts(many(runs), start_s=0.0, end_s=1.0).set_index(["group", "part"])
+    assert found.loc[("all", "queue_s"), "mean_s"] == 2.0
+    assert found.loc[("all", "queue_s"), "n"] == 3
+
+
+# --- objectives -------------------------------------------------------------------------------------------------------
+
+
+def summary_of(*rows: tuple[Any, ...], n: int = 5) -> pd.DataFrame:
+    """A summary of candidate a from (metric, of, mean, low, high); rates are always there."""
+    full = [("a", "base", *row, n) for row in rows] + [("a", "base", "offered_rps", "all", 1.0, 1.0, 1.0, 5)]
+    return pd.DataFrame(full, columns=["candidate", "condition", "metric", "of", "mean", "low", "high", "n"])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "low", "high", "expected"),
+    [
+        ("p99 <= 300ms", 0.1, 0.2, "pass"),
+        ("p99 <= 300ms", 0.2, 0.3, "pass"),  # the bound itself is allowed
+        ("p99 < 300ms", 0.2, 0.3, "uncertain"),  # here it is not
+        ("p99 <= 300ms", 0.2, 0.4, "uncertain"),
+        ("p99 <= 300ms", 0.31, 0.4, "fail"),
+        ("success >= 99.9 %", 0.999, 1.0, "pass"),
+        ("success >= 99.9 %", 0.99, 1.0, "uncertain"),
+        ("success > 99.9 %", 0.999, 1.0, "uncertain"),
+        ("goodput >= 95/s", 90.0, 94.0, "fail"),
+        ("mean of shop.buy <= 1s", 0.1, 0.2, "pass"),
+        ("effect p99.50 of email.send <= 30s", 31.0, 32.0, "fail"),
+        ("effect completeness >= 99 %", 0.5, 0.6, "fail"),
+    ],
+)
+def test_an_objective_is_judged_by_its_interval(sentence: str, low: float, high: float, expected: str) -> None:
+    slo = parse_slo(sentence)
+    metric = {"p99": "p99_s", "goodput": "goodput_rps", "mean": "mean_s", "p99.50": "effect_p99.5_s"}.get(slo.metric, slo.metric)
+    found = slo_verdicts(summary_of((metric, slo.of or "all", (low + high) / 2, low, high)), [slo])
+    assert found.loc[0, "verdict"] == expected
+    assert found.loc[0, ["slo", "low", "high"]].tolist() == [sentence, low, high]
+
+
+def test_rounding_dust_does_not_miss_an_objective() -> None:
+    slo = parse_slo("success >= 90 %")
+    dusty = 0.3 + 0.6 - 1e-16  # 0.8999999999999999
+    assert dusty < slo.bound
+    found = slo_verdicts(summary_of(("success", "all", 0.95, dusty, 1.0)), [slo])
+    assert found.loc[0, "verdict"] == "pass"
+
+
+def test_who_answers_nobody_fails() -> None:
+    table = summary_of(("p99_s", "all", NAN, NAN, NAN), n=0)
+    assert slo_verdicts(table, [parse_slo("p99 <= 300ms")]).loc[0, "verdict"] == "fail"
+
+
+def test_who_answers_in_some_replications_only_may_not_pass() -> None:
+    slos = [parse_slo("p99 <= 300ms"), parse_slo("p90 <= 100ms")]
+    table = summary_of(("p99_s", "all", 0.1, 0.1, 0.1), ("p90_s", "all", 0.2, 0.2, 0.2), n=3)
+    assert slo_verdicts(table, slos)["verdict"].tolist() == ["uncertain", "fail"]
+
+
+def test_one_replication_leaves_every_objective_uncertain() -> None:
+    table = summary_of(("p99_s", "all", 0.1, NAN, NAN))
+    assert slo_verdicts(table, [parse_slo("p99 <= 300ms")]).loc[0, "verdict"] == "uncertain"
+
+
+def test_objectives_may_differ_between_cases() -> None:
+    slo = parse_slo("p99 <= 300ms")
+    table = summary_of(("p99_s", "all", 0.1, 0.1, 0.1))
+    assert len(slo_verdicts(table, {("a", "base"): [slo]})) == 1
+    assert slo_verdicts(table, {("a", "crash"): [slo]}).empty
+
+
+def test_the_percentiles_that_objectives_need() -> None:
+    slos = [parse_slo(text) for text in ("p95 <= 1s", "effect p99.5 of a.b <= 1s", "success >= 99 %", "mean <= 1s")]
+    assert percentiles_of(slos) == (95.0, 99.5)
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+QUICK = parse_slo("p99 <= 300ms")
+SLIGHT = [0.001, -0.001, 0.0]  # chance that pairing does not remove
+
+
+def case(**candidates: tuple[float, float]) -> pd.DataFrame:
+    """Three replications of candidates with (success, p99 in seconds)."""
+    return case_under("base", **candidates)
+
+
+def case_under(condition: str, **candidates: tuple[float, float]) -> pd.DataFrame:
+    tables = []
+    for i, metric in enumerate(("success", "p99_s")):
+        values = {
+            name: [pair[i] + SLIGHT[(r + k) % 3] for r in range(3)] for k, (name, pair) in enumerate(candidates.items())
+        }
+        tables.append(replications(values, metric, condition))
+    prices = {name: [3.0, 3.0, 3.0] for name in candidates}
+    tables += [replications(prices, metric, condition) for metric in ("attempts_per_request", "busy_s_per_good")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_who_meets_the_objectives_beats_who_does_not() -> None:
+    found = verdict(case(direct=(0.99, 0.5), queue=(0.9, 0.1)), [QUICK])
+    assert found.chosen == "queue"  # although it answers fewer
+    assert found.meets_objectives
+    text = str(found)
+    assert "direct misses p99 <= 300ms (500 ms [498 ms, 502 ms])" in text
+    assert "queue is best, the only one that meets every objective" in text
+    assert "price of queue: attempts per request 3 [3, 3]" in text
+
+
+def test_success_decides_before_latency() -> None:
+    found = verdict(case(direct=(0.90, 0.1), queue=(0.95, 0.2)), [QUICK])
+    assert found.chosen == "queue"
+    assert "success +5 [" in str(found)
+    assert "p99 +100 ms [" in str(found), "the price of it is told"
+
+
+def test_latency_decides_between_equal_success() -> None:
+    assert verdict(case(direct=(0.9, 0.1), queue=(0.9, 0.2))).chosen == "direct"
+
+
+def test_another_percentile_may_decide() -> None:
+    medians = replications({"direct": [2.0] * 3, "queue": [1.0] * 3}, "p50_s")
+    table = pd.concat([case(direct=(0.9, 0.1), queue=(0.9, 0.1)), medians])
+    assert verdict(table).chosen is None
+    assert verdict(table, latency="p50_s").chosen == "queue"
+
+
+def test_no_detectable_difference_is_an_answer() -> None:
+    found = verdict(case(direct=(0.9, 0.1), queue=(0.9, 0.1)), [QUICK])
+    assert found.chosen is None
+    assert found.by_condition == {"base": None}
+    assert found.reasons[0] == "There is no detectable difference between direct and queue by which to choose."
+    assert found.meets_objectives
+
+
+def test_the_worst_condition_counts() -> None:
+    table = pd.concat(
+        [
+            case_under("quiet", direct=(0.99, 0.05), queue=(0.99, 0.1)),
+            case_under("crash", direct=(0.5, 0.9), queue=(0.98, 0.1)),
+        ]
+    )
+    found = verdict(table, [QUICK])
+    assert found.by_condition == {"quiet": "direct", "crash": "queue"}
+    assert found.chosen == "queue"
+    assert found.reasons[0] == "queue is chosen: all objectives are met under every condition."
+
+
+def test_without_objectives_opposite_winners_leave_the_choice_to_you() -> None:
+    table = pd.concat(
+        [
+            case_under("quiet", direct=(0.99, 0.05), queue=(0.99, 0.1)),
+            case_under("crash", direct=(0.5, 0.9), queue=(0.98, 0.1)),
+        ]
+    )
+    found = verdict(table)
+    assert found.chosen is None
+    assert found.reasons[0] == "No candidate is best under every condition: direct under quiet and queue under crash."
+
+
+def test_better_once_and_never_worse_is_chosen() -> None:
+    table = pd.concat(
+        [
+            case_under("quiet", direct=(0.99, 0.1), queue=(0.99, 0.1)),
+            case_under("crash", direct=(0.5, 0.1), queue=(0.98, 0.1)),
+        ]
+    )
+    found = verdict(table)
+    assert found.by_condition == {"quiet": None, "crash": "queue"}
+    assert found.chosen == "queue"
+
+
+def test_the_best_of_a_bad_lot_is_named_as_such() -> None:
+    found = verdict(case(direct=(0.9, 0.5), queue=(0.9, 0.4)), [QUICK])
+    assert found.chosen == "queue"
+    assert not found.meets_objectives
+    assert found.reasons[0] == "queue is chosen, though no candidate meets all objectives."
+
+
+def test_three_candidates() -> None:
+    found = verdict(case(a=(0.9, 0.3), b=(0.9, 0.1), c=(0.9, 0.2)))
+    assert found.chosen == "b"
+    assert "b against a: " in str(found)
+    assert "b against c: " in str(found)
+
+
+def test_objectives_of_each_condition_count_when_nobody_meets_all() -> None:
+    table = pd.concat(
+        [
+            case_under("quiet", direct=(0.99, 0.5), queue=(0.9, 0.1)),  # only the queue is quick enough
+            case_under("crash", direct=(0.9, 0.5), queue=(0.9, 0.5)),  # neither is
+        ]
+    )
+    found = verdict(table, [QUICK])
+    assert found.by_condition == {"quiet": "queue", "crash": None}
+    assert found.chosen == "queue"
+    assert not found.meets_objectives
+
+
+def test_a_rival_nobody_can_tell_apart_does_not_win_by_the_quarrel_of_the_others() -> None:
+    noisy = [0.2, 0.9, 0.6]
+    tables = [
+        replications({"a": [0.6, 0.6, 0.6], "b": [0.5, 0.5, 0.5], "noisy": noisy}, "success", "quiet"),
+        replications({"a": [0.5, 0.5, 0.5], "b": [0.6, 0.6, 0.6], "noisy": noisy}, "success", "crash"),
+    ]
+    found = verdict(pd.concat(tables))
+    assert found.chosen is None
+    assert found.by_condition == {"quiet": None, "crash": None}
+
+
+def test_the_focus_decides_and_not_all_requests_together() -> None:
+    all_of_them = case(direct=(0.9, 0.1), queue=(0.9, 0.2))
+    checkout = case(direct=(0.9, 0.3), queue=(0.9, 0.1)).assign(of="shop.checkout")
+    table = pd.concat([all_of_them, checkout])
+    assert verdict(table).chosen == "direct"
+    found = verdict(table, focus="shop.checkout")
+    assert found.chosen == "queue"
+    assert "p99 -200 ms" in str(found)
+
+
+def test_one_candidate_is_judged_alone() -> None:
+    assert verdict(case(only=(0.9, 0.1)), [QUICK]).reasons[:2] == [
+        "only is the only candidate: all objectives are met.",
+        "only meets its objective.",
+    ]
+    failing = verdict(case(only=(0.9, 0.5)), [QUICK])
+    assert failing.chosen == "only"
+    assert not failing.meets_objectives
+
+
+def test_an_uncertain_objective_stands_between() -> None:
+    table = case(sure=(0.9, 0.2), unsure=(0.9, 0.3), failing=(0.9, 0.4))
+    found = verdict(table, [QUICK])
+    assert found.chosen == "sure"
+    assert "unsure may or may not meet p99 <= 300ms" in str(found)
+    two = table[table["candidate"] != "sure"]
+    assert verdict(two, [QUICK]).chosen == "unsure"
+    assert not verdict(two, [QUICK]).meets_objectives
+
+
+def test_a_candidate_that_answers_nobody_is_not_the_fastest() -> None:
+    values = {"dead": [0.0] * 3, "alive": [0.9, 0.91, 0.89]}
+    table = pd.concat([replications(values, "success"), replications({"dead": [NAN] * 3, "alive": [0.1, 0.1, 0.1]})])
+    found = verdict(table)
+    assert found.chosen == "alive"
+    assert "p99 no value in common" in str(found)
+
+
+def test_nothing_to_decide_on() -> None:
+    found = verdict(replications({}))
+    assert found.chosen is None
+    assert found.reasons == ["There are no results to decide on."]

@@ -1,0 +1,168 @@
+"""What arithmetic says about a scenario: every number here can be checked on paper."""
+
+from __future__ import annotations
+
+import math
+from textwrap import dedent
+
+import pytest
+
+from sim.scenario.doubts import doubts
+from sim.scenario.forecast import Forecast, forecast, offered_rps
+from sim.scenario.model import Scenario
+from sim.scenario.yaml import loads
+
+CHAIN = """
+run: {duration: 100s}
+services:
+  shop:
+    replicas: 2
+    workers: 10
+    operations:
+      buy: [{work: 10ms}, {call: stock.reserve, count: {1: 50, 3: 50}}, {call: payment.charge}, {publish: emails}]
+  stock: {workers: 5, operations: {reserve: [{work: 5ms}]}}
+  payment: {workers: 4, operations: {charge: [{fail: 50 %}, {work: 20ms}]}}
+  email: {workers: 1, operations: {send: [{work: 8ms}]}}
+queues: {emails: {consumer: email.send, persist: 2ms}}
+links: {shop -> stock: 1ms, shop -> emails: 0.5ms}
+load: {rate: 100/s, mix: shop.buy}
+"""
+
+
+def scenario(text: str) -> Scenario:
+    found = loads(dedent(text))
+    assert isinstance(found, Scenario)
+    return found
+
+
+def by_name(found: Forecast) -> dict[str, tuple[float, float, float]]:
+    return {s.name: (s.visits_rps, s.work_s, s.held_s) for s in found.services}
+
+
+def test_visits_work_and_held_times_of_a_chain() -> None:
+    found = forecast(scenario(CHAIN))
+    expected = {
+        # own 10 ms; two calls in the mean, each 2 × 1 ms of network and 5 ms; payment 10 ms; broker 2 × 0.5 + 2 ms
+        "shop": (100.0, 0.010, 0.010 + 2 * 0.007 + 0.010 + 0.003),
+        "stock": (200.0, 0.005, 0.005),
+        "payment": (100.0, 0.010, 0.010),  # half of the visits fail before they work
+        "email": (100.0, 0.008, 0.008),
+    }
+    assert by_name(found) == {name: pytest.approx(values) for name, values in expected.items()}
+    assert [s.utilisation for s in found.services] == pytest.approx([3.7 / 20, 0.2, 0.25, 0.8])
+    assert (found.requests, found.attempts) == (pytest.approx(10_000), pytest.approx(10_000 * (1 + 2 + 1 + 1)))
+
+
+def test_branches_take_the_longest_and_make_all_calls() -> None:
+    branches = "{parallel: [{call: payment.charge}, [{work: 1ms}, {call: stock.reserve}]]}, "
+    text = CHAIN.replace("{call: payment.charge}, ", branches)
+    found = by_name(forecast(scenario(text)))
+    assert found["stock"][0] == pytest.approx(300.0)
+    assert found["shop"][2] == pytest.approx(0.010 + 2 * 0.007 + 0.010 + 0.003)  # payment's 10 ms outlast 1 + 7 ms
+
+
+def test_calls_at_the_same_time_hold_the_worker_once() -> None:
+    text = CHAIN.replace("count: {1: 50, 3: 50}", "count: 3, in_parallel: true")
+    found = by_name(forecast(scenario(text)))
+    assert (found["stock"][0], found["shop"][2]) == (pytest.approx(300.0), pytest.approx(0.010 + 0.007 + 0.010 + 0.003))
+
+
+def test_a_cpu_limit_counts_work_only() -> None:
+    text = CHAIN.replace("    workers: 10\n", "    workers: 10\n    cpu: {quota: 50ms, period: 100ms}\n")
+    (shop, *_) = forecast(scenario(text)).services
+    assert shop.cpu_utilisation == pytest.approx(100 * 0.010 / (2 * 0.5))
+
+
+@pytest.mark.parametrize(
+    ("load", "mean", "peak"),
+    [
+        ("rate: 7/s", 7, 7),
+        ("kind: constant, rate: 7/s", 7, 7),
+        ("kind: steps, points: [{at: 0s, rate: 10/s}, {at: 30s, rate: 30/s}]", 20, 30),
+        ("kind: ramp, points: [{at: 0s, rate: 0/s}, {at: 40s, rate: 40/s}]", (25 * 30 + 40 * 10) / 40, 40),
+        ("kind: spike, rate: 10/s, peak: 50/s, at: 15s, for: 10s", 20, 50),
+        ("kind: spike, rate: 10/s, peak: 50/s, at: 90s, for: 10s", 10, 10),
+        ("kind: daily, rate: 10/s, swing: 50 %, period: 40s, peak_at: 10s", 10, 15),
+        ("kind: daily, rate: 10/s, swing: 50 %, period: 160s, peak_at: 100s", 0, None),
+        ("kind: replay, times: [5s, 20s, 30s, 49s, 50s]", 3 / 40, 3 / 40),
+    ],
+)
+def test_rates_within_the_measured_window(load: str, mean: float, peak: float | None) -> None:
+    found = scenario(f"{CHAIN.split('load:')[0]}load: {{{load}, mix: shop.buy}}").load
+    rates = offered_rps(found, 10.0, 50.0)
+    if peak is None:  # a quarter of a day that begins in the valley, summed up
+        points = [10 + (i + 0.5) * 40 / 10_000 for i in range(10_000)]
+        mean = sum(10 * (1 + 0.5 * math.cos(2 * math.pi * (t - 100) / 160)) for t in points) / 10_000
+        peak = max(10 * (1 + 0.5 * math.cos(2 * math.pi * (t - 100) / 160)) for t in (10.0, 50.0))
+    assert rates == (pytest.approx(mean), pytest.approx(peak))
+
+
+def test_a_closed_load_offers_at_most_what_its_users_can_ask() -> None:
+    found = forecast(scenario(CHAIN.replace("rate: 100/s", "kind: closed, users: 37, think: 963ms")))
+    assert found.rate_rps == pytest.approx(37 / (0.963 + 0.037))
+
+
+def test_a_consumer_that_publishes_again_is_followed() -> None:
+    text = CHAIN.replace("send: [{work: 8ms}]", "send: [{work: 8ms}, {publish: emails, probability: 50 %}]")
+    assert by_name(forecast(scenario(text)))["email"][0] == pytest.approx(200.0)
+
+
+SILENT = "faults: [{crash: payment, silent: true, at: 5s}]"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("work: 8ms", "work: 30ms", "email cannot keep up: utilisation 3 of its 1 workers; it needs at least 4"),
+        (
+            "rate: 100/s",
+            "kind: spike, rate: 100/s, peak: 200/s, at: 1s, for: 1s",
+            "email cannot keep up at the peak: utilisation 1.6",
+        ),
+        ("shop -> stock: 1ms", "shop -> stock: {latency: 1ms, loss: 1 %}", "shop -> stock.reserve has no timeout, and"),
+        ("load:", f"{SILENT}\nload:", "shop -> payment.charge has no timeout, and payment crashes silently"),
+        (
+            "load:",
+            "faults: [{link: payment, partition: true, at: 5s}]\nload:",
+            "shop -> payment.charge has no timeout, and a link fault loses messages at payment",
+        ),
+        (
+            "load:",
+            "calls: {client -> shop: {retry: {max_attempts: 3}}, shop -> stock: {retry: {max_attempts: 4}}}\nload:",
+            "retries multiply through layers: one call may become 12 attempts at stock.reserve "
+            "(client -> shop.buy × 3, shop -> stock.reserve × 4)",
+        ),
+        ("load:", "calls: {stock: {retry: {max_attempts: unlimited}}}\nload:", "shop -> stock.reserve retries without end"),
+        ("load:", "calls: {stock: {timeout: 1s, per_try_timeout: 2s}}\nload:", "shop -> stock.reserve: per_try_timeout 2 s"),
+        (
+            "load:",
+            "calls: {stock: {timeout: 1s, retry: {max_attempts: 5, backoff: {base: 400ms}}}}\nload:",
+            "shop -> stock.reserve: retry.max_attempts = 5 does not fit into timeout = 1 s",
+        ),
+        ("load:", "faults: [{slow: stock, factor: 2, at: 200s}]\nload:", "faults[0] begins at 200 s, after the last arrival"),
+        ("duration: 100s", "duration: 1s", "p99 of some 100 requests rests on 1 answers per replication; run.duration: 10s"),
+        ("duration: 100s", "duration: 100000s", "one run makes some 5e+07 attempts"),
+    ],
+)
+def test_every_doubt_has_its_sentence(right: str, wrong: str, said: str) -> None:
+    text = f"{CHAIN}slos: [p99 <= 1s]\n"
+    assert doubts(scenario(text)) == []
+    found = doubts(scenario(text.replace(right, wrong, 1)))
+    assert any(doubt.startswith(said) for doubt in found), found
+
+
+def test_a_timeout_answers_the_doubt_about_lost_calls() -> None:
+    text = CHAIN.replace("load:", f"{SILENT}\ncalls: {{payment: {{timeout: 1s}}}}\nload:")
+    assert doubts(scenario(text)) == []
+
+
+def test_a_chain_of_a_thousand_services_is_no_problem() -> None:
+    services = {
+        f"s{i}": {"workers": 1, "operations": {"x": [{"work": 0.001}, *([{"call": f"s{i + 1}.x"}] if i < 999 else [])]}}
+        for i in range(1000)
+    }
+    long = Scenario.model_validate(
+        {"services": services, "load": {"rate": 0.1, "mix": "s0.x"}, "calls": {"s1": {"retry": {"max_attempts": 2}}}}
+    )
+    assert forecast(long).services[0].held_s == pytest.approx(1.0)
+    assert doubts(long) == []

@@ -1,0 +1,127 @@
+"""Small multiples and chart files: one scale, one legend, the same bytes every time, nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from chart_tables import CANDIDATES, CONDITIONS, all_tables, curve_table, parts_table
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sim import plots
+from sim.errors import ScenarioError
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """All charts of all tables."""
+    directory = tmp_path_factory.mktemp("study") / "new" / "charts"
+    return plots.charts(all_tables(), directory, question="Synchronous or through a queue?")
+
+
+def test_small_multiples_have_one_panel_each_one_scale_and_one_legend() -> None:
+    figure = plots.small_multiples(plots.latency_cdf, curve_table(), title="Latency", question="Which?")
+    panels = figure.axes
+    assert [panel.get_title(loc="left") for panel in panels] == list(CONDITIONS)
+    assert panels[0].get_xlim() == panels[1].get_xlim()
+    assert [panel.get_legend() for panel in panels] == [None, None]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(CANDIDATES)
+    figure.draw_without_rendering()
+    assert not any(figure.legends[0].get_window_extent().overlaps(panel.get_tightbbox()) for panel in panels)
+    assert plt.get_fignums() == []
+
+
+def test_a_long_question_is_broken_into_lines_inside_the_picture() -> None:
+    question = "Should checkout call shipping and e-mail, or publish to queues and let them follow? (frontend.place_order) " * 2
+    figure = plots.small_multiples(plots.outcomes, all_tables()["summary"], question=question, columns=1)
+    figure.draw_without_rendering()
+    written = figure._suptitle  # type: ignore[attr-defined]
+    assert written.get_window_extent().x1 <= figure.bbox.x1
+    assert written.get_window_extent().y0 >= figure.axes[0].get_tightbbox().y1
+    assert "frontend.place_order" in written.get_text().replace("\n", "")
+
+
+def test_a_notebook_can_show_small_multiples_without_pyplot() -> None:
+    shown = plots.small_multiples(plots.latency_cdf, curve_table())._repr_png_()  # type: ignore[attr-defined]
+    with Image.open(BytesIO(shown)) as picture:
+        assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 10
+
+
+def test_panels_of_bars_are_not_cut_at_the_first_condition() -> None:
+    parts = parts_table()
+    parts.loc[parts["condition"] == "crash", "mean_s"] *= 50
+    figure = plots.small_multiples(plots.where_time_went, parts, columns=1)
+    for panel in figure.axes:
+        assert panel.get_xlim()[1] >= max(bar.get_x() + bar.get_width() for bar in panel.patches)  # type: ignore[attr-defined]
+
+
+def test_charts_writes_every_chart_as_png_and_svg(written: list[Path]) -> None:
+    prices = {"price_attempts_per_request", "price_busy_s_per_good"}
+    curves = {"latency_percentiles", "latency_cdf", "success_over_time", "goodput_over_time"}
+    parts = {"where_time_went", "where_time_went_slowest"}
+    others = {"outcomes", "effect_times", "difference_success", "difference_p99_s"}
+    assert {path.stem for path in written} == prices | curves | parts | others
+    assert sorted(written) == sorted(written[0].parent.iterdir())
+    assert sorted(path.suffix for path in written) == [".png"] * 12 + [".svg"] * 12
+
+
+def test_pictures_are_not_blank_and_have_160_dots_per_inch(written: list[Path]) -> None:
+    for path in written:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert picture.info["dpi"][0] == pytest.approx(160, abs=0.5)
+                assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 10
+
+
+def test_the_same_tables_give_the_same_bytes(written: list[Path], tmp_path: Path) -> None:
+    # The same candidates in fewer tables: looks, hashes and pictures must not depend on what else was drawn.
+    some = {name: table for name, table in all_tables().items() if name in ("over_time", "time_parts", "faults")}
+    again = plots.charts(some, tmp_path, question="Synchronous or through a queue?")
+    before = {path.name: path for path in written}
+    assert len(again) == 8
+    for path in again:
+        assert path.read_bytes() == before[path.name].read_bytes()
+        assert b"dc:date" not in path.read_bytes()
+
+
+def test_charts_leave_no_figure_behind(tmp_path: Path) -> None:
+    tables = {"time_parts": parts_table()}
+    plots.charts(tables, tmp_path, formats=("svg",))
+    gc.collect()
+    before = sum(isinstance(thing, Figure) for thing in gc.get_objects())
+    plots.charts(tables, tmp_path, formats=("svg",))
+    gc.collect()
+    assert sum(isinstance(thing, Figure) for thing in gc.get_objects()) == before
+    assert plt.get_fignums() == []
+
+
+def test_one_candidate_alone_has_charts_but_no_differences(tmp_path: Path) -> None:
+    tables = {name: table[table["candidate"] == "sync"] for name, table in all_tables().items() if "candidate" in table}
+    stems = {path.stem for path in plots.charts(tables, tmp_path, formats=("svg",))}
+    assert "latency_percentiles" in stems
+    assert "outcomes" in stems
+    assert not any(stem.startswith("difference") for stem in stems)
+
+
+def test_a_table_with_fewer_candidates_keeps_their_looks(tmp_path: Path) -> None:
+    tables = all_tables()
+    only = tables["over_time"][tables["over_time"]["candidate"] == "queue"]
+    plots.charts({"over_time": only, "summary": tables["summary"]}, tmp_path, formats=("svg",))
+    picture = (tmp_path / "success_over_time.svg").read_text().upper()
+    found = plots.looks(CANDIDATES)
+    assert found["queue"].colour in picture
+    assert found["sync"].colour not in picture
+
+
+def test_no_tables_no_charts(tmp_path: Path) -> None:
+    assert plots.charts({}, tmp_path) == []
+
+
+def test_a_directory_that_cannot_be_written_is_one_clear_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(ScenarioError, match="cannot write the charts"):
+        plots.charts({"latency_cdf": curve_table()}, tmp_path / "file")

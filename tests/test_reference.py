@@ -1,0 +1,66 @@
+"""The reference page: written from the models, up to date, and true."""
+
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from sim.scenario import reference
+from sim.scenario.model import Comparison, Scenario
+from sim.scenario.schema import example, fields_of, shape_of
+from sim.scenario.yaml import ONLY_CONDITION, load, loads
+from sim.study import ONLY_CONDITION as ONLY_CONDITION_OF_STUDIES
+from sim.values import LAW_EXAMPLES
+
+PAGE = Path(__file__).parent.parent / "docs" / "scenario.md"
+
+
+def test_the_committed_page_is_what_the_models_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == reference.page(), "run: python -m sim.scenario.reference docs/scenario.md"
+
+
+def test_its_examples_are_read(tmp_path: Path) -> None:
+    (tmp_path / "checkout.yaml").write_text(reference.EXAMPLE)
+    (tmp_path / "retries.yaml").write_text(reference.COMPARISON)
+    assert isinstance(load(tmp_path / "checkout.yaml"), Scenario)
+    found = load(tmp_path / "retries.yaml")
+    assert isinstance(found, Comparison)
+    assert found.conditions == ("calm", "crash", "spike")
+
+
+@pytest.mark.parametrize("written", [law for laws in LAW_EXAMPLES.values() for law in laws.split(" or ")])
+def test_its_laws_are_read(written: str) -> None:
+    text = f"services: {{a: {{workers: 1, operations: {{x: [{{work: {written}}}]}}}}}}\nload: {{rate: 1/s, mix: a.x}}"
+    assert isinstance(loads(text), Scenario)
+
+
+def test_every_key_of_every_model_is_there_with_its_meaning() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for model, _ in reference.models():
+        for key, field in fields_of(model).items():
+            assert f"| `{key}` |" in page
+            assert field.description or key == "kind", f"{model.__name__}.{key} has no description"
+
+
+def test_every_link_leads_to_a_section() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    anchors = {re.sub(r"\s", "-", title.lower()) for title in re.findall(r"^#+ (.*)$", page, re.MULTILINE)}
+    targets = set(re.findall(r"\]\(#([^)]+)\)", page))
+    assert targets
+    assert targets <= anchors
+
+
+def test_what_a_message_about_a_missing_key_suggests_is_right() -> None:
+    for model, _ in reference.models():
+        required = {key: field for key, field in fields_of(model).items() if field.is_required()}
+        written = "\n".join(example(key, shape_of(field.annotation, field.metadata)) for key, field in required.items())
+        data = YAML(typ="safe", pure=True).load(written or "{}")
+        assert set(data) == set(required)
+        if "mtbf" in fields_of(model):
+            data["at"] = "20s"  # a fault needs a time, one way or another
+        assert isinstance(model.model_validate(data, context={"yaml": True}), model)
+
+
+def test_the_only_condition_has_one_name() -> None:
+    assert ONLY_CONDITION == ONLY_CONDITION_OF_STUDIES

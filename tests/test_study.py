@@ -1,0 +1,362 @@
+"""Studies: the same results however they are run, and stored whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from studies import assert_same, comparison, fake, scenario
+
+from sim.errors import ScenarioError
+from sim.scenario.model import Comparison, Scenario
+from sim.study import compare, default_directory, load_results, replicate
+from sim.study.execute import run_tasks
+from sim.study.measure import TABLES, effects_asked_for
+from sim.study.results import RowsInMemory
+from sim.study.store import Writer
+from sim.study.tasks import Finished, Task, expected_requests, in_running_order, plan
+
+# --- plan -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_candidate_and_condition_gets_the_same_seeds() -> None:
+    tasks = plan(comparison().scenarios())
+    assert [task.index for task in tasks] == list(range(12))
+    seeds = {(task.candidate, task.condition): [] for task in tasks}
+    for task in tasks:
+        seeds[task.candidate, task.condition].append(task.seed)
+    assert list(seeds.values()) == [[7, 8, 9]] * 4
+    assert {task.seed for task in plan(comparison().scenarios(), replications=2, seed=100)} == {100, 101}
+
+
+def test_different_seeds_cannot_be_compared() -> None:
+    rival = scenario(run={"seed": 8})
+    with pytest.raises(ScenarioError, match=r"run.seed = 7 for a under base, but 8 for b under base"):
+        plan([("a", "base", scenario()), ("b", "base", rival)])
+    assert len(plan([("a", "base", scenario()), ("b", "base", rival)], 1, seed=3)) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"replications": 0}, {"workers": 0}, {"seed": -1}, {"rows": ("request",)}])
+def test_impossible_requests_are_explained(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ScenarioError, match=next(iter(wrong))):
+        replicate(scenario(), simulate=fake, **wrong)
+
+
+def test_long_runs_first_within_a_replication() -> None:
+    short, long = scenario(load={"rate": 1.0, "mix": "shop.buy"}), scenario(load={"rate": 1000.0, "mix": "shop.buy"})
+    order = in_running_order(plan([("short", "base", short), ("long", "base", long)], replications=2))
+    assert [(task.replication, task.candidate) for task in order] == [(0, "long"), (0, "short"), (1, "long"), (1, "short")]
+
+
+@pytest.mark.parametrize(
+    ("load", "requests"),
+    [
+        ({"rate": 40.0}, 140.0),
+        ({"kind": "steps", "points": [{"at": 0.0, "rate": 10.0}, {"at": 2.5, "rate": 100.0}]}, 125.0),
+        ({"kind": "replay", "times": [0.0, 1.0, 2.0]}, 3.0),
+        ({"kind": "closed", "users": 6, "think": 0.97}, 21.0),
+    ],
+)
+def test_the_cost_of_a_run_follows_its_load(load: dict[str, Any], requests: float) -> None:
+    assert expected_requests(scenario(load={"mix": "shop.buy", **load})) == pytest.approx(requests)
+
+
+def test_scenarios_travel_to_workers() -> None:
+    given = scenario(faults=[{"crash": "payment", "at": 1.0, "for": 1.0}])
+    copy = pickle.loads(pickle.dumps(given))
+    assert copy == given
+    assert copy.hash == given.hash
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+def shop_with(steps: list[dict[str, Any]], **changes: Any) -> Scenario:
+    send = {"steps": [{"work": 0.01}], "effect": True}
+    return scenario(
+        services={
+            "shop": {"workers": 1, "operations": {"buy": steps}},
+            "email": {"workers": 1, "operations": {"send": send, "log": [{"work": 0.01}]}},
+        },
+        queues={"mails": {"consumer": "email.send"}, "logs": {"consumer": "email.log"}},
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([{"call": "email.send"}], {"email.send": 1}),
+        ([{"publish": "mails"}], {"email.send": 1}),
+        ([{"publish": "logs"}], {"email.log": 1}),  # whatever comes through a queue is an effect
+        ([{"call": "email.log"}], {}),
+        ([{"call": "email.send", "count": 2}, {"publish": "mails"}], {"email.send": 3}),
+        ([{"parallel": [{"call": "email.send"}, [{"publish": "logs"}]]}], {"email.send": 1, "email.log": 1}),
+        ([{"call": "email.send", "probability": 0.5}], {}),  # drawn: the rows must say
+        ([{"call": "email.send", "count": {1: 1, 2: 1}}], {}),
+        ([{"call": "email.send", "count": {2: 1, 3: 0}}], {"email.send": 2}),
+        ([{"call": "email.send", "probability": 0}], {}),
+        ([{"call": "email.send"}, {"publish": "mails", "probability": 0.5}], {}),
+    ],
+)
+def test_effects_that_a_request_asks_for(steps: list[dict[str, Any]], expected: dict[str, int]) -> None:
+    assert effects_asked_for(shop_with(steps)) == {"shop.buy": expected}
+
+
+def test_messages_that_beget_messages_have_no_fixed_number() -> None:
+    services = {"shop": {"workers": 1, "operations": {"buy": [{"publish": "again"}], "loop": [{"publish": "again"}]}}}
+    given = scenario(services=services, queues={"again": {"consumer": "shop.loop"}})
+    assert effects_asked_for(given) == {"shop.buy": {}}
+
+
+# --- the same results, however they are made --------------------------------------------------------------------------
+
+
+def test_serial_equals_parallel_row_for_row(tmp_path: Path) -> None:
+    here = compare(comparison(), workers=1)
+    spread = compare(comparison(), workers=2)
+    stored = compare(comparison(), workers=2, out=tmp_path / "out")
+    assert len(here.rows("requests")) > 500
+    assert_same(here, spread)
+    assert_same(here, stored)
+    assert_same(here, load_results(tmp_path / "out"))
+    assert str(here.verdict()) == str(load_results(tmp_path / "out").verdict())
+
+
+def test_a_failed_renaming_brings_the_old_results_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replicate(scenario(), 1, workers=1, simulate=fake, seed=1, out=tmp_path / "out")
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if "writing" in path.name:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replicate(scenario(), 1, workers=1, simulate=fake, seed=2, out=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert load_results(tmp_path / "out").runs[0].seed == 1
+
+
+def test_results_come_in_the_order_of_tasks_not_of_finishing() -> None:
+    def late_first(task: Task) -> Finished:
+        time.sleep(0.2 if task.index == 0 else 0.0)
+        return Finished(task.index, pd.DataFrame(), None, 0.0)
+
+    came: list[int] = []
+    tasks = plan([("a", "base", scenario())], replications=4)
+    assert run_tasks(tasks, late_first, lambda task, _: came.append(task.index), workers=2)
+    assert sorted(came) == [0, 1, 2, 3]
+    found = replicate(scenario(), 4, workers=2, simulate=_late_first)
+    assert [run.index for run in found.runs] == [0, 1, 2, 3]
+    assert np.all(np.diff(found.rows().groupby("replication").size()) == 1)
+
+
+def _late_first(given: Scenario, seed: int) -> Any:
+    time.sleep(0.2 if seed == 7 else 0.0)
+    return fake(given, seed)
+
+
+def test_a_function_that_exists_only_here_runs_in_workers() -> None:
+    factor = 2
+
+    def local(given: Scenario, seed: int) -> Any:
+        return fake(given, seed * factor)
+
+    found = replicate(scenario(), workers=2, simulate=local)
+    assert [len(found.rows(replication=r)) for r in range(3)] == [14, 16, 18]
+
+
+def test_numbers_are_those_of_the_runs() -> None:
+    found = replicate(scenario(), workers=1, simulate=fake)
+    means = found.metrics[(found.metrics["metric"] == "mean_s") & (found.metrics["of"] == "all")]["value"]
+    assert means.to_numpy() == pytest.approx([0.0035, 0.004, 0.0045])
+    row = found.summary[(found.summary["metric"] == "p95_s") & (found.summary["of"] == "all")].iloc[0]
+    assert row["mean"] == pytest.approx(0.004), "the objective's percentile is measured"
+    assert found.objectives()["verdict"].tolist() == ["pass"]
+    assert found.verdict().chosen == "shop"
+
+
+def test_progress_is_told_after_every_run() -> None:
+    told: list[tuple[int, int, str]] = []
+    replicate(scenario(), workers=1, simulate=fake, on_progress=lambda *news: told.append(news))
+    assert told == [(r + 1, 3, f"shop · base · replication {r} (seed {7 + r})") for r in range(3)]
+
+
+def test_only_the_wanted_rows_are_kept() -> None:
+    found = replicate(scenario(), workers=1, simulate=fake, rows=("requests",))
+    assert len(found.rows("requests", columns=["arrived_s"]).columns) == 4
+    with pytest.raises(ScenarioError, match="'attempts' was not kept"):
+        found.rows("attempts")
+    with pytest.raises(ScenarioError, match="no table 'request'; did you mean 'requests'"):
+        found.rows("request")
+    with pytest.raises(ScenarioError, match="no candidate 'shpo'; did you mean 'shop'"):
+        found.rows(candidate="shpo")
+
+
+def test_baseline_must_be_a_candidate() -> None:
+    with pytest.raises(ScenarioError, match="baseline: no candidate 'fwe'; did you mean 'few'"):
+        compare(comparison(), baseline="fwe", simulate=fake)
+    found = compare(comparison(), 2, workers=1, baseline="many", simulate=fake)
+    assert set(found.differences()["baseline"]) == {"many"}
+
+
+def test_candidates_must_share_their_conditions() -> None:
+    both = {"a": {"quiet": scenario()}, "b": {"crash": scenario()}}
+    with pytest.raises(ScenarioError, match=r"candidates.b: has the conditions crash, but a has quiet"):
+        compare(Comparison.model_construct(candidates=both), simulate=fake)
+
+
+def test_the_focus_is_what_is_told() -> None:
+    mixed = scenario(load={"rate": 40.0, "mix": {"shop.buy": 1, "payment.charge": 1}}, focus="payment.charge")
+    found = replicate(mixed, 2, workers=1)
+    tables = found.tables(bin_s=1.0)
+    direct = found.rows("requests", columns=["entry", "arrived_s", "ended_s"])
+    latencies = (direct["ended_s"] - direct["arrived_s"])[(direct["entry"] == "payment.charge") & (direct["arrived_s"] >= 0.5)]
+    told = tables["summary"].set_index(["metric", "of"])["mean"]
+    own = found.summary.set_index(["metric", "of"])["mean"]
+    assert told["mean_s", "all"] == own["mean_s", "payment.charge"] < own["mean_s", "all"]
+    assert tables["latency_cdf"]["latency_s"].max() <= latencies.max()
+    assert told["completeness", "all"] == own["completeness", "all"], "effects are told as a whole"
+
+
+def test_tables_for_charts(tmp_path: Path) -> None:
+    found = compare(comparison(), 2, workers=1, out=tmp_path / "out")
+    tables = found.tables(bin_s=0.5)
+    assert list(tables) == ["summary", "differences", "over_time", "latency_cdf", "time_parts", "faults"]
+    assert tables["over_time"].groupby(["candidate", "condition"]).size().tolist() == [7] * 4
+    assert set(tables["over_time"]["n"]) == {2}
+    assert tables["faults"].to_numpy().tolist() == [["crash", "crash of payment", 1.0, 2.0]]
+    from_rows = found.rows("requests", candidate="few", condition="crash", replication=1)
+    measured = from_rows[(from_rows["arrived_s"] >= 0.5) & (from_rows["arrived_s"] < 3.5)]
+    value = found.metrics.set_index(["candidate", "condition", "replication", "metric", "of"])["value"]
+    assert value["few", "crash", 1, "success", "all"] == (measured["outcome"] == "ok").mean()
+
+
+def test_a_fault_that_not_all_candidates_have_names_them() -> None:
+    crash = [{"crash": "payment", "at": 1.0}]
+    both = Comparison(candidates={"a": {"base": scenario()}, "b": {"base": scenario(faults=crash)}})
+    faults = compare(both, 1, workers=1, simulate=fake).faults()
+    assert faults["label"].tolist() == ["crash of payment (b only)"]
+    assert faults["end_s"].isna().all()
+
+
+def test_results_say_what_they_are(tmp_path: Path) -> None:
+    found = compare(comparison(), workers=1, simulate=fake)
+    assert repr(found) == "<Results few or many workers?: 2 candidates × 2 conditions, 12 runs, seeds 7 to 9; in memory>"
+    stored = replicate(scenario(), 1, workers=1, simulate=fake, out=tmp_path / "out")
+    assert repr(stored) == f"<Results shop: 1 candidates × 1 conditions, 1 runs, seed 7; {tmp_path / 'out'}>"
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def test_a_results_directory_says_everything(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "er" / "out"
+    found = compare(comparison(), workers=1, simulate=fake, out=out)
+    names = ["differences.csv", "manifest.json", "metrics.csv", "rows", "summary.csv"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert len(list((out / "rows").iterdir())) == 12 * len(TABLES)
+    assert [path.name for path in out.parent.iterdir()] == ["out"], "nothing temporary is left"
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["partial"], manifest["stopped_by"], manifest["seeds"]) == (False, None, [7, 8, 9])
+    assert [case["hash"] for case in manifest["cases"]] == [given.hash for _, _, given in comparison().scenarios()]
+    assert [case["replications"] for case in manifest["cases"]] == [[0, 1, 2]] * 4
+    assert {"sim", "python", "numpy", "simpy"} <= set(manifest["versions"])
+    assert {"date", "command_line", "settings"} <= set(manifest)
+    again = load_results(out)
+    assert again.scenarios == found.scenarios
+    pd.testing.assert_frame_equal(pd.read_csv(out / "summary.csv"), found.summary, check_dtype=False)
+    rows = pd.read_parquet(out / "rows" / "requests-00000.parquet")
+    assert list(rows.columns[:4]) == ["candidate", "condition", "replication", "request"]
+
+
+def test_rows_of_a_stored_study_do_not_pass_through_the_parent(tmp_path: Path) -> None:
+    found = replicate(scenario(), workers=1, simulate=fake, out=tmp_path / "out")
+    assert not isinstance(found.source, RowsInMemory)
+    kept = replicate(scenario(), workers=1, simulate=fake)
+    assert isinstance(kept.source, RowsInMemory)
+
+
+def test_an_earlier_result_is_kept_as_previous(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        replicate(scenario(), 1, workers=1, simulate=fake, seed=seed, out=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.previous"]
+    assert load_results(tmp_path / "out").runs[0].seed == 3
+    assert load_results(tmp_path / "out.previous").runs[0].seed == 2
+
+
+def test_names_are_text_even_when_they_look_like_something_else(tmp_path: Path) -> None:
+    both = Comparison(candidates={"NA": {"1": scenario()}, "2": {"1": scenario(8)}})
+    found = compare(both, workers=1, simulate=fake, out=tmp_path / "out")
+    again = load_results(tmp_path / "out")
+    pd.testing.assert_frame_equal(again.metrics, found.metrics)
+    assert again.metrics["value"].isna().any(), "missing values are still missing"
+    assert again.differences()["baseline"].unique().tolist() == ["NA"]
+
+
+@pytest.mark.parametrize("kind", ["file", "directory of something else"])
+def test_what_is_not_results_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    taken = tmp_path / "home"
+    if kind == "file":
+        taken.write_text("mine")
+    else:
+        (taken / "letters").mkdir(parents=True)
+    with pytest.raises(ScenarioError, match="choose another directory"):
+        replicate(scenario(), workers=1, simulate=fake, out=taken)
+    assert taken.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_an_unwritable_directory_is_found_before_the_first_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    def never(given: Scenario, seed: int) -> Any:
+        raise AssertionError("started a run that could not be stored")
+
+    with pytest.raises(ScenarioError, match="cannot write the results"):
+        replicate(scenario(), workers=1, simulate=never, out=tmp_path / "file" / "out")
+
+
+def test_leftovers_of_a_killed_study_are_removed(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    writer = Writer(tmp_path / "out")
+    name = writer.rows.parent.name
+    dead = tmp_path / name.replace(str(os.getpid()), str(killed.pid))
+    writer.rows.parent.rename(dead)
+    Writer(tmp_path / "out").discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (None, "holds no results"),
+        ("not json", "cannot be read as results"),
+        ("[]", "cannot be read as results"),
+        ('{"format": 99}', "update sim"),
+        ('{"format": 1}', "cannot be read back"),
+    ],
+)
+def test_a_directory_that_is_no_results_is_explained(tmp_path: Path, manifest: str | None, message: str) -> None:
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(ScenarioError, match=message):
+        load_results(tmp_path)
+
+
+def test_default_directories_stay_inside_results() -> None:
+    assert default_directory("a/../../b").as_posix() == "results/a-..-..-b"
+    assert default_directory("..").as_posix() == "results/study"
+    assert default_directory("größer 2").as_posix() == "results/größer-2"

@@ -1,0 +1,143 @@
+"""Numbers to compare with that are not one line of algebra: transforms, Markov chains, and sample paths request by request.
+
+Nothing here imports the simulator's code: these are second opinions, used to check the closed forms and the simulation alike.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+
+import numpy as np
+from scipy import sparse, stats
+from scipy.optimize import brentq
+from scipy.sparse.linalg import spsolve
+
+# --- distributions by transform or Markov chain ---------------------------------------------------------------
+
+
+def mg1_wait_quantile(arrival_rps, mean_s, survival, probability, *, horizon_s, points=2**18):
+    """Quantile of the wait in M/G/1 for any service law, given P(S > t) for an array of times.
+
+    The wait is a geometric number of residual service times (Beneš 1956): its transform is (1 - ρ) / (1 - ρ·r), with r that of
+    the residual time, inverted by fast Fourier transform on a lattice that must hold nearly all of the wait.
+    """
+    rho, step_s = arrival_rps * mean_s, horizon_s / points
+    half_steps = survival((np.arange(2 * points) + 0.5) * step_s / 2)
+    mass = np.concatenate((half_steps[:1], half_steps[1:-1].reshape(-1, 2).sum(axis=1)))
+    mass /= mass.sum()
+    wait = np.fft.irfft((1 - rho) / (1 - rho * np.fft.rfft(mass)), points)
+    reached = np.cumsum(wait) - wait / 2  # a lattice point stands for half a step on each side of it
+    return float(np.interp(probability, reached, np.arange(points) * step_s))
+
+
+def feedback_time_quantile(arrival_rps, service_rps, again, probability):
+    """Quantile of the whole time in M/M/1 with feedback to the end of the line.
+
+    The Markov chain of one tagged request, a ahead of it and b behind it, is stepped by uniformisation from the a that a Poisson
+    arrival finds (Takács, BSTJ 42, 1963, has the transform).
+    """
+    rho = arrival_rps / (service_rps * (1 - again))
+    size = 20 + int(math.log(1e-9) / math.log(rho))
+    state = np.zeros((size, size))
+    state[:, 0] = (1 - rho) * rho ** np.arange(size)
+    clock_rps = arrival_rps + service_rps
+    arrive, serve = arrival_rps / clock_rps, service_rps / clock_rps
+    left = [1.0]
+    while left[-1] > (1 - probability) / 1000:
+        after = np.zeros_like(state)
+        after[:, 1:] += arrive * state[:, :-1]
+        after[:, -1] += arrive * state[:, -1]
+        after[:-1, :] += serve * (1 - again) * state[1:, :]  # the head of the line leaves
+        after[:-1, 1:] += serve * again * state[1:, :-1]  # or goes back behind us
+        after[:, 0] += serve * again * state[0, :]  # our own turn, and once more: who was behind is ahead
+        state = after
+        left.append(state.sum())
+    still_in, numbers = np.array(left), np.arange(len(left))
+    return brentq(lambda t: stats.poisson.pmf(numbers, clock_rps * t) @ still_in - (1 - probability), 1e-6, 1000)
+
+
+def fork_join_distribution(arrival_rps, service_rps, size):
+    """P(n₁, n₂) of two M/M/1 lines that get every arrival at once, from the balance equations, each line cut at `size`."""
+    index = np.arange(size * size).reshape(size, size)
+    flows = [(index[:-1, :-1], index[1:, 1:], arrival_rps), (index[1:, :], index[:-1, :], service_rps)]
+    flows.append((index[:, 1:], index[:, :-1], service_rps))
+    rows = np.concatenate([to.ravel() for _, to, _ in flows] + [origin.ravel() for origin, _, _ in flows])
+    columns = np.concatenate([origin.ravel() for origin, _, _ in flows] * 2)
+    rates = [np.full(origin.size, rate) for origin, _, rate in flows]
+    balance = sparse.csc_matrix((np.concatenate(rates + [-r for r in rates]), (rows, columns)), shape=(size**2,) * 2).tolil()
+    balance[0, :] = 1.0  # one equation is redundant; in its place: the probabilities add up to 1
+    return spsolve(balance.tocsc(), np.eye(1, size**2)[0]).reshape(size, size)
+
+
+def fork_join_time_mean_and_quantile(arrival_rps, service_rps, probability, size=60):
+    """Mean and quantile of the time until both halves are back: given what it finds, they are independent Erlang times."""
+    found = fork_join_distribution(arrival_rps, service_rps, size)
+    stages = np.arange(1, size + 1)
+
+    def survival(t):
+        ready = stats.gamma.cdf(t, stages, scale=1 / service_rps)
+        return 1 - ready @ found @ ready
+
+    times = np.linspace(0, 40 / (service_rps - arrival_rps), 4001)
+    mean = np.trapezoid([survival(t) for t in times], times)
+    return mean, brentq(lambda t: survival(t) - (1 - probability), 0, times[-1])
+
+
+# --- sample paths: the same arrivals and the same work give the same times, request by request -----------------
+
+
+def fifo(arrivals, services, workers=1):
+    """Waits at `workers` FIFO workers: Lindley's recursion for one, Kiefer and Wolfowitz's for more."""
+    free = [0.0] * workers
+    waits = np.empty(len(arrivals))
+    for i, (arrived, service) in enumerate(zip(arrivals, services, strict=True)):
+        started = max(arrived, heapq.heappop(free))
+        waits[i] = started - arrived
+        heapq.heappush(free, started + service)
+    return waits
+
+
+def lifo(arrivals, services):
+    """Waits at one worker that always takes the youngest waiting request and finishes what it began."""
+    waits, waiting, free = np.empty(len(arrivals)), [], 0.0
+    for i, arrived in enumerate(arrivals):
+        while waiting and free <= arrived:
+            youngest = waiting.pop()
+            waits[youngest] = max(0.0, free - arrivals[youngest])
+            free = max(free, arrivals[youngest]) + services[youngest]
+        waiting.append(i)
+        if free <= arrived:
+            waits[waiting.pop()], free = 0.0, arrived + services[i]
+    while waiting:
+        youngest = waiting.pop()
+        waits[youngest] = max(0.0, free - arrivals[youngest])
+        free += services[youngest]
+    return waits
+
+
+def fifo_with_places(arrivals, services, workers, places):
+    """Waits with room for `places` waiting requests; NaN for those refused, whose `services` are not looked at."""
+    free, starts = [0.0] * workers, deque()
+    waits = np.full(len(arrivals), np.nan)
+    for i, (arrived, service) in enumerate(zip(arrivals, services, strict=True)):
+        while starts and starts[0] <= arrived:
+            starts.popleft()
+        if free[0] > arrived and len(starts) >= places:
+            continue
+        started = max(arrived, heapq.heappop(free))
+        waits[i] = started - arrived
+        starts.append(started)
+        heapq.heappush(free, started + service)
+    return waits
+
+
+def fifo_with_patience(arrivals, services, patience_s):
+    """Waits at one worker; NaN for those who would wait longer than their patience and leave, work undone."""
+    waits, free = np.full(len(arrivals), np.nan), 0.0
+    for i, (arrived, service) in enumerate(zip(arrivals, services, strict=True)):
+        if free - arrived <= patience_s:
+            waits[i] = max(0.0, free - arrived)
+            free = max(free, arrived) + service
+    return waits
