@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check fast theory notebooks docs lock clean
+.PHONY: help run test fast docs figures notebooks lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,12 +20,18 @@ test: $(READY)  ## every check: style, types, floors, unit, property, theory and
 fast: $(READY)  ## the tests without the long ones (1 minute)
 	$(BIN)/python -m pytest -n 2 -m "not theory and not slow"
 
-docs: $(READY)  ## regenerate docs/scenario.md and the README's figures from the code
+docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario language
 	$(BIN)/python -m sim.scenario.reference docs/scenario.md
+
+figures: run  ## the main job again, then the README's table and pictures from it
+	$(BIN)/python docs/figures.py
+
+notebooks: $(READY)  ## execute the notebooks again and keep their outputs
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 lock: $(READY)  ## renew constraints.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --output-file constraints.txt
 
 clean:  ## remove the virtual environment and caches; results stay

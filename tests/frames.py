@@ -74,9 +74,7 @@ def numbers(
     return {(metric, of): value for metric, of, value in table.itertuples(index=False)}
 
 
-def replications(
-    values: dict[str, list[float]], metric: str = "p99_s", condition: str = "base", of: str = "all"
-) -> pd.DataFrame:
+def replications(values: dict[str, list[float]], metric: str = "p99_s", condition: str = "base", of: str = "all") -> pd.DataFrame:
     """Numbers per replication from {candidate: one value for each replication}."""
     rows = [
         (candidate, condition, r, metric, of, value) for candidate, column in values.items() for r, value in enumerate(column)

@@ -41,9 +41,7 @@ def test_ten_requests_counted_by_hand() -> None:
     assert found["goodput_rps", "all"] == pytest.approx(0.3)
     assert found["mean_s", "all"] == (1 + 3 + 2 + 3) / 4
     assert found["p50_s", "all"] == 2.5
-    assert {name: found[f"share_{name}", "all"] for name in OUTCOMES} == {
-        name: 0.3 if name == "ok" else 0.1 for name in OUTCOMES
-    }
+    assert {name: found[f"share_{name}", "all"] for name in OUTCOMES} == {name: 0.3 if name == "ok" else 0.1 for name in OUTCOMES}
     assert found["attempts_per_request", "all"] == 2.0
     assert found["tries_per_call", "all"] == 4 / 3
     assert found["busy_s_per_good", "all"] == 8.0 / 4

@@ -196,9 +196,7 @@ def case(**candidates: tuple[float, float]) -> pd.DataFrame:
 def case_under(condition: str, **candidates: tuple[float, float]) -> pd.DataFrame:
     tables = []
     for i, metric in enumerate(("success", "p99_s")):
-        values = {
-            name: [pair[i] + SLIGHT[(r + k) % 3] for r in range(3)] for k, (name, pair) in enumerate(candidates.items())
-        }
+        values = {name: [pair[i] + SLIGHT[(r + k) % 3] for r in range(3)] for k, (name, pair) in enumerate(candidates.items())}
         tables.append(replications(values, metric, condition))
     prices = {name: [3.0, 3.0, 3.0] for name in candidates}
     tables += [replications(prices, metric, condition) for metric in ("attempts_per_request", "busy_s_per_good")]

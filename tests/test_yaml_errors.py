@@ -257,5 +257,3 @@ def test_a_mutilated_tree_is_a_scenario_or_an_error(whole: Any, data: st.DataObj
         if not tree:
             break
     survives(written(tree))
-
-

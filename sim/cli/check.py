@@ -119,8 +119,10 @@ def headline(scenario: Scenario, expected: Forecast) -> list[str]:
         offered = f"at most {offered}"
     mix = ", ".join(load.mix) if len(load.mix) <= 4 else f"{len(load.mix)} operations"
     warmup = f" after {run.warmup:g} s of warm-up" if run.warmup else ""
-    size = "" if expected.requests is None or expected.attempts is None else (
-        f", some {_count(expected.requests)} requests and {_count(expected.attempts)} attempts each"
+    size = (
+        ""
+        if expected.requests is None or expected.attempts is None
+        else (f", some {_count(expected.requests)} requests and {_count(expected.attempts)} attempts each")
     )
     lines = [scenario.question] if scenario.question else []
     lines.append(f"load      {load.kind} of {mix}, {offered}")

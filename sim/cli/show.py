@@ -146,7 +146,7 @@ def _shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
 
     slos = [slo for scenario in results.scenarios.values() for slo in scenario.slos]
     asked = [f"{percentile_name(percent)}_s" for percent in percentiles_of(slos)]
-    times = sorted({"p50_s", "p90_s", "p99_s", *asked}, key=lambda name: float(name[1:-2]))
+    times = sorted({"p50_s", "p90_s", "p99_s", "p99.9_s", *asked}, key=lambda name: float(name[1:-2]))
     present = set(rows["metric"])
     not_zero = set(rows.loc[rows["mean"] > 0, "metric"])
     shares = [m for m in rows["metric"].unique() if m.startswith("share_") and m != "share_ok" and m in not_zero]

@@ -162,9 +162,7 @@ def _callees(steps: tuple[Step, ...], found: set[str]) -> None:
                 _callees(branch, found)
 
 
-def _of_steps(
-    scenario: Scenario, service: str, steps: tuple[Step, ...], demands: dict[str, Demand]
-) -> tuple[Demand, float]:
+def _of_steps(scenario: Scenario, service: str, steps: tuple[Step, ...], demands: dict[str, Demand]) -> tuple[Demand, float]:
     """The need of steps in a row, and the probability of getting past them."""
     work_s = held_s = 0.0
     calls: dict[str, float] = {}

@@ -94,9 +94,7 @@ def read_text(text: str, file: str) -> Node:
     if root is None or root.value is None:
         raise ScenarioError(f"{file}: the file is empty; a scenario has at least services and load")
     if not isinstance(root.value, dict):
-        raise ScenarioError(
-            f"{file}:{root.line}: a scenario is a mapping such as 'services: …', not {shown(root.plain())}"
-        )
+        raise ScenarioError(f"{file}:{root.line}: a scenario is a mapping such as 'services: …', not {shown(root.plain())}")
     return root
 
 

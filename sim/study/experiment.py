@@ -179,9 +179,7 @@ class _Study:
     simulate: Simulate | None
     rows: tuple[str, ...]
 
-    def carry_out(
-        self, tasks: list[Task], workers: int | None, on_progress: Progress | None, out: str | Path | None
-    ) -> Results:
+    def carry_out(self, tasks: list[Task], workers: int | None, on_progress: Progress | None, out: str | Path | None) -> Results:
         """Run the tasks and gather their results; on disk, too, if there is a directory for them."""
         writer = store.Writer(out) if out is not None else None
         finished: dict[int, Finished] = {}
