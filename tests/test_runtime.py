@@ -285,6 +285,18 @@ def test_a_broker_outage_refuses_publishers_and_delivers_again_what_was_unacknow
     assert (effect.deliveries, effect.done_s, effect.fate) == (2, 1.0, "done")
 
 
+def test_an_acknowledgement_from_before_an_outage_says_nothing():
+    services = {**MAIL, "mail": {"workers": 2, "operations": {"send": [{"work": 1.0}]}}}
+    queues = {"mails": {"consumer": "mail.send", "consumers": 2}}
+    faults = [{"outage": "mails", "at": 0.5, "for": 0.2}]
+    result = simulate(services, queues=queues, faults=faults, times=[0], duration=5, run={"sample_every": 1.25})
+    # The first delivery ends at 1.0; the broker has delivered again at 0.7 and waits for that one.
+    mails = result.gauges[result.gauges.name == "mails"].set_index("time_s")
+    assert mails.loc[1.25, "busy"] == 1
+    effect = result.effects.iloc[0]
+    assert (effect.deliveries, effect.done_s, effect.fate) == (2, 1.0, "done")
+
+
 def test_a_full_queue_rejects_the_publisher():
     result = simulate(MAIL, queues={"mails": {"consumer": "mail.send", "capacity": 1}}, times=[0, 0.1, 0.2])
     assert outcomes(result) == ["ok", "ok", "error"]
