@@ -291,12 +291,12 @@ def simulated_system(rates):
         },
         links={"shop": "1ms"},
         load={"rate": 12, "mix": {"shop.buy": 1, "shop.look": 2}},
-        run={"duration": "120s"},
+        run={"duration": "240s"},
     )
 
 
 UNLIMITED = {"workers": "unlimited", "operations": {"convert": [{"work": {"lognormal": {"mean": "4ms", "cv": 0.6}}}]}}
-LIMITED = {**UNLIMITED, "workers": 1, "cpu": {"quota": "15ms"}}
+LIMITED = {**UNLIMITED, "workers": 1, "cpu": {"quota": "20ms"}}
 
 
 def test_a_simulated_recording_calibrates_back_to_the_system_it_came_from():
@@ -316,25 +316,33 @@ def test_a_simulated_recording_calibrates_back_to_the_system_it_came_from():
     assert pages.p90_error_percent.abs().max() < 8
 
 
-def test_a_cpu_limit_is_found_with_its_quota_and_its_work():
-    truth = simulated_system(LIMITED)
-    calibration = calibrate(spans_of_run(run(truth, 1), LINK_S))
-    (found,) = calibration.throttled
+@pytest.fixture(scope="module")
+def limited():
+    return calibrate(spans_of_run(run(simulated_system(LIMITED), 1), LINK_S), name="shop")
+
+
+def test_a_cpu_limit_is_found_with_its_quota_and_its_work(limited):
+    (found,) = limited.throttled
     assert found.service == "rates"
     assert found.coherence > 0.9
-    # Quota and work are known together better than apart: their ratio is what makes calls wait.
-    assert found.limit.quota == pytest.approx(0.015, rel=0.15)
-    assert found.limit.quota / found.work_s["rates.convert"].mean() == pytest.approx(0.015 / 0.004, rel=0.08)
-    pages = compare_pages(calibration.recorded, pd.concat([run(calibration.scenario, seed).requests for seed in range(4)]))
-    assert pages.median_error_percent.abs().max() < 15
-    assert pages.p90_error_percent.abs().max() < 20
+    assert found.limit.quota == pytest.approx(0.020, rel=0.05)
+    # What makes calls wait is the ratio of the two; nothing happened that the spans did not show.
+    work_s = found.work_s["rates.convert"]
+    assert found.limit.quota / work_s.mean() == pytest.approx(0.020 / 0.004, rel=0.06)
+    assert work_s.std() == pytest.approx(0.6 * 0.004, rel=0.1)
+    assert found.unseen == pytest.approx(1, abs=0.1)
 
 
-def test_without_the_cpu_limit_the_same_recording_could_not_be_told():
-    calibration = calibrate(spans_of_run(run(simulated_system(LIMITED), 1), LINK_S))
-    rates = calibration.scenario.services["rates"].model_copy(update={"cpu": None})
-    without = calibration.scenario.model_copy(update={"services": {**calibration.scenario.services, "rates": rates}})
-    pages = compare_pages(calibration.recorded, run(without, 2).requests)
+def test_a_system_under_a_cpu_limit_is_told_by_its_calibration(limited):
+    pages = compare_pages(limited.recorded, pd.concat([run(limited.scenario, seed).requests for seed in range(4)]))
+    assert pages.median_error_percent.abs().max() < 12
+    assert pages.p90_error_percent.abs().max() < 15
+
+
+def test_without_the_cpu_limit_it_would_not_be_told(limited):
+    rates = limited.scenario.services["rates"].model_copy(update={"cpu": None})
+    without = limited.scenario.model_copy(update={"services": {**limited.scenario.services, "rates": rates}})
+    pages = compare_pages(limited.recorded, run(without, 2).requests)
     assert pages.p90_error_percent.max() < -40
 
 
@@ -392,10 +400,9 @@ def test_the_interval_of_a_recorded_percentile_covers_it_as_often_as_it_says():
 # ---------------------------------------------------------------- YAML
 
 
-def test_the_yaml_is_the_scenario_with_comments():
-    calibration = calibrate(spans_of_run(run(simulated_system(LIMITED), 1), LINK_S), name="shop")
-    text = calibration.to_yaml()
-    assert loads(text, "x.yaml") == calibration.scenario
+def test_the_yaml_is_the_scenario_with_comments(limited):
+    text = limited.to_yaml()
+    assert loads(text, "x.yaml") == limited.scenario
     assert max(map(len, text.splitlines())) <= 120
     assert "# measured:" in text
     assert "on the beat of 100 ms" in text
@@ -422,8 +429,8 @@ GOOD = f"t1,a,root,shop-668d5f85fb-jhwx9,Buy,{ORIGIN_NS},{ORIGIN_NS + 5_000_000}
         (b"TraceID,SpanID,Name\n1,2,3\n", r"x\.csv: no column ParentID, PodName, .*; found TraceID, SpanID, Name"),
         (f"{HEADER}\n{GOOD}\nt1,b,a,shop,Buy,soon,5\n".encode(), r"x\.csv:3: StartTimeUnixNano 'soon' is not a whole number"),
         (f"{HEADER}\n{GOOD}\nt1,b,a,shop,Buy,1.6e18,5\n".encode(), r"x\.csv:3: StartTimeUnixNano '1\.6e18' is not"),
-        (f"{HEADER}\n{GOOD}\nt1,b,a,shop,Buy,5\n".encode(), r"x\.csv:3: EndTimeUnixNano '?nan'? is not a whole number"),
-        (f"{HEADER}\n{GOOD},1,2,3\n{GOOD},1\n".encode(), r"x\.csv: not a readable CSV file"),
+        (f"{HEADER}\n{GOOD}\nt1,b,a,shop,Buy,5\n".encode(), r"x\.csv:3: EndTimeUnixNano '' is not a whole number"),
+        (f"{HEADER}\n{GOOD}\n{GOOD},1\n".encode(), r"x\.csv: not a readable CSV file"),
         (b"\xff\xfe\x00binary\x00", r"x\.csv: not a readable CSV file"),
         (gzip.compress(f"{HEADER}\n{GOOD}\n".encode())[:-12], r"x\.csv: damaged gzip file"),
         (b"\x1f\x8bnot really", r"x\.csv: damaged gzip file"),

@@ -274,7 +274,8 @@ class _Draft:
         limit = throttled.limit
         self.comments["services", service] = (
             f"measured: {describe(throttled)}.\n"
-            "The quota is the one with which the recorded traces, replayed from random moments, wait as long as recorded "
+            f"The quota is the work that a period saw before a silence. With all work times {throttled.unseen:.2f} the recorded "
+            "traces, replayed from random moments, wait as long as recorded "
             f"({milliseconds(throttled.recorded_wait_s)} a call).\n"
             "assumed: one worker, because less than one processor serves one call at a time"
         )

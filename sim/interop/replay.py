@@ -40,11 +40,8 @@ def replay(scenario: Scenario, recorded: pd.DataFrame, seed: int | None = None) 
     load = Replay(mix=scenario.load.mix, times=())
     length = scenario.run.model_copy(update={"warmup": 0.0, "duration": arrivals[-1][0] + 1e-9})
 
-    def ask(world: World) -> Generator[simpy.Event, Any, Any]:
-        world.sources_open += 1  # before anything moves: the run must not end while requests are still to come
-        return _ask(world, arrivals)
-
-    return run(scenario.model_copy(update={"load": load, "run": length}), seed, processes=[ask])
+    # The load itself asks nothing, but keeps the run open until its end.
+    return run(scenario.model_copy(update={"load": load, "run": length}), seed, processes=[lambda world: _ask(world, arrivals)])
 
 
 def _ask(world: World, arrivals: list[tuple[float, str]]) -> Generator[simpy.Event, Any, Any]:
@@ -52,4 +49,3 @@ def _ask(world: World, arrivals: list[tuple[float, str]]) -> Generator[simpy.Eve
         if arrived_s > world.env.now:
             yield world.env.timeout(arrived_s - world.env.now)
         world.ask(page, f"recorded {number}")
-    world.source_ended()

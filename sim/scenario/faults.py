@@ -60,8 +60,8 @@ class Errors(_OnService):
 class LinkFault(_Fault):
     """The network between two services degrades, both ways or one way.
 
-    A delay put on what a pod sends (tc netem, or the network chaos of Kubernetes tools) is `direction: from` that service: it delays each of
-    its answers once, and what it asks of others once.
+    A delay put on what a pod sends (tc netem, or the network chaos of Kubernetes tools) is `direction: from` that service:
+    it delays each of its answers once, and what it asks of others once.
     """
 
     link: Selector = Field(description="a service (all its links), or 'a -> b'")

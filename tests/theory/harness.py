@@ -84,9 +84,7 @@ def luck_of_work(work_s: np.ndarray, mean_s: float, states: dict[str, np.ndarray
 def luck_of_line(rows: Rows, rate_rps: float, mean_s: float = 1.0) -> dict[str, float]:
     """Both for a FIFO line in which everyone is served: gaps against times in system before, work against the wait."""
     wait_s, time_s = rows["queue_s"], times(rows)
-    return luck_of_arrivals(rows, rate_rps, {"time": time_s, "time²": time_s**2}) | luck_of_work(
-        rows["service_s"], mean_s, {"wait": wait_s, "wait²": wait_s**2}
-    )
+    return luck_of_arrivals(rows, rate_rps, {"time": time_s}) | luck_of_work(rows["service_s"], mean_s, {"wait": wait_s})
 
 
 def found_in_system(rows: Rows) -> np.ndarray:
