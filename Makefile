@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test fast docs figures notebooks lock clean
+.PHONY: help run test fast docs figures calibrate notebooks lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +25,12 @@ docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario la
 
 figures: run  ## the main job again, then the README's table and pictures from it
 	$(BIN)/python docs/figures.py
+
+calibrate: $(READY)  ## derive the shop again from its recording (SPANS=fault-free.csv.gz), with recorded against simulated
+	$(BIN)/sim calibrate $(SPANS) --out experiments/boutique/boutique.yaml --name boutique --force \
+		--page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
+		--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \
+		--unrecorded checkoutservice.ConvertCurrency=currencyservice.Convert
 
 notebooks: $(READY)  ## execute the notebooks again and keep their outputs
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

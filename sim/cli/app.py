@@ -177,14 +177,22 @@ def compare(
 
 @app.command(
     epilog="[bold]Examples[/]\n\n  sim calibrate spans.csv.gz --out shop.yaml\n\n"
-    "  sim calibrate spans.csv --out shop.yaml --replications 10 --force",
+    "  sim calibrate spans.csv --out shop.yaml --page list_products=home --page place_order=checkout\n\n"
+    "  sim calibrate spans.csv --out shop.yaml --replications 20 --force",
 )
 @explained
 def calibrate(
     spans: Annotated[Path, typer.Argument(metavar="SPANS", help="Recorded spans, a CSV file, gzip or not.", show_default=False)],
     target: Annotated[Path, typer.Option("--out", "-o", help="The scenario file to write.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the scenario; absent: of the recording.")] = None,
-    replications: Annotated[int, typer.Option("--replications", "-r", min=1, help="Runs for the table at the end.")] = 4,
+    replications: Annotated[int, typer.Option("--replications", "-r", min=1, help="Runs for the table at the end.")] = 10,
+    page: Annotated[
+        list[str] | None, typer.Option("--page", metavar="FOUND=NAME", help="A better name for a page; may be repeated.")
+    ] = None,
+    unrecorded: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SERVICE.SPAN=SERVICE.OPERATION", help="Calls whose callee left no spans; may be repeated."),
+    ] = None,
     seed: Seed = None,
     workers: Workers = None,
     duration: Annotated[str, typer.Option("--duration", "-d", help="Measured time of the scenario's runs.")] = "5min",
@@ -196,9 +204,17 @@ def calibrate(
 
     Services, calls, laws, network, rate and mix are measured; what is assumed stands in the file's comments.
     """
-    from sim.cli.calibrating import calibrate_file, print_pages
+    from sim.cli.calibrating import calibrate_file, pairs, print_pages
 
-    calibration = calibrate_file(spans, target, name=name, duration=duration, force=force)
+    calibration = calibrate_file(
+        spans,
+        target,
+        name=name,
+        duration=duration,
+        page_names=pairs("--page", page or []),
+        unrecorded=pairs("--unrecorded", unrecorded or []),
+        force=force,
+    )
     for warning in () if quiet else calibration.warnings:
         say(f"note: {warning}", style="yellow")
     if not quiet:

@@ -20,7 +20,31 @@ if TYPE_CHECKING:
     from sim.interop.calibrate import Calibration
 
 
-def calibrate_file(spans: Path, target: Path, *, name: str | None, duration: str, force: bool) -> Calibration:
+def pairs(option: str, texts: list[str]) -> dict[str, str]:
+    """Read repeated ``left=right`` options.
+
+    >>> pairs("--page", ["list_products=home"])
+    {'list_products': 'home'}
+
+    Raises:
+        ScenarioError: one of them is no such pair.
+    """
+    for text in texts:
+        if text.count("=") != 1 or not all(text.split("=")):
+            raise ScenarioError(f"{option} {text}: write what is there, =, and what it shall be: list_products=home")
+    return dict(text.split("=") for text in texts)
+
+
+def calibrate_file(
+    spans: Path,
+    target: Path,
+    *,
+    name: str | None,
+    duration: str,
+    page_names: dict[str, str],
+    unrecorded: dict[str, str],
+    force: bool,
+) -> Calibration:
     """Derive the scenario and write it.
 
     Raises:
@@ -32,7 +56,7 @@ def calibrate_file(spans: Path, target: Path, *, name: str | None, duration: str
         raise ScenarioError(f"{target}: there is no directory {target.parent}")
     from sim.interop.calibrate import calibrate
 
-    calibration = calibrate(spans, name=name or target.stem, duration=duration)
+    calibration = calibrate(spans, name=name or target.stem, duration=duration, page_names=page_names, unrecorded=unrecorded)
     try:
         target.write_text(calibration.to_yaml(), encoding="utf-8")
     except OSError as exc:
