@@ -166,3 +166,20 @@ def test_a_chain_of_a_thousand_services_is_no_problem() -> None:
     )
     assert forecast(long).services[0].held_s == pytest.approx(1.0)
     assert doubts(long) == []
+
+
+def test_a_queue_with_too_few_consumers_is_doubted():
+    def queue(consumers):
+        return Scenario(
+            services={
+                "shop": {"workers": "unlimited", "operations": {"buy": [{"publish": "mails"}]}},
+                "mail": {"replicas": 2, "workers": 99, "operations": {"send": [{"work": 0.12}]}},
+            },
+            queues={"mails": {"consumer": "mail.send", "consumers": consumers}},
+            links={"mails -> mail": 0.005},
+            load={"rate": 100, "mix": "shop.buy"},
+        )
+
+    # 100 messages/s, each 130 ms away: 13 consumers busy
+    assert any("queue mails cannot be emptied" in doubt and "there are 12" in doubt for doubt in doubts(queue(6)))
+    assert not any("cannot be emptied" in doubt for doubt in doubts(queue(7)))

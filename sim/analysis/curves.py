@@ -133,10 +133,15 @@ def latency_cdf(
 
 
 def latency_cdf_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Put bands around many `latency_cdf_of_run`."""
+    """Put bands around many `latency_cdf_of_run`.
+
+    Where only some replications have an answer far enough out, there is none: the mean over the long ones alone would bend the curve.
+    """
     groups = per_run.groupby(["candidate", "condition", "probability"], sort=False, observed=True)["latency_s"]
     found = interval_of(groups, confidence).reset_index().rename(columns={"mean": "latency_s"})
     found["low"] = found["low"].clip(lower=0.0)
+    complete = found["n"] == found.groupby(["candidate", "condition"], observed=True)["n"].transform("max")
+    found[["latency_s", "low", "high"]] = found[["latency_s", "low", "high"]].where(complete)
     return found[["candidate", "condition", "probability", "latency_s", "low", "high", "n"]]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sim.scenario.faults import Crash, LinkFault
-from sim.scenario.forecast import Edge, Forecast, edges_of, forecast
+from sim.scenario.forecast import Edge, Forecast, demands_of, edges_of, forecast, visits_per_request
 from sim.scenario.model import Scenario
 from sim.units import format_duration
 
@@ -24,6 +24,7 @@ def doubts(scenario: Scenario) -> list[str]:
     expected = forecast(scenario)
     found = [
         *_overload(expected),
+        *_too_few_consumers(scenario, expected),
         *_lost_for_ever(scenario, edges),
         *_retries_through_layers(edges),
         *_deadlines(edges),
@@ -45,6 +46,22 @@ def _overload(expected: Forecast) -> Iterator[str]:
             yield f"{service.name} cannot keep up at the peak: utilisation {service.peak_utilisation:.3g} of its workers"
         if service.cpu_utilisation is not None and service.cpu_utilisation >= 1:
             yield f"{service.name} cannot keep up: its work needs {service.cpu_utilisation:.3g} times its CPU limit"
+
+
+def _too_few_consumers(scenario: Scenario, expected: Forecast) -> Iterator[str]:
+    """Queues that fill faster than their consumers, one message each at a time, can empty them."""
+    demands = demands_of(scenario)
+    visits = visits_per_request(scenario, demands)
+    for name, queue in scenario.queues.items():
+        service = queue.consumer.split(".")[0]
+        rate_rps = (expected.rate_rps or 0.0) * sum(visits[a] * demand.calls.get(name, 0.0) for a, demand in demands.items())
+        away_s = demands[queue.consumer].held_s + 2 * scenario.link(name, service).latency.mean
+        there_are = queue.consumers * scenario.services[service].replicas
+        if rate_rps * away_s >= there_are:
+            yield (
+                f"queue {name} cannot be emptied: {rate_rps:.3g} messages/s of {format_duration(away_s)} each keep "
+                f"{rate_rps * away_s:.3g} consumers busy, and there are {there_are}; set queues.{name}.consumers"
+            )
 
 
 def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
