@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sim.errors import ScenarioError
-    from sim.run import RunResult, run
     from sim.runtime.world import World
     from sim.scenario.model import Comparison, Scenario
     from sim.scenario.yaml import dumps, load
+    from sim.single import RunResult, run
     from sim.study import compare, replicate
 
 # Imported when first used: `sim check` should not wait for pandas.
 _HOME = {
     "Comparison": "sim.scenario.model",
-    "RunResult": "sim.run",
+    "RunResult": "sim.single",
     "Scenario": "sim.scenario.model",
     "ScenarioError": "sim.errors",
     "World": "sim.runtime.world",
@@ -29,7 +29,7 @@ _HOME = {
     "dumps": "sim.scenario.yaml",
     "load": "sim.scenario.yaml",
     "replicate": "sim.study",
-    "run": "sim.run",
+    "run": "sim.single",
 }
 
 __all__ = [

@@ -71,7 +71,7 @@ REQUESTS = Table(
     "requests",
     (
         ("request", "q"),  # number in order of arrival, from 0, over the whole run, warm-up included
-        ("entry", "h"),  # code of the entry operation, "service.operation"
+        ("entry", "i"),  # code of the entry operation, "service.operation"
         ("arrived_s", "d"),  # clock time; the measured window starts at run.warmup
         ("ended_s", "d"),  # NaN while in flight
         ("outcome", "b"),  # code into OUTCOMES
@@ -87,10 +87,10 @@ ATTEMPTS = Table(
         ("attempt", "q"),  # number in order of issue
         ("parent", "q"),  # attempt inside which this one was made, -1 at the origin
         ("request", "q"),
-        ("caller", "h"),  # code of the calling service ("client" at the origin)
-        ("target", "h"),  # code of the called operation, or of the queue that was published to
-        ("replica", "h"),  # index of the replica that was chosen, -1 when none could be
-        ("number", "h"),  # 1 for the first try
+        ("caller", "i"),  # code of the calling service ("client" at the origin)
+        ("target", "i"),  # code of the called operation, or of the queue that was published to
+        ("replica", "i"),  # index of the replica that was chosen, -1 when none could be
+        ("number", "i"),  # 1 for the first try
         ("started_s", "d"),
         ("ended_s", "d"),  # NaN while in flight
         ("outcome", "b"),
@@ -104,9 +104,9 @@ ATTEMPTS = Table(
 EFFECTS = Table(
     "effects",
     (
-        ("effect", "h"),  # code of the operation that is the effect
+        ("effect", "i"),  # code of the operation that is the effect
         ("request", "q"),  # the request that asked for it
-        ("queue", "h"),  # code of the queue, -1 for a synchronous effect
+        ("queue", "i"),  # code of the queue, -1 for a synchronous effect
         ("arrived_s", "d"),  # when its request arrived at the origin
         ("published_s", "d"),  # when the publisher sent it; for a synchronous effect, when the server received the call
         ("acked_s", "d"),  # when the broker had it safely; NaN for a synchronous effect
@@ -122,7 +122,7 @@ GAUGES = Table(
     "gauges",
     (
         ("time_s", "d"),
-        ("name", "h"),  # code of the service or queue
+        ("name", "i"),  # code of the service or queue
         ("busy", "i"),  # workers held, over all replicas; for a queue, messages at consumers
         ("queued", "i"),  # waiting for a worker, or in the broker
         ("alive", "i"),  # replicas that are up
@@ -133,7 +133,7 @@ GAUGES = Table(
 TOTALS = Table(
     "totals",
     (
-        ("name", "h"),  # code of the service
+        ("name", "i"),  # code of the service
         ("busy_worker_s", "d"),  # integral of workers held: what the work cost, abandoned work included
         ("served", "q"),  # visits that got a worker
     ),

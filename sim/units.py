@@ -11,6 +11,9 @@ from decimal import Decimal, DecimalException
 from typing import Final
 
 #: What each kind of quantity looks like, for messages that teach.
+#: Far beyond any time, rate or size of a real system; larger numbers only overflow what is computed from them.
+_LARGEST: Final = 1e15
+
 EXAMPLES: Final = {
     "duration": "250ms, 1.5 s, 2min or 1h",
     "rate": "120/s, 40/min or 1000/h",
@@ -107,6 +110,8 @@ def parse(value: object, kind: str, *, bare_numbers: bool = True) -> float:
             number = math.inf
         if not bare_numbers and not isinstance(value, BaseUnits) and kind != "ratio" and number != 0:
             raise ValueError(f"{value} has no unit; write for example {EXAMPLES[kind]}")
+    if math.isfinite(number) and abs(number) > _LARGEST:
+        raise ValueError(f"{value!r} is larger than anything that can be simulated; write for example {EXAMPLES[kind]}")
     if not math.isfinite(number):
         raise ValueError(f"{value!r} is not finite; write for example {EXAMPLES[kind]}")
     return number

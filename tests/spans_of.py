@@ -3,7 +3,7 @@
 import pandas as pd
 
 from sim.interop.spans import COLUMNS
-from sim.run import RunResult
+from sim.single import RunResult
 
 ORIGIN_NS = 1_661_273_974_000_000_000
 

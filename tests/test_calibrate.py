@@ -18,9 +18,9 @@ from sim.interop.replay import replay
 from sim.interop.spans import COLUMNS, read_spans
 from sim.interop.throttling import find_throttled
 from sim.interop.written import yaml_text
-from sim.run import run
 from sim.scenario.model import Scenario
 from sim.scenario.yaml import load, loads
+from sim.single import run
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("SIM_DATA", ROOT.parent / "shared" / "data")) / "online-boutique"

@@ -35,3 +35,14 @@ def test_files_and_pictures_that_the_readme_names_exist():
 def test_the_command_line_starts_without_the_heavy_libraries():
     code = "import sys, sim.cli, sim; print([m for m in ('pandas', 'matplotlib', 'scipy', 'pyarrow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_running_twice_works_and_leaves_the_function_where_it_was():
+    scenario = sim.Scenario(
+        services={"shop": {"workers": 1, "operations": {"buy": [{"work": 1.0}]}}},
+        load={"rate": 1, "mix": "shop.buy"},
+        run={"duration": 5},
+    )
+    sim.run(scenario)
+    sim.replicate(scenario, replications=1, workers=1)
+    assert repr(sim.run(scenario)).startswith("<RunResult")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from strategies import scenarios
 
 from sim.records import OUTCOMES, PARTS
-from sim.run import run
 from sim.runtime.world import World
 from sim.scenario.model import Scenario
+from sim.single import run
 from sim.study import replicate
 
 thorough = settings(

@@ -5,8 +5,8 @@ import pytest
 
 from sim.errors import ScenarioError
 from sim.laws import Exponential
-from sim.run import run
 from sim.scenario.model import Scenario
+from sim.single import run
 
 PARTS = ["queue_s", "service_s", "network_s", "backoff_s", "lost_s"]
 
@@ -430,3 +430,48 @@ def test_retries_that_take_no_time_end_with_a_message_instead_of_for_ever():
     faults = [{"crash": "shop", "at": 0}]
     with pytest.raises(ScenarioError, match=r"calls.client -> shop.buy.retry: .* at one instant .*backoff"):
         simulate(shop({"work": 1.0}), calls=calls, faults=faults)
+
+
+def test_two_steps_that_call_one_target_share_the_processs_turns():
+    services = {
+        "shop": {
+            "workers": "unlimited",
+            "operations": {"buy": [{"parallel": [{"call": "stock.check"}, {"call": "stock.check"}]}]},
+        },
+        "stock": {"replicas": 2, "workers": 1, "operations": {"check": [{"work": 1.0}]}},
+    }
+    assert latencies(simulate(services, times=[0, 10, 20])) == [1.0, 1.0, 1.0]
+
+
+def test_a_crash_of_all_replicas_at_once_is_one_delivery_for_its_messages():
+    services = {**MAIL, "mail": {**MAIL["mail"], "replicas": 3}}
+    queues = {"mails": {"consumer": "mail.send", "max_deliveries": 3}}
+    result = simulate(services, queues=queues, faults=[{"crash": "mail", "at": 0.5, "for": 1}])
+    assert result.effects.fate.tolist() == ["done"]
+    assert result.effects.deliveries.tolist() == [2]
+
+
+def test_a_crash_forgets_the_work_that_waited_for_the_processor():
+    services = shop({"work": 1.0}, workers="unlimited", discovery_delay=0, cpu={"quota": 0.05, "period": 0.1})
+    result = simulate(services, times=[0.0] * 20 + [3.0], faults=[{"crash": "shop", "at": 1, "for": 1}])
+    assert outcomes(result) == ["unreachable"] * 20 + ["ok"]
+    assert latencies(result)[-1] < 2.2
+
+
+def test_a_users_process_may_crash_a_replica_whose_line_is_full():
+    def saboteur(world):
+        yield world.env.timeout(0.5)
+        world.services["shop"].replicas[0].crash(silent=False)
+
+    result = simulate(shop({"work": 1.0}), times=[0, 0.1, 0.2], processes=[saboteur])
+    assert outcomes(result) == ["unreachable"] * 3
+    assert result.totals.served.tolist() == [1]
+
+
+def test_messages_that_surely_breed_messages_are_refused():
+    services = {"mail": {"workers": 1, "operations": {"send": [{"publish": "mails"}]}}}
+    with pytest.raises(ValueError, match="circle of calls"):
+        simulate(services, queues={"mails": {"consumer": "mail.send"}}, mix="mail.send")
+    services["mail"]["operations"]["send"] = [{"work": 0.1}, {"publish": "mails", "probability": 0.5}]
+    result = simulate(services, queues={"mails": {"consumer": "mail.send"}}, mix="mail.send", times=range(20))
+    assert len(result.effects) > 10

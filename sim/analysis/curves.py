@@ -135,7 +135,8 @@ def latency_cdf(
 def latency_cdf_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
     """Put bands around many `latency_cdf_of_run`.
 
-    Where only some replications have an answer far enough out, there is none: the mean over the long ones alone would bend the curve.
+    Where only some replications have an answer far enough out, there is none: the mean over the long ones
+    alone would bend the curve.
     """
     groups = per_run.groupby(["candidate", "condition", "probability"], sort=False, observed=True)["latency_s"]
     found = interval_of(groups, confidence).reset_index().rename(columns={"mean": "latency_s"})

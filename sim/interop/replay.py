@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import simpy
 
 from sim.errors import ScenarioError
-from sim.run import RunResult, run
 from sim.runtime.world import World
 from sim.scenario.load import Replay
 from sim.scenario.model import Scenario
+from sim.single import RunResult, run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sim.values import PositiveDuration, Spec
 
@@ -19,10 +19,21 @@ class CpuLimit(Spec):
 
     A Kubernetes limit of `cpu: 200m` is `{quota: 20ms, period: 100ms}`. A single request is as fast as without the limit;
     a burst of them stands still for most of a period, which is where many a tail of 100 ms comes from. Mean utilisation does not
-    show it. Not for machines that are merely slow: use the `slow` fault or longer work.
+    show it. Limits above one core are refused: work here takes the quota in
+    the order in which it starts. Work that is cancelled has used its
+    quota all the same. Not for machines that are merely slow: use the `slow` fault or longer work.
 
     Source: Linux kernel, "CFS Bandwidth Control" (Documentation/scheduler/sched-bwc.rst), with the quota handed out at once.
     """
+
+    @model_validator(mode="after")
+    def _one_core(self) -> CpuLimit:
+        if self.quota > self.period:
+            raise ValueError(
+                f"cpu: a quota of {self.quota:g} s in a period of {self.period:g} s is more than one core, "
+                "which is not modelled; leave the limit out where it does not bind, or give each replica at most one core"
+            )
+        return self
 
     quota: PositiveDuration = Field(description="processor time in every period, over all workers; 20ms is the limit 200m")
     period: PositiveDuration = Field(0.1, description="how often the quota is renewed; Linux and Kubernetes: 100ms")

@@ -57,6 +57,8 @@ class Backoff(Spec):
         return pause
 
     def _steep(self, retry: int) -> float:
+        if not self.base:
+            return 0.0
         try:
             return self.base * self.multiplier ** (retry - 1)
         except OverflowError:

@@ -207,6 +207,12 @@ class Broker:
                 self._end(message, FATE_DEAD)
             else:
                 self._line.appendleft(message)
+        # Not at once: whoever else dies at this instant must not be handed what was just put back.
+        if messages:
+            self.world.tasks.start(self._dispatch_in_a_moment())
+
+    def _dispatch_in_a_moment(self) -> Steps:
+        yield 0.0
         self._dispatch()
 
     def _end(self, message: Message, fate: int) -> None:

@@ -95,7 +95,7 @@ class Recorder:
         if visit is not None:
             queue_s, service_s, network_s = visit.own_queue_s, visit.own_s, visit.own_network_s
         self._attempts.append(
-            attempt, context.attempt, context.request.number, edge.caller_code, edge.target_code, chosen, min(number, 32767),
+            attempt, context.attempt, context.request.number, edge.caller_code, edge.target_code, chosen, number,
             started_s, ended_s, outcome, queue_s, service_s, network_s,
         )  # fmt: skip
 

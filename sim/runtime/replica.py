@@ -36,13 +36,17 @@ class Replica:
         self.served = 0
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
-        # Replicas renew their quotas at moments of their own, as containers that started at different times do.
-        self.cpu = CpuGate(spec.cpu, spec.cpu.period * uniform(child(process_key, _QUOTA))) if spec.cpu is not None else None
+        self.cpu = self._fresh_cpu(process_key)
         self._visits: dict[Visit, None] = {}
         self._callers: dict[Edge, Caller] = {}
         self._crashes = 0
         self._silent = False
         self._process_key = process_key
+
+    def _fresh_cpu(self, process_key: int) -> CpuGate | None:
+        """The processor with nothing to do; replicas renew their quotas at moments of their own, as containers do."""
+        limit = self.service.spec.cpu
+        return CpuGate(limit, limit.period * uniform(child(process_key, _QUOTA))) if limit is not None else None
 
     @property
     def alive(self) -> bool:
@@ -105,11 +109,13 @@ class Replica:
         if self._crashes > 1:
             return
         self.service.consumers_stop(self)
-        for visit in list(self._visits):
+        # Those who wait die first: a worker that a killed visit frees would otherwise go to one of them.
+        for visit in reversed(list(self._visits)):
             if visit.task is not None:
                 visit.task.kill()
                 if not silent and visit.reply is not None and not visit.reply.settled:
                     self.world.tasks.start(answer(visit, UNREACHABLE))
+        self.cpu = self._fresh_cpu(self._process_key)
         self.service.changed(self)
 
     def restart(self) -> None:

@@ -47,6 +47,7 @@ class World:
         self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *operations)
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
+        self._edges: dict[tuple[str, str], Edge] = {}
         self.services = {name: ServiceGroup(self, name, spec) for name, spec in scenario.services.items()}
         plans = {a: Plan(a.split(".")[1], self._codes[a], op.effect) for a, op in operations.items()}
         self.brokers = {name: self._broker(name, plans) for name in scenario.queues}
@@ -181,6 +182,12 @@ class World:
         return caller
 
     def _edge(self, caller: str, to: str) -> Edge:
+        """The one edge from a service to a target: all its steps share it, and with it each process's balancer."""
+        if (caller, to) not in self._edges:
+            self._edges[caller, to] = self._new_edge(caller, to)
+        return self._edges[caller, to]
+
+    def _new_edge(self, caller: str, to: str) -> Edge:
         target = to.split(".")[0]
         return Edge(
             self.scenario.policy(caller, to),

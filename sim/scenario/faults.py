@@ -23,6 +23,8 @@ class _Fault(Spec):
         if self.at is not None and self.mtbf is None and self.mttr is None:
             return self
         if self.mtbf is not None and self.mttr is not None and self.at is None and self.for_ is None:
+            if min(self.mtbf, self.mttr) < 0.001:
+                raise ValueError(f"mtbf = {self.mtbf:g} s and mttr = {self.mttr:g} s must be at least 1ms")
             return self
         raise ValueError("a fault needs either at (and for), or mtbf and mttr; for example at: 20s, for: 10s")
 

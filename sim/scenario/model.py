@@ -42,7 +42,9 @@ class Run(Spec):
         None,
         description="longest wait for open requests after the last arrival; absent: as long as warmup and duration together",
     )
-    replications: Annotated[int, Field(ge=1)] = Field(10, description="independent repetitions; 20 or more for tails")
+    replications: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        10, description="independent repetitions; 20 or more for tails"
+    )
     seed: Annotated[int, Field(ge=0)] = Field(1, description="replication r uses seed + r")
     sample_every: PositiveDuration | None = Field(None, description="interval of the gauges; absent: a hundredth of the run")
     record_attempts: bool = Field(True, description="whether every attempt is kept as a row (most of the memory)")
@@ -245,6 +247,9 @@ def _problems(scenario: Scenario) -> Iterator[str]:
     """Names that point nowhere, and settings that contradict each other, each as `path: message`."""
     operations = list(operations_of(scenario))
     yield from _problems_of_steps(scenario, operations)
+    every = scenario.run.sample_every
+    if every is not None and every < scenario.run.end / 1_000_000:
+        yield f"run.sample_every: {every:g} s makes more than a million samples; the run lasts {scenario.run.end:g} s"
     for name in set(scenario.services) & set(scenario.queues):
         yield f"queues.{name}: a service has this name already; queues and services share one space of names"
     for name, queue in scenario.queues.items():
@@ -317,10 +322,17 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: list[str]) 
         yield "replica: each needs mtbf and mttr; at one fixed time write all"
 
 
+def _surely_leads_to(scenario: Scenario, step: Step) -> str | None:
+    """The operation that a step calls; or by a message that is sent for certain. By chance, messages may come back."""
+    if isinstance(step, Publish) and step.probability == 1 and step.publish in scenario.queues:
+        return scenario.queues[step.publish].consumer
+    return step.call if isinstance(step, Call) else None
+
+
 def _cycles(scenario: Scenario) -> Iterator[str]:
-    """Calls that lead back to where they came from: such a request would never end."""
+    """Calls and certain messages that lead back to where they came from: such a request would never end."""
     graph = {
-        address: [step.call for _, step in steps_of(op.steps, "") if isinstance(step, Call)]
+        address: [target for _, step in steps_of(op.steps, "") if (target := _surely_leads_to(scenario, step)) is not None]
         for address, op in operations_of(scenario).items()
     }
     done: set[str] = set()

@@ -145,7 +145,7 @@ class Waiting(Spec):
 class Service(Spec):
     """A service: identical replicas, each with its own workers and FIFO line."""
 
-    replicas: Annotated[int, Field(ge=1)] = Field(1, description="how many processes")
+    replicas: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="how many processes")
     workers: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(
         description="requests a replica works on at once (threads; held while waiting for calls); unlimited for event loops"
     )

@@ -163,7 +163,7 @@ class _Work:
 
 
 def _run(scenario: Scenario, seed: int) -> Tables:
-    from sim.run import run  # lazily: whoever only reads results needs no simulator
+    from sim.single import run  # lazily: whoever only reads results needs no simulator
 
     return run(scenario, seed)
 

@@ -18,7 +18,7 @@ TABLES = ("requests", "attempts", "effects", "gauges", "totals")
 
 
 class Tables(Protocol):
-    """What a study needs of a run: its tables, decoded, as `sim.run.RunResult` has them."""
+    """What a study needs of a run: its tables, decoded, as `sim.single.RunResult` has them."""
 
     @property
     def requests(self) -> pd.DataFrame:

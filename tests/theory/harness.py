@@ -27,8 +27,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
-from sim.run import RunResult, run
 from sim.scenario.model import Scenario
+from sim.single import RunResult, run
 
 #: Numbers or samples by name; the second dictionary holds the controls, each with the true mean zero.
 Reading = tuple[dict[str, float | np.ndarray], dict[str, float]]

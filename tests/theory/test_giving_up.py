@@ -22,7 +22,7 @@ from harness import (
 from sim import theory
 from sim.laws import Exponential
 from sim.records import OUTCOMES
-from sim.run import run
+from sim.single import run
 
 pytestmark = pytest.mark.theory
 

@@ -8,7 +8,7 @@ from harness import assert_reproduces, scenario, service
 
 from sim import theory
 from sim.laws import Constant, Exponential
-from sim.run import run
+from sim.single import run
 
 pytestmark = pytest.mark.theory
 

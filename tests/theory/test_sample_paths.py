@@ -14,7 +14,7 @@ from harness import poisson, scenario, service, times
 
 from sim.laws import Exponential, Hyperexponential, Lognormal
 from sim.records import OUTCOMES
-from sim.run import run
+from sim.single import run
 
 OK, REJECTED, TIMEOUT = (OUTCOMES.index(name) for name in ("ok", "rejected", "timeout"))
 BURSTY = Hyperexponential.from_mean(1.0, 2.0)
