@@ -10,10 +10,10 @@ import re
 from decimal import Decimal, DecimalException
 from typing import Final
 
-#: What each kind of quantity looks like, for messages that teach.
 #: Far beyond any time, rate or size of a real system; larger numbers only overflow what is computed from them.
 _LARGEST: Final = 1e15
 
+#: What each kind of quantity looks like, for messages that teach.
 EXAMPLES: Final = {
     "duration": "250ms, 1.5 s, 2min or 1h",
     "rate": "120/s, 40/min or 1000/h",

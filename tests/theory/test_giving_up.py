@@ -106,7 +106,7 @@ def test_q12_who_waits_too_long_leaves_the_line(rate, patience_s, lost):
 
 
 def test_q13_an_unnoticed_timeout_wastes_the_work():
-    rate, timeout_s, seconds = 0.9, 5, {"duration_s": 9_000, "warmup_s": 1000}
+    rate, timeout_s, seconds = 0.9, 5, {"duration_s": 7_000, "warmup_s": 1000}
     services = {"a": service(Exponential(1.0))}
     case = scenario(services, poisson(rate, "a.do"), calls={"default": {"per_try_timeout": timeout_s}}, **seconds)
     patient = scenario(services, poisson(rate, "a.do"), **seconds)

@@ -6,6 +6,7 @@ import numpy as np
 import oracles
 import pytest
 from harness import (
+    SEEDS,
     assert_reproduces,
     luck_of_arrivals,
     luck_of_line,
@@ -34,7 +35,7 @@ def test_q8_three_stations_in_a_row():
     # The first service only passes on, with unlimited workers: holding a worker during the calls would be another model.
     stations = {name: service(Exponential(1.0)) for name in ("a", "b", "c")}
     front = service([{"call": f"{name}.do"} for name in stations], workers="unlimited")
-    case = scenario({"front": front, **stations}, poisson(0.8, "front.do"), duration_s=8_000, warmup_s=500, attempts=True)
+    case = scenario({"front": front, **stations}, poisson(0.8, "front.do"), duration_s=6_000, warmup_s=500, attempts=True)
 
     def read(result):
         rows = measured(result)
@@ -95,7 +96,7 @@ def test_q14_fork_join(rho, mean_s, requests):
 
 
 @pytest.mark.parametrize(
-    ("count", "mean_s", "p99_s", "slow", "requests"), [(10, 2.92897, 6.90324, None, 400), (100, 5.18738, 9.20537, 0.634, 120)]
+    ("count", "mean_s", "p99_s", "slow", "requests"), [(10, 2.92897, 6.90324, None, 400), (100, 5.18738, 9.20537, 0.634, 90)]
 )
 def test_q15_t1_wait_for_the_slowest(count, mean_s, p99_s, slow, requests):
     front = service([{"call": "leaf.do", "count": count, "in_parallel": True}], workers="unlimited")
@@ -111,7 +112,7 @@ def test_q15_t1_wait_for_the_slowest(count, mean_s, p99_s, slow, requests):
     assert_reproduces(case, read, expected | ({"mean of slow": (slow, 0.02)} if slow else {}))
 
 
-@pytest.mark.parametrize(("replicas", "mean_s", "requests"), [(2, 7.588, 10_000), (10, 5.660, 14_000), (100, 5.227, 20_000)])
+@pytest.mark.parametrize(("replicas", "mean_s", "requests"), [(2, 7.588, 10_000), (10, 5.660, 14_000), (100, 5.227, 30_000)])
 def test_lb1_round_robin(replicas, mean_s, requests):
     # One client process, so that its turns are the turns: each replica gets exactly every n-th request.
     # Many replicas need few seconds to be seen often, but as long as few to fill up from empty.
@@ -128,7 +129,8 @@ def test_lb1_round_robin(replicas, mean_s, requests):
         return {"time": time_s}, luck | luck_of_work(rows["service_s"], 1, {"wait": wait_s})
 
     p99_s = -np.log(0.01) * theory.round_robin_time_mean(rate, 1, replicas)
-    assert_reproduces(case, read, {"mean of time": (mean_s, 0.02), "p99 of time": (p99_s, 0.05)})
+    seeds = SEEDS[:20] if replicas == 100 else SEEDS
+    assert_reproduces(case, read, {"mean of time": (mean_s, 0.02), "p99 of time": (p99_s, 0.05)}, seeds)
 
 
 @pytest.mark.parametrize(
