@@ -44,6 +44,7 @@ def scenario(services, load, *, duration_s, warmup_s=0.0, attempts=False, **more
         "warmup": warmup_s,
         "record_attempts": attempts,
         "sample_every": warmup_s + duration_s,
+        "drain": 1e6,  # everyone is waited for: the slowest answers belong to the tail
     }
     return Scenario(services=services, load=load, run={**settings, **more.pop("run", {})}, **more)
 
