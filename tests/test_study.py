@@ -113,7 +113,8 @@ def test_effects_that_a_request_asks_for(steps: list[dict[str, Any]], expected: 
 
 
 def test_messages_that_beget_messages_have_no_fixed_number() -> None:
-    services = {"shop": {"workers": 1, "operations": {"buy": [{"publish": "again"}], "loop": [{"publish": "again"}]}}}
+    loop = [{"publish": "again", "probability": 0.5}]
+    services = {"shop": {"workers": 1, "operations": {"buy": [{"publish": "again"}], "loop": loop}}}
     given = scenario(services=services, queues={"again": {"consumer": "shop.loop"}})
     assert effects_asked_for(given) == {"shop.buy": {}}
 

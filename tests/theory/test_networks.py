@@ -35,7 +35,7 @@ def test_q8_three_stations_in_a_row():
     # The first service only passes on, with unlimited workers: holding a worker during the calls would be another model.
     stations = {name: service(Exponential(1.0)) for name in ("a", "b", "c")}
     front = service([{"call": f"{name}.do"} for name in stations], workers="unlimited")
-    case = scenario({"front": front, **stations}, poisson(0.8, "front.do"), duration_s=6_000, warmup_s=500, attempts=True)
+    case = scenario({"front": front, **stations}, poisson(0.8, "front.do"), duration_s=12_000, warmup_s=500, attempts=True)
 
     def read(result):
         rows = measured(result)
