@@ -13,9 +13,12 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sim.streams import child, uniform
+
+if TYPE_CHECKING:
+    import cython
 
 _NORMAL = NormalDist()
 
@@ -32,8 +35,31 @@ class Law(Protocol):
     def variance(self) -> float:
         """Variance, in seconds squared."""
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Turn 64 random bits into a duration in seconds: the same bits, the same duration."""
+
+
+class Sampler:
+    """What the simulator draws from: the base of all laws, so that a draw is one C call where the package was compiled."""
+
+    def draw(self, bits: cython.ulonglong) -> float:
+        """Turn 64 random bits into a duration in seconds."""
+        raise NotImplementedError
+
+
+class _Foreign(Sampler):
+    """A law of somebody else's class."""
+
+    def __init__(self, law: Law) -> None:
+        self._law = law
+
+    def draw(self, bits: cython.ulonglong) -> float:
+        return self._law.draw(bits)
+
+
+def sampler(law: Law) -> Sampler:
+    """The law itself, or a law of a class that does not derive from `Sampler`, made to fit."""
+    return law if isinstance(law, Sampler) else _Foreign(law)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -45,8 +71,8 @@ def _require_mean(mean: float) -> None:
     _require(math.isfinite(mean) and mean > 0, f"mean = {mean!r} must be positive and finite")
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+@dataclass(frozen=True)
+class Constant(Sampler):
     """Always `value` seconds.
 
     >>> Constant(0.02).draw(123)
@@ -71,13 +97,13 @@ class Constant:
         """Zero."""
         return 0.0
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Return the value."""
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Uniform:
+@dataclass(frozen=True)
+class Uniform(Sampler):
     """Evenly spread between `low` and `high` seconds."""
 
     low: float
@@ -99,13 +125,13 @@ class Uniform:
         """(high - low)² / 12."""
         return (self.high - self.low) ** 2 / 12
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Invert F(x) = (x - low) / (high - low)."""
         return self.low + (self.high - self.low) * uniform(bits)
 
 
-@dataclass(frozen=True, slots=True)
-class Exponential:
+@dataclass(frozen=True)
+class Exponential(Sampler):
     """Memoryless with the given mean: P(T > t) = e^(-t/mean).
 
     The law of most textbook queues, and rarely of real work: real service times have a floor and a heavier tail.
@@ -121,13 +147,13 @@ class Exponential:
         """mean²."""
         return self.mean**2
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Invert F(t) = 1 - e^(-t/mean)."""
         return -self.mean * math.log1p(-uniform(bits))
 
 
-@dataclass(frozen=True, slots=True)
-class Lognormal:
+@dataclass(frozen=True)
+class Lognormal(Sampler):
     """The exponential of a normal variable, by its mean and coefficient of variation cv = deviation / mean.
 
     Use `Lognormal.from_percentiles` when two percentiles are known instead.
@@ -174,13 +200,13 @@ class Lognormal:
         """The duration that is exceeded with probability 1 - `probability`, in seconds."""
         return math.exp(self._mu + self._sigma * _NORMAL.inv_cdf(probability))
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Invert the normal law (Wichura's AS 241) and take the exponential."""
         return math.exp(self._mu + self._sigma * _NORMAL.inv_cdf(uniform(bits)))
 
 
-@dataclass(frozen=True, slots=True)
-class Erlang:
+@dataclass(frozen=True)
+class Erlang(Sampler):
     """The sum of k exponential stages, with the given total mean: cv² = 1/k, between constant and exponential."""
 
     k: int
@@ -198,16 +224,17 @@ class Erlang:
         """mean² / k."""
         return self.mean**2 / self.k
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Add k exponential stages, each from its own child of the bits."""
         total = 0.0
+        stage: cython.long
         for stage in range(self.k):
             total -= math.log1p(-uniform(child(bits, stage)))
         return total * self.mean / self.k
 
 
-@dataclass(frozen=True, slots=True)
-class Hyperexponential:
+@dataclass(frozen=True)
+class Hyperexponential(Sampler):
     """Exponential with mean `means[i]` with probability `probabilities[i]`: cv ≥ 1, many short and a few long."""
 
     probabilities: tuple[float, ...]
@@ -249,7 +276,7 @@ class Hyperexponential:
         """Σ pᵢ · 2 · meanᵢ² - mean²."""
         return sum(2 * p * m**2 for p, m in zip(self.probabilities, self.means, strict=True)) - self.mean**2
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Choose the branch, then invert its exponential."""
         u = uniform(bits)
         for probability, mean in zip(self.probabilities, self.means, strict=True):
@@ -259,8 +286,8 @@ class Hyperexponential:
         return -mean * math.log1p(-uniform(child(bits, 1)))
 
 
-@dataclass(frozen=True, slots=True)
-class Pareto:
+@dataclass(frozen=True)
+class Pareto(Sampler):
     """Bounded Pareto between `minimum` and `maximum` seconds: P(T > t) ≈ (minimum/t)^shape, cut off at the maximum.
 
     Shapes near 1 are what heavy-tailed request sizes look like (Harchol-Balter); without the bound the mean of such a
@@ -295,14 +322,14 @@ class Pareto:
         """Second central moment of the bounded law."""
         return self._moment(2) - self.mean**2
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Invert F(t) = (1 - (min/t)^shape) / (1 - (min/max)^shape)."""
         reach = -math.expm1(self.shape * math.log(self.minimum / self.maximum))
         return self.minimum * math.exp(-math.log1p(-uniform(bits) * reach) / self.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Mixture:
+@dataclass(frozen=True)
+class Mixture(Sampler):
     """One of several laws, chosen with probability proportional to its weight: fast path and slow path, hit and miss."""
 
     weights: tuple[float, ...]
@@ -323,7 +350,7 @@ class Mixture:
         second = sum(w * (law.variance + law.mean**2) for w, law in zip(self.weights, self.laws, strict=True))
         return second / sum(self.weights) - self.mean**2
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Choose a law by one uniform, draw from it with fresh bits."""
         u = uniform(bits) * sum(self.weights)
         for weight, law in zip(self.weights, self.laws, strict=True):
@@ -333,8 +360,8 @@ class Mixture:
         return law.draw(child(bits, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Quantiles:
+@dataclass(frozen=True)
+class Quantiles(Sampler):
     """An empirical law: straight lines between recorded quantiles, `probabilities[i]` ↦ `values[i]` seconds.
 
     The first probability is 0 and the last 1, so the law has a smallest and a largest value; it cannot produce a tail that
@@ -371,7 +398,7 @@ class Quantiles:
         second = sum((b - a) * (u * u + u * v + v * v) / 3 for a, b, u, v in zip(p, p[1:], x, x[1:], strict=False))
         return second - self.mean**2
 
-    def draw(self, bits: int) -> float:
+    def draw(self, bits: cython.ulonglong) -> float:
         """Interpolate the quantile function."""
         u = uniform(bits)
         i = bisect_right(self.probabilities, u) - 1

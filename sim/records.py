@@ -1,7 +1,7 @@
 """The measurement contract: outcomes, and the columns of every table that a run writes.
 
-Tables are written as packed rows (one `struct.pack` each) and read as numpy structured arrays. The columns outlive every
-class: analysis and plots know these names only, and work on last month's Parquet file.
+Tables are written into typed columns and read as numpy arrays. The columns outlive every class: analysis and plots know these
+names only, and work on last month's Parquet file.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ class Table:
 
     name: str
     columns: tuple[tuple[str, str], ...]
+    number: str = ""  # the column, if any, that counts the rows from 0
+
+    @property
+    def dtypes(self) -> list[tuple[str, np.dtype[Any]]]:
+        """Name and numpy type of each column."""
+        return [(name, np.dtype(_NUMPY[code])) for name, code in self.columns]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -78,6 +84,7 @@ REQUESTS = Table(
         ("attempts", "i"),  # calls issued on its behalf in all tiers, first tries and publishes included
         *((part, "d") for part in PARTS),
     ),
+    number="request",
 )
 
 #: One row per call attempt on any edge, at its caller; the tree of a request follows `parent`.
@@ -98,6 +105,7 @@ ATTEMPTS = Table(
         ("service_s", "d"),  # the target's own work, without what it called
         ("network_s", "d"),  # on this edge only
     ),
+    number="attempt",
 )
 
 #: One row per effect: a message through a queue, or a synchronous run of an operation marked `effect`.

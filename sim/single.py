@@ -22,7 +22,7 @@ _NAMED = ("entry", "caller", "target", "effect", "queue", "name")
 
 @dataclass(frozen=True)
 class RunResult:
-    """The rows of one run: `arrays` as written, and as DataFrames whose codes are names.
+    """The rows of one run: `arrays` of columns as written, and DataFrames whose codes are names.
 
     Columns are those of `sim.records`. All requests are there, those of the warm-up too; the measured ones arrive in
     [run.warmup, run.warmup + run.duration).
@@ -31,7 +31,7 @@ class RunResult:
     scenario: Scenario
     seed: int
     names: tuple[str, ...]
-    arrays: dict[str, np.ndarray[Any, Any]]
+    arrays: dict[str, dict[str, np.ndarray[Any, Any]]]
 
     @cached_property
     def requests(self) -> pd.DataFrame:
@@ -61,19 +61,17 @@ class RunResult:
     def _frame(self, table: str) -> pd.DataFrame:
         import pandas as pd
 
-        array = self.arrays[table]
         columns: dict[str, Any] = {}
-        for column in array.dtype.names or ():
-            values = array[column]
+        for column, values in self.arrays[table].items():
             categories = self.names if column in _NAMED else {"outcome": OUTCOMES, "fate": FATES}.get(column)
             columns[column] = pd.Categorical.from_codes(values, pd.Index(categories)) if categories else values
-        return pd.DataFrame(columns)
+        return pd.DataFrame(columns, copy=False)
 
     def __repr__(self) -> str:
-        requests = self.arrays["requests"]
-        counts = np.bincount(requests["outcome"], minlength=len(OUTCOMES))
+        outcomes = self.arrays["requests"]["outcome"]
+        counts = np.bincount(outcomes, minlength=len(OUTCOMES))
         shown = ", ".join(f"{name} {count:,}" for name, count in zip(OUTCOMES, counts, strict=True) if count)
-        return f"<RunResult {self.scenario.name} seed {self.seed}: {len(requests):,} requests ({shown or 'none'})>"
+        return f"<RunResult {self.scenario.name} seed {self.seed}: {len(outcomes):,} requests ({shown or 'none'})>"
 
 
 def run(scenario: Scenario, seed: int | None = None, *, processes: Iterable[UserProcess] = ()) -> RunResult:

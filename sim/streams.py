@@ -11,6 +11,10 @@ Use `key` for names (slow, once), `child` for the next level (fast), `uniform` f
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cython
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -30,7 +34,7 @@ def salt(*names: str | int) -> int:
     return key(0, "salt", *names)
 
 
-def child(parent: int, purpose: int) -> int:
+def child(parent: cython.ulonglong, purpose: cython.ulonglong) -> cython.ulonglong:
     """Derive a 64-bit key from a parent key and a purpose (a salt, a counter, or another key)."""
     x = (parent + purpose * 0x9E37_79B9_7F4A_7C15) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58_476D_1CE4_E5B9) & _MASK
@@ -38,7 +42,7 @@ def child(parent: int, purpose: int) -> int:
     return x ^ (x >> 31)
 
 
-def uniform(bits: int) -> float:
+def uniform(bits: cython.ulonglong) -> float:
     """Turn 64 random bits into a number in the open interval (0, 1), 53 bits fine: neither 0 nor 1 occurs.
 
     >>> uniform(0) > 0, uniform(2**64 - 1) < 1

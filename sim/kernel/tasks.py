@@ -8,9 +8,8 @@ A task is a generator that yields what it waits for::
         answer = yield from reply.within(0.2)   # the same, at most 0.2 s: TIMED_OUT instead
         yield env.process(...)         # any SimPy event: wait for it, get its value
 
-A task starts in place (it runs to its first yield inside `Tasks.start`), sleeps without an event object (the task itself is
-the entry
-in SimPy's heap), and wakes others directly, in first-come order, without a trip through the heap. Simultaneous
+A task starts in place (it runs to its first yield inside `Tasks.start`), sleeps without an event object (the task itself is the
+entry in the event loop's heap), and wakes others directly, in first-come order, without a trip through the heap. Simultaneous
 wake-ups never nest: they go through one queue, so the depth of the Python stack does not grow with the work.
 
 Use an ordinary SimPy process for what you add yourself, unless it runs once per request.
@@ -19,14 +18,20 @@ Use an ordinary SimPy process for what you add yourself, unless it runs once per
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
-from typing import Any, Final, cast
-
-import simpy
+from collections.abc import Generator
+from heapq import heappush
+from typing import TYPE_CHECKING, Any, Final
 
 from sim.errors import ScenarioError
+from sim.kernel.clock import kernel_of
+from sim.kernel.entry import Entry
+from sim.kernel.resume import ENDED, resume
 
-#: What a component's generator function returns: it yields waits, is sent answers, and returns R.
+if TYPE_CHECKING:
+    import cython
+    import simpy
+
+#: What a component's generator function returns: it yields waits, is sent answers, and returns its result.
 Steps = Generator[Any, Any, Any]
 
 
@@ -38,6 +43,9 @@ class _TimedOut:
 #: The answer of a wait whose time ran out.
 TIMED_OUT: Final = _TimedOut()
 
+_ENDED: Final = ENDED
+_MOST_AT_ONCE: Final = 5_000_000
+
 
 class _Failure:
     """An exception on its way into a task."""
@@ -48,19 +56,22 @@ class _Failure:
         self.exception = exception
 
 
-class Task:
+class Task(Entry):
     """A running generator; `alive` until it returns or is killed."""
 
-    # These four are what SimPy's event loop reads of a heap entry: a sleeping task is its own event.
-    __slots__ = ("_generator", "_tasks", "alive", "callbacks")
-    _ok = True
-    _defused = True
+    __slots__ = ("_following", "_generator", "_tasks", "_value", "alive")
 
     def __init__(self, tasks: Tasks, generator: Steps) -> None:
+        self.callbacks = None
         self._tasks = tasks
         self._generator = generator
+        self._following: Task | None = None  # in the queue of those that are woken
+        self._value: Any = None  # what it is woken with
         self.alive = True
-        self.callbacks: tuple[Callable[[Any], None], ...] | None = None
+
+    def fire(self) -> None:
+        """The sleep is over."""
+        self._tasks.wake(self, None)
 
     def kill(self) -> None:
         """End the task where it stands: its `finally` blocks run now, nothing else of it ever will. Twice is harmless."""
@@ -72,41 +83,17 @@ class Task:
         return f"<Task {getattr(self._generator, '__qualname__', '?')} {'alive' if self.alive else 'ended'}>"
 
 
-def _woken(task: Task) -> None:
-    task._tasks.wake(task, None)
-
-
-def _expired(timer: _Timer) -> None:
-    timer.reply.settle(TIMED_OUT)
-
-
-_MOST_AT_ONCE: Final = 5_000_000
-_WOKEN: Final = (_woken,)
-_EXPIRED: Final = (_expired,)
-
-
-class _Timer:
-    """A bare heap entry that settles a reply with TIMED_OUT; nothing happens if the answer was faster."""
-
-    __slots__ = ("callbacks", "reply")
-    _ok = True
-    _defused = True
-
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
-        self.callbacks: tuple[Callable[[Any], None], ...] | None = _EXPIRED
-
-
 class Reply:
     """A one-shot answer: settled once, waited for by at most one task. Later settlements say nothing."""
 
-    __slots__ = ("_tasks", "settled", "value", "waiter")
+    __slots__ = ("_tasks", "due_s", "settled", "value", "waiter")
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self.settled = False
         self.value: Any = None
         self.waiter: Task | None = None
+        self.due_s = 0.0  # when a `Limit` ends the wait
 
     def settle(self, value: Any) -> None:
         """Give the answer, unless there is one already."""
@@ -114,25 +101,112 @@ class Reply:
             return
         self.settled = True
         self.value = value
-        if self.waiter is not None:
-            self._tasks.wake(self.waiter, value)
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            self._tasks.wake(waiter, value)
+
+    def expire_after(self, limit_s: float) -> None:
+        """Settle with TIMED_OUT in `limit_s` seconds, unless the answer is faster. For one length again and again: `Limit`."""
+        if not self.settled:
+            self._tasks.schedule(_Timer(self), self._tasks.now_s() + limit_s)
 
     def within(self, limit_s: float) -> Steps:
         """Wait at most `limit_s` seconds: the answer, or TIMED_OUT (the reply then takes no other answer)."""
-        if not self.settled:
-            self._tasks.env.schedule(_Timer(self), delay=limit_s)  # type: ignore[arg-type]
+        self.expire_after(limit_s)
         return (yield self)
 
 
+class _Timer(Entry):
+    """A bare heap entry that settles a reply with TIMED_OUT; nothing happens if the answer was faster."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.callbacks = None
+        self._reply = reply
+
+    def fire(self) -> None:
+        self._reply.settle(TIMED_OUT)
+
+
+class Limit(Entry):
+    """Waits of one length: they run out in the order in which they began, so one heap entry is enough for all of them."""
+
+    __slots__ = ("_armed", "_line", "_tasks", "limit_s")
+
+    def __init__(self, tasks: Tasks, limit_s: float) -> None:
+        self.callbacks = None
+        self._tasks = tasks
+        self.limit_s = limit_s
+        self._line: deque[Reply] = deque()
+        self._armed = False
+
+    def watch(self, reply: Reply) -> None:
+        """Settle the reply with TIMED_OUT in `limit_s` seconds, unless the answer is faster."""
+        line = self._line
+        # Most answers come in time and about in order: what they leave behind goes here, not when the heap entry is due.
+        while line and _is_settled(line[0]):
+            line.popleft()
+        reply.due_s = self._tasks.now_s() + self.limit_s
+        line.append(reply)
+        if not self._armed:
+            self._armed = True
+            self._tasks.schedule(self, reply.due_s)
+
+    def fire(self) -> None:
+        """Let the waits run out whose time has come; wake again for the next one."""
+        line, now_s = self._line, self._tasks.now_s()
+        while line:
+            reply: Reply = line[0]
+            if not reply.settled and reply.due_s > now_s:
+                self._tasks.schedule(self, reply.due_s)
+                return
+            line.popleft()
+            reply.settle(TIMED_OUT)
+        self._armed = False
+
+
+def _is_settled(reply: Reply) -> bool:
+    return reply.settled
+
+
+def _fire(entry: Entry) -> None:
+    entry.fire()
+
+
+#: How SimPy's own loop calls an entry.
+_CALLED: Final = (_fire,)
+_NORMAL: Final = 1
+
+
 class Tasks:
-    """Starts and wakes tasks on one SimPy environment."""
+    """Starts and wakes tasks on one environment: SimPy's, or that of the compiled kernel."""
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
         self.current: Task | None = None  # the task whose generator runs right now
-        self._ready: deque[tuple[Task, Any]] = deque()
+        self._kernel = kernel_of(env)
+        self._first: Task | None = None  # the queue of those that are woken
+        self._last: Task | None = None
         self._running = False
         self._closed = False
+
+    def now_s(self) -> float:
+        """Clock time, in seconds."""
+        if self._kernel is not None:
+            return self._kernel.now_s
+        return self.env.now
+
+    def schedule(self, entry: Entry, at_s: float) -> None:
+        """Let an entry fire at a clock time, in seconds, after all that were scheduled for the same time before it."""
+        if self._kernel is not None:
+            self._kernel.push(at_s, entry)
+        else:
+            env: Any = self.env
+            entry.callbacks = _CALLED
+            # As `env.schedule` does; but that takes a delay, and now + (at - now) need not be `at`.
+            heappush(env._queue, (at_s, _NORMAL, next(env._eid), entry))
 
     def start(self, generator: Steps) -> Task:
         """Begin a task in place: it runs to its first wait before this returns."""
@@ -145,72 +219,104 @@ class Tasks:
 
     def wake(self, task: Task, value: Any) -> None:
         """Continue a task with the answer it waits for, after all that were woken before it."""
-        self._ready.append((task, value))
-        if self._running or self._closed:
+        if self._closed:
             return
+        task._value = value
+        if self._first is None:
+            self._first = self._last = task
+        else:
+            assert self._last is not None
+            self._last._following = task
+            self._last = task
+        if not self._running:
+            self._run()
+
+    def _run(self) -> None:
+        """Advance all that are woken, and all that they wake."""
         self._running = True
+        left: cython.long = _MOST_AT_ONCE
         try:
-            ready = self._ready
-            left = _MOST_AT_ONCE
-            while ready:
-                task, value = ready.popleft()
+            while self._first is not None:
+                task = self._first
+                self._first = task._following
+                task._following = None
                 left -= 1
-                if not left:
-                    raise ScenarioError(
-                        f"the clock stands still at {self.env.now:g} s: {_MOST_AT_ONCE:,} things happened at one instant "
-                        "and more are due; "
-                        "somewhere a circle takes no time: give its work or its links a duration"
-                    )
+                if left == 0:
+                    self._stuck()
                 if task.alive:
+                    value = task._value
+                    task._value = None
                     self._advance(task, value)
         finally:
             self._running = False
+
+    def _stuck(self) -> None:
+        raise ScenarioError(
+            f"the clock stands still at {self.now_s():g} s: {_MOST_AT_ONCE:,} things happened at one instant and more are due; "
+            "somewhere a circle takes no time: give its work or its links a duration"
+        )
 
     def close(self) -> None:
         """The run is over: nothing wakes any more, so that ending the remaining generators moves nobody."""
         self._closed = True
 
     def _advance(self, task: Task, value: Any) -> None:
-        generator = task._generator
-        outer, self.current = self.current, task
+        """Run a task to its next wait that is not over yet."""
+        outer = self.current
+        self.current = task
         try:
-            self._run_to_wait(task, generator, value)
+            while True:
+                if type(value) is _Failure:
+                    wait = _throw(task._generator, value.exception)
+                else:
+                    wait = resume(task._generator, value)
+                if type(wait) is float:
+                    self.schedule(task, self.now_s() + wait)
+                    return
+                if isinstance(wait, Reply):
+                    reply: Reply = wait
+                    if not reply.settled:
+                        reply.waiter = task
+                        return
+                    value = reply.value
+                elif wait is _ENDED:
+                    task.alive = False
+                    return
+                else:
+                    waits, value = self._wait_for_event(task, wait)
+                    if waits:
+                        return
+        except BaseException:
+            task.alive = False
+            raise
         finally:
             self.current = outer
 
-    def _run_to_wait(self, task: Task, generator: Steps, value: Any) -> None:
-        while True:
-            try:
-                wait = generator.throw(value.exception) if type(value) is _Failure else generator.send(value)
-            except StopIteration:
-                task.alive = False
-                return
-            except BaseException:
-                task.alive = False
-                raise
-            if type(wait) is float:
-                task.callbacks = _WOKEN
-                self.env.schedule(task, delay=wait)  # type: ignore[arg-type]
-                return
-            if isinstance(wait, Reply):
-                if not wait.settled:
-                    wait.waiter = task
-                    return
-                value = wait.value
-            elif isinstance(wait, simpy.Event):
-                if wait.callbacks is not None:
-                    wait.callbacks.append(lambda event: self._event_came(task, event))
-                    return
-                value = wait.value if wait.ok else _Failure(cast(BaseException, wait.value))
-            else:
-                value = _Failure(TypeError(f"a task yielded {wait!r}; yield a float (seconds), a Reply or a SimPy event"))
+    def _wait_for_event(self, task: Task, event: Any) -> tuple[bool, Any]:
+        """Whether the task now waits for a SimPy event; if the event is over: its value, or its failure."""
+        try:
+            callbacks = event.callbacks
+        except AttributeError:
+            return False, _Failure(TypeError(f"a task yielded {event!r}; yield a float (seconds), a Reply or a SimPy event"))
+        if callbacks is not None:
+            callbacks.append(lambda came: self._event_came(task, came))
+            return True, None
+        return False, event.value if event.ok else _Failure(event.value)
 
-    def _event_came(self, task: Task, event: simpy.Event) -> None:
+    def _event_came(self, task: Task, event: Any) -> None:
         if event.ok:
             self.wake(task, event.value)
         elif task.alive:
             event.defused = True
-            self.wake(task, _Failure(cast(BaseException, event.value)))
+            self.wake(task, _Failure(event.value))
+
+
+def _throw(generator: Steps, exception: BaseException) -> Any:
+    """Raise an exception inside a generator; what it yields next, or ENDED."""
+    try:
+        return generator.throw(exception)
+    except StopIteration:
+        return _ENDED
 
 
 class Ticket(Reply):
@@ -243,19 +349,19 @@ class Pool:
         self.waiting = 0
         self._line: deque[Ticket] = deque()
         self._area_s = 0.0
-        self._since_s = tasks.env.now
+        self._since_s = tasks.now_s()
 
     @property
     def busy_worker_s(self) -> float:
         """Integral of busy workers from the start until now, in worker-seconds."""
-        return self._area_s + self.busy * (self._tasks.env.now - self._since_s)
+        return self._area_s + self.busy * (self._tasks.now_s() - self._since_s)
 
     def ask(self) -> Ticket | None:
         """A ticket, granted if a worker is free, else at the end of the line; None if the line is full."""
         if self.busy < self.workers:
             ticket = Ticket(self._tasks)
             ticket.granted = True
-            self._change(+1)
+            self._change(1)
             return ticket
         if self.waiting >= self.capacity:
             return None
@@ -271,8 +377,9 @@ class Pool:
             ticket.settled = True
             self.waiting -= 1
             return
-        while self._line:
-            following = self._line.popleft()
+        line = self._line
+        while line:
+            following: Ticket = line.popleft()
             if not following.settled:
                 self.waiting -= 1
                 following.granted = True
@@ -280,8 +387,8 @@ class Pool:
                 return
         self._change(-1)
 
-    def _change(self, workers: int) -> None:
-        now_s = self._tasks.env.now
+    def _change(self, workers: cython.long) -> None:
+        now_s = self._tasks.now_s()
         self._area_s += self.busy * (now_s - self._since_s)
         self._since_s = now_s
         self.busy += workers

@@ -102,15 +102,15 @@ class Source:
         self._entries = [(address, weight / total) for address, weight in load.mix.items()]
 
     def start(self) -> None:
-        """Begin; `World.source_ended` is told when no more requests will come."""
+        """Begin; the ledger is told when no more requests will come."""
         load = self._load
         if isinstance(load, Closed):
             running = [self._user(load, child(child(self._stream, _THINK), user), user) for user in range(load.users)]
-            self._world.sources_open = len(running)
+            self._world.ledger.sources = len(running)
             for user in running:
                 self._world.tasks.start(user)
         else:
-            self._world.sources_open = 1
+            self._world.ledger.sources = 1
             self._world.tasks.start(self._open())
 
     def _open(self) -> TaskSteps:
@@ -121,7 +121,7 @@ class Source:
             world.tasks.start(self._ask(number))
         if self._end_s > world.now:
             yield self._end_s - world.now
-        world.source_ended()
+        world.ledger.source_ended()
 
     def _ask(self, number: int) -> TaskSteps:
         request_key = child(child(self._stream, _REQUEST), number)
@@ -146,7 +146,7 @@ class Source:
             number += 1
         if self._end_s > world.now:
             yield self._end_s - world.now
-        world.source_ended()
+        world.ledger.source_ended()
 
     def _entry(self, u: float) -> str:
         for address, share in self._entries:

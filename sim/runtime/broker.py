@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.records import FATE_DEAD, FATE_DONE, FATE_IN_FLIGHT, OK, REJECTED, UNREACHABLE
-from sim.runtime.caller import Endpoint
+from sim.runtime.caller import Endpoint, Target
 from sim.runtime.context import Request, Visit
+from sim.runtime.ledger import Open
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ _PERSIST, _DELIVER, _ACKNOWLEDGE = (salt("broker", name) for name in ("persist",
 _NAN = float("nan")
 
 
-class Message:
+class Message(Open):
     """One message: what it asks for and what has become of it."""
 
     __slots__ = ("acked_s", "deliveries", "done_s", "era", "key", "published_s", "request", "started_s")
 
     def __init__(self, request: Request, key: int, published_s: float, acked_s: float) -> None:
+        self._earlier = self._later = None
         self.request = request
         self.key = key  # of the call that a synchronous design would make here: the same work either way
         self.published_s = published_s
@@ -46,7 +48,7 @@ class Message:
         self.era = 0  # how often it was put back; an acknowledgement from an earlier era says nothing
 
 
-class Broker:
+class Broker(Endpoint):
     """One queue with its waiting messages and its consumers; also the endpoint that publishers call."""
 
     def __init__(self, world: World, name: str, spec: Queue, code: int, plan: Plan, there: Line, back: Line) -> None:
@@ -54,8 +56,7 @@ class Broker:
         self.name = name
         self.spec = spec
         self.code = code
-        self.endpoints: list[Endpoint] = [self]
-        self.believed_alive = [0]
+        self.target = Target([self])  # of the edges of its publishers
         self._plan = plan
         self._there = there  # to the consumers
         self._back = back
@@ -104,7 +105,7 @@ class Broker:
         # The key is that of the call, not of the publish attempt, so a repeated publish asks for the same work.
         message = Message(visit.request, visit.call_key, visit.sent_s, self.world.now)
         self._open[message] = None
-        self.world.opened(message)
+        self.world.ledger.opened(message)
         self._line.append(message)
         self._dispatch()
         return OK
@@ -170,7 +171,7 @@ class Broker:
         visit = Visit(message.request, -1, child(message.key, message.deliveries), message.key, world.now)
         outcome = UNREACHABLE
         delay_s = self._there.travel_s(child(visit.key, _DELIVER))
-        if delay_s is not None:
+        if delay_s >= 0:
             if delay_s > 0:
                 yield delay_s
             outcome = yield from replica.serve(visit, self._plan)
@@ -178,7 +179,7 @@ class Broker:
                 message.started_s = visit.started_s
                 message.done_s = world.now
             back_s = self._back.travel_s(child(visit.key, _ACKNOWLEDGE))
-            if back_s is None:
+            if back_s < 0:
                 outcome = UNREACHABLE
             elif back_s > 0:
                 yield back_s
@@ -218,7 +219,7 @@ class Broker:
     def _end(self, message: Message, fate: int) -> None:
         del self._open[message]
         self._record(message, fate)
-        self.world.closed(message)
+        self.world.ledger.closed(message)
 
     def _record(self, message: Message, fate: int) -> None:
         # What happened has happened, whatever the broker believes: a lost acknowledgement does not undo an effect.

@@ -3,27 +3,33 @@
 ::
 
     call     deadline of the whole call, retries and the pauses between them
+    permit   the circuit breaker lets the try through, or not
     attempt  one try: choose an endpoint, send, wait at most the per-try timeout
     hop      there over the network, through the endpoint, and back
 
-The order is the usual one of client libraries: the deadline is outermost, so that retries cannot outlive it; the endpoint
-is chosen
-inside the retry, so that another try can go elsewhere.
+The order is the usual one of client libraries: the deadline is outermost, so that retries cannot outlive it; every try asks the
+breaker, so that it can open between two tries; the endpoint is chosen inside the retry, so that another try can go elsewhere.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import math
+from typing import TYPE_CHECKING
 
 from sim.errors import ScenarioError
-from sim.kernel.tasks import TIMED_OUT, Reply, Steps
+from sim.kernel.tasks import TIMED_OUT, Limit, Reply, Steps, Tasks
 from sim.policies.balancing import RULES
-from sim.records import IN_FLIGHT, OK, OUTCOMES, TIMEOUT, UNREACHABLE
+from sim.policies.breaker import REFUSED, BreakerGate
+from sim.records import IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
 from sim.runtime.context import Context, Visit
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
+    import cython
+
+    from sim.runtime.ledger import Ledger
     from sim.runtime.network import Line
+    from sim.runtime.recorder import Recorder
     from sim.runtime.world import World
     from sim.scenario.services import CallPolicy
 
@@ -36,163 +42,212 @@ _STUCK_AFTER = 10_000
 SILENCE = -1
 
 
-class Endpoint(Protocol):
+class Endpoint:
     """Something that can be called: a replica's operation, or a broker's queue."""
+
+    __slots__ = ()
 
     def serve(self, visit: Visit) -> Steps:
         """Work on the visit and return its outcome, or SILENCE."""
+        raise NotImplementedError
 
 
-class Target(Protocol):
-    """What an edge leads to: endpoints, and which of them callers believe to be alive."""
+class Target:
+    """What an edge leads to: its endpoints, and the indices of those that callers believe to be alive."""
 
-    @property
-    def endpoints(self) -> list[Endpoint]:
-        """All endpoints, by index."""
+    __slots__ = ("believed_alive", "endpoints")
 
-    @property
-    def believed_alive(self) -> list[int]:
-        """Indices that callers may choose."""
+    def __init__(self, endpoints: list[Endpoint]) -> None:
+        self.endpoints = endpoints
+        self.believed_alive = list(range(len(endpoints)))
 
 
 class Edge:
     """What all caller processes of one service share on the way to one target: policy, lines, codes."""
 
-    __slots__ = ("back", "caller_code", "policy", "target", "target_code", "there")
+    __slots__ = (
+        "back", "caller_code", "cancellation", "names", "per_try", "per_try_s", "policy", "target", "target_code", "there",
+        "timeout_s",
+    )  # fmt: skip
 
-    def __init__(self, policy: CallPolicy, target: Target, there: Line, back: Line, caller_code: int, target_code: int) -> None:
+    def __init__(self, world: World, policy: CallPolicy, target: Target, there: Line, back: Line, caller_code: int, target_code: int) -> None:
         self.policy = policy
+        self.timeout_s = math.inf if policy.timeout is None else policy.timeout
+        self.per_try_s = math.inf if policy.per_try_timeout is None else policy.per_try_timeout
+        self.per_try = Limit(world.tasks, self.per_try_s)
+        self.cancellation = policy.cancellation
         self.target = target
         self.there = there
         self.back = back
         self.caller_code = caller_code
         self.target_code = target_code
+        self.names = (world.names[caller_code], world.names[target_code])
 
 
 class Caller:
-    """One caller process on one edge: it owns its balancer and knows its own calls in flight, nobody else's."""
+    """One caller process on one edge: it owns its balancer and its breaker, and knows its own calls in flight, nobody else's."""
 
-    __slots__ = ("_balancer", "_edge", "_in_flight", "_world")
+    __slots__ = ("_balancer", "_breaker", "_edge", "_in_flight", "_ledger", "_once", "_recorder", "_retry", "_tasks")
 
-    def __init__(self, world: World, edge: Edge, process_key: int) -> None:
-        self._world = world
+    def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong) -> None:
+        self._tasks: Tasks = world.tasks
+        self._recorder: Recorder = world.recorder
+        self._ledger: Ledger = world.ledger
         self._edge = edge
+        policy = edge.policy
         endpoints = len(edge.target.endpoints)
-        self._balancer = RULES[edge.policy.balancing](process_key % endpoints)
+        self._balancer = RULES[policy.balancing](process_key % endpoints)
+        self._breaker = None if policy.circuit_breaker is None else BreakerGate(policy.circuit_breaker)
         self._in_flight = [0] * endpoints
+        self._retry = policy.retry
+        self._once = policy.retry.max_attempts == 1  # once and never again: the layer above has nothing to do
 
-    def call(self, context: Context, key: int) -> Steps:
-        """Call, retry and pause until an answer, the last attempt or the deadline; return the outcome."""
-        world, policy = self._world, self._edge.policy
-        began_s = world.now
-        deadline_s = began_s + policy.timeout if policy.timeout is not None else None
-        number, pause_s = 0, 0.0
+    def call(self, context: Context, key: cython.ulonglong) -> Steps:
+        """Steps that call, retry and pause until an answer, the last attempt or the deadline; they return the outcome."""
+        if self._once and self._edge.timeout_s == math.inf:
+            return self._permitted(context, key, 1, math.inf)
+        return self._retried(context, key)
+
+    def _retried(self, context: Context, key: cython.ulonglong) -> Steps:
+        tasks = self._tasks
+        began_s = tasks.now_s()
+        deadline_s = began_s + self._edge.timeout_s
+        number: cython.long = 0
+        pause_s = 0.0
         while True:
             number += 1
-            limit_s, is_deadline = self._limit(deadline_s)
-            outcome = yield from self._attempt(context, key, number, limit_s)
-            if outcome == OK or (outcome == TIMEOUT and is_deadline):
+            left_s = max(0.0, deadline_s - tasks.now_s())
+            outcome: cython.int = yield from self._permitted(context, key, number, left_s)
+            if outcome == OK or (outcome == TIMEOUT and left_s <= self._edge.per_try_s):
                 return outcome
-            if not policy.retry.again(number, OUTCOMES[outcome]):
+            if not self._retry.again(number, OUTCOMES[outcome]):
                 return outcome
-            if number % _STUCK_AFTER == 0:
-                self._check_that_time_passes(began_s, number)
-            pause_s = policy.retry.backoff.pause_s(number, pause_s, uniform(child(child(key, number), _PAUSE)))
-            if deadline_s is not None and world.now + pause_s >= deadline_s:
+            if number % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
+                self._stuck(number)
+            pause_s = self._retry.backoff.pause_s(number, pause_s, uniform(child(child(key, number), _PAUSE)))
+            left_s = deadline_s - tasks.now_s()
+            if pause_s >= left_s:
                 # The pause is cut off by the deadline, as in gRPC: no try can follow.
-                yield from self._pause(context, max(0.0, deadline_s - world.now))
+                if left_s > 0:
+                    yield left_s
+                    context.backoff_s += left_s
                 return TIMEOUT
-            yield from self._pause(context, pause_s)
+            if pause_s > 0:
+                yield pause_s
+                context.backoff_s += pause_s
 
-    def _check_that_time_passes(self, began_s: float, number: int) -> None:
+    def _stuck(self, number: cython.long) -> None:
         """Stop a run in which retries without a pause would fail at one instant for ever."""
-        if self._world.now > began_s:
-            return
-        names = self._world.names
-        edge = f"{names[self._edge.caller_code]} -> {names[self._edge.target_code]}"
+        caller, target = self._edge.names
         raise ScenarioError(
-            f"calls.{edge}.retry: {number} attempts failed at one instant ({began_s:g} s) and no time passes between them; "
-            "give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
+            f"calls.{caller} -> {target}.retry: {number} attempts failed at one instant ({self._tasks.now_s():g} s) and no time passes "
+            "between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
         )
 
-    def _limit(self, deadline_s: float | None) -> tuple[float | None, bool]:
-        """Longest wait of the next attempt, and whether the deadline sets it."""
-        per_try_s = self._edge.policy.per_try_timeout
-        if deadline_s is None:
-            return per_try_s, False
-        left_s = max(0.0, deadline_s - self._world.now)
-        return (left_s, True) if per_try_s is None or left_s <= per_try_s else (per_try_s, False)
+    def _permitted(self, context: Context, key: cython.ulonglong, number: cython.long, left_s: float) -> Steps:
+        """One try, if the breaker lets it through."""
+        if self._breaker is None:
+            return self._attempt(context, key, number, left_s)
+        return self._guarded(self._breaker, context, key, number, left_s)
 
-    def _pause(self, context: Context, pause_s: float) -> Steps:
-        if pause_s > 0:
-            yield pause_s
-            context.backoff_s += pause_s
-
-    def _attempt(self, context: Context, call_key: int, number: int, limit_s: float | None) -> Steps:
-        """One try at one endpoint; return its outcome and account for its time."""
-        world, edge = self._world, self._edge
-        key = child(call_key, number)
-        started_s = world.now
-        attempt = world.recorder.next_attempt(context.request.number)
-        chosen, outcome, visit = -1, IN_FLIGHT, None
-        alive = edge.target.believed_alive
+    def _guarded(
+        self, breaker: BreakerGate, context: Context, key: cython.ulonglong, number: cython.long, left_s: float
+    ) -> Steps:
+        permit = breaker.permit(self._tasks.now_s())
+        if permit == REFUSED:
+            return SHORT_CIRCUITED
+        outcome: cython.int = IN_FLIGHT
         try:
-            if not alive:
-                outcome = UNREACHABLE
-                return outcome
-            chosen = self._balancer.pick(alive, self._in_flight, child(key, _PICK))
-            self._in_flight[chosen] += 1
-            visit = Visit(context.request, attempt, key, call_key, started_s)
-            reply = self._send(visit, edge.target.endpoints[chosen])
-            answer = (yield reply) if limit_s is None else (yield from reply.within(limit_s))
+            outcome = yield from self._attempt(context, key, number, left_s)
+            return outcome
+        finally:
+            if outcome == IN_FLIGHT:
+                breaker.back(permit)
+            else:
+                breaker.settle(permit, outcome == OK, self._tasks.now_s())
+
+    def _attempt(self, context: Context, call_key: cython.ulonglong, number: cython.long, left_s: float) -> Steps:
+        """One try at one endpoint, for at most `left_s` seconds; return its outcome and account for its time."""
+        edge = self._edge
+        key = child(call_key, number)
+        started_s = self._tasks.now_s()
+        attempt = self._recorder.next_attempt(context.request.number)
+        alive = edge.target.believed_alive
+        outcome: cython.int = IN_FLIGHT
+        if not alive:
+            outcome = UNREACHABLE
+            self._recorder.attempt(
+                attempt, context, edge.caller_code, edge.target_code, -1, number, started_s, outcome, None
+            )
+            return outcome
+        chosen = self._balancer.pick(alive, self._in_flight, child(key, _PICK))
+        self._in_flight[chosen] += 1
+        visit = Visit(context.request, attempt, key, call_key, started_s)
+        try:
+            reply = self._send(visit, edge.target.endpoints[chosen], left_s)
+            answer = reply.value if reply.settled else (yield reply)
             outcome = TIMEOUT if answer is TIMED_OUT else answer
             if outcome == TIMEOUT or outcome == UNREACHABLE:
-                context.lost_s += world.now - started_s
+                context.lost_s += self._tasks.now_s() - started_s
             else:
                 context.add(visit)
             return outcome
         finally:
             # Also when this caller itself is killed: then the attempt stays in_flight, and nobody waits for it.
-            if visit is not None:
-                self._in_flight[chosen] -= 1
-                if outcome == TIMEOUT or outcome == IN_FLIGHT:
-                    self._abandon(visit)
-            world.recorder.attempt(attempt, context, edge, chosen, number, started_s, outcome, visit)
+            self._in_flight[chosen] -= 1
+            if outcome == TIMEOUT or outcome == IN_FLIGHT:
+                self._abandon(visit)
+            self._recorder.attempt(
+                attempt, context, edge.caller_code, edge.target_code, chosen, number, started_s, outcome, visit
+            )
 
-    def _send(self, visit: Visit, endpoint: Endpoint) -> Reply:
-        world = self._world
-        visit.reply = reply = Reply(world.tasks)
-        visit.back = self._edge.back
-        world.opened(visit)
-        visit.task = world.tasks.start(self._hop(visit, endpoint, reply))
+    def _send(self, visit: Visit, endpoint: Endpoint, left_s: float) -> Reply:
+        """Let a visit begin its way; the reply is settled with its outcome, or with TIMED_OUT."""
+        edge = self._edge
+        reply = Reply(self._tasks)
+        visit.reply = reply
+        visit.back = edge.back
+        self._ledger.opened(visit)
+        visit.task = self._tasks.start(self._hop(visit, endpoint, reply))
+        if not reply.settled:
+            if edge.per_try_s < left_s:
+                edge.per_try.watch(reply)
+            elif left_s < math.inf:
+                reply.expire_after(left_s)
         return reply
 
     def _hop(self, visit: Visit, endpoint: Endpoint, reply: Reply) -> Steps:
         """Carry one visit there, through the endpoint and back; it goes on when nobody waits for it any more."""
         try:
             delay_s = self._edge.there.travel_s(child(visit.key, _THERE))
-            if delay_s is None:
+            if delay_s < 0:
                 return
             if delay_s > 0:
                 yield delay_s
                 visit.own_network_s += delay_s
-            outcome = yield from endpoint.serve(visit)
+            outcome: cython.int = yield from endpoint.serve(visit)
             if outcome == SILENCE or reply.settled:
                 return
-            yield from answer(visit, outcome)
+            delay_s = way_back_s(visit)
+            if delay_s < 0:
+                return
+            if delay_s > 0:
+                yield delay_s
+            arrived(visit, outcome, delay_s)
         finally:
-            self._world.closed(visit)
+            self._ledger.closed(visit)
 
     def _abandon(self, visit: Visit) -> None:
         """Give up on a visit: without cancellation the server never learns and finishes for nobody."""
-        assert visit.reply is not None
-        visit.reply.settle(TIMED_OUT)
-        if self._edge.policy.cancellation and visit.task is not None and visit.task.alive:
-            self._world.tasks.start(self._cancel(visit))
+        reply, task = visit.reply, visit.task
+        assert reply is not None
+        reply.settle(TIMED_OUT)
+        if self._edge.cancellation and task is not None and task.alive:
+            self._tasks.start(self._cancel(visit))
 
     def _cancel(self, visit: Visit) -> Steps:
         delay_s = self._edge.there.travel_s(child(visit.key, _CANCEL))
-        if delay_s is None:
+        if delay_s < 0:
             return
         if delay_s > 0:
             yield delay_s
@@ -200,15 +255,27 @@ class Caller:
         visit.task.kill()
 
 
-def answer(visit: Visit, outcome: int) -> Steps:
-    """Send an outcome back to whoever waits for the visit; on a lossy line it may never arrive."""
-    assert visit.back is not None
-    assert visit.reply is not None
-    delay_s = visit.back.travel_s(child(visit.key, _BACK))
-    if delay_s is None:
+def way_back_s(visit: Visit) -> float:
+    """Seconds that an answer takes to whoever waits for the visit; LOST on a lossy line."""
+    back = visit.back
+    assert back is not None
+    return back.travel_s(child(visit.key, _BACK))
+
+
+def arrived(visit: Visit, outcome: cython.int, delay_s: float) -> None:
+    """The answer is there, after `delay_s` on the way back."""
+    reply = visit.reply
+    assert reply is not None
+    visit.own_network_s += delay_s
+    visit.network_s += visit.own_network_s
+    reply.settle(outcome)
+
+
+def answer(visit: Visit, outcome: cython.int) -> Steps:
+    """Send an outcome back to whoever waits for the visit."""
+    delay_s = way_back_s(visit)
+    if delay_s < 0:
         return
     if delay_s > 0:
         yield delay_s
-        visit.own_network_s += delay_s
-    visit.network_s += visit.own_network_s
-    visit.reply.settle(outcome)
+    arrived(visit, outcome, delay_s)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from sim.laws import Law
+from typing import TYPE_CHECKING, Final
+
+from sim.laws import Law, sampler
 from sim.scenario.model import Scenario
 from sim.scenario.services import Link
 from sim.streams import child, uniform
+
+if TYPE_CHECKING:
+    import cython
+
+#: The travel time of what never arrives.
+LOST: Final = -1.0
 
 _LOSS, _FAULT = 1, 2
 
@@ -16,7 +24,7 @@ class Disturbance:
     __slots__ = ("latency", "loss", "partition")
 
     def __init__(self, latency: Law | None, loss: float, partition: bool) -> None:
-        self.latency = latency
+        self.latency = None if latency is None else sampler(latency)
         self.loss = loss
         self.partition = partition
 
@@ -27,19 +35,22 @@ class Line:
     __slots__ = ("_latency", "_loss", "disturbances")
 
     def __init__(self, link: Link) -> None:
-        self._latency = link.latency
+        self._latency = sampler(link.latency)
         self._loss = link.loss
         self.disturbances: list[Disturbance] = []
 
-    def travel_s(self, bits: int) -> float | None:
-        """Seconds that a message takes, from its 64 random bits; None if it never arrives."""
-        if self._loss and uniform(child(bits, _LOSS)) < self._loss:
-            return None
+    def travel_s(self, bits: cython.ulonglong) -> float:
+        """Seconds that a message takes, from its 64 random bits; LOST if it never arrives."""
+        if self._loss > 0 and uniform(child(bits, _LOSS)) < self._loss:
+            return LOST
         delay_s = self._latency.draw(bits)
+        return self._disturbed_s(bits, delay_s) if self.disturbances else delay_s
+
+    def _disturbed_s(self, bits: cython.ulonglong, delay_s: float) -> float:
         for number, disturbance in enumerate(self.disturbances):
             own = child(bits, _FAULT + number)
-            if disturbance.partition or (disturbance.loss and uniform(child(own, _LOSS)) < disturbance.loss):
-                return None
+            if disturbance.partition or (disturbance.loss > 0 and uniform(child(own, _LOSS)) < disturbance.loss):
+                return LOST
             if disturbance.latency is not None:
                 delay_s += disturbance.latency.draw(own)
         return delay_s

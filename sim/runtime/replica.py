@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import TYPE_CHECKING
 
-from sim.kernel.tasks import Pool, Steps, Ticket
+from sim.kernel.tasks import Pool, Steps, Tasks, Ticket
 from sim.policies.cpu import CpuGate
 from sim.records import ERROR, OK, REJECTED, UNREACHABLE
-from sim.runtime.caller import SILENCE, Caller, Edge, Endpoint, answer
+from sim.runtime.caller import SILENCE, Caller, Edge, Endpoint, Target, answer
 from sim.runtime.context import Visit
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
+    import cython
+
     from sim.runtime.broker import Broker
+    from sim.runtime.recorder import Recorder
     from sim.runtime.steps import Plan
     from sim.runtime.world import World
     from sim.scenario.services import Service
@@ -28,20 +31,22 @@ class Replica:
         spec = service.spec
         process_key = key(world.seed, "process", service.name, index)
         self.world = world
+        self.tasks: Tasks = world.tasks
+        self._recorder: Recorder = world.recorder
         self.service = service
         self.index = index
         capacity = float("inf") if spec.queue.capacity == "unbounded" else spec.queue.capacity
         workers = float("inf") if spec.workers == "unlimited" else spec.workers
         self.pool = Pool(world.tasks, workers, capacity)
+        self._max_wait_s = float("inf") if spec.queue.max_wait is None else spec.queue.max_wait
         self.served = 0
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
+        self._process_key = process_key
         self.cpu = self._fresh_cpu(process_key)
-        self._visits: dict[Visit, None] = {}
         self._callers: dict[Edge, Caller] = {}
         self._crashes = 0
         self._silent = False
-        self._process_key = process_key
 
     def _fresh_cpu(self, process_key: int) -> CpuGate | None:
         """The processor with nothing to do; replicas renew their quotas at moments of their own, as containers do."""
@@ -53,7 +58,6 @@ class Replica:
         """Whether the process runs."""
         return self._crashes == 0
 
-    @property
     def slowness(self) -> float:
         """Factor on every work step that starts now."""
         return prod(self.slow_factors) if self.slow_factors else 1.0
@@ -67,33 +71,36 @@ class Replica:
 
     def serve(self, visit: Visit, plan: Plan) -> Steps:
         """Wait for a worker, run the operation's steps, free the worker; return the outcome."""
-        if not self.alive:
+        if self._crashes:
             return SILENCE if self._silent else UNREACHABLE
-        ticket = self.pool.ask()
+        ticket: Ticket | None = self.pool.ask()
         if ticket is None:
             return REJECTED
-        world = self.world
-        received_s = world.now
-        self._visits[visit] = None
+        tasks = self.tasks
+        received_s = tasks.now_s()
+        visit.server = self
         try:
             if not ticket.granted:
-                max_wait_s = self.service.spec.queue.max_wait
-                yield from (ticket.within(max_wait_s) if max_wait_s is not None else _wait(ticket))
-                visit.own_queue_s = world.now - received_s
+                if self._max_wait_s < inf:
+                    ticket.expire_after(self._max_wait_s)
+                yield ticket
+                visit.own_queue_s = tasks.now_s() - received_s
                 visit.queue_s += visit.own_queue_s
                 if not ticket.granted:
                     return REJECTED
             self.served += 1
-            visit.started_s = world.now
+            visit.working = True
+            visit.started_s = tasks.now_s()
             if self.errors and self._injected_error(visit, plan):
                 return ERROR
-            outcome = yield from plan.run(self, visit)
+            outcome: cython.int = yield from plan.run(self, visit)
             if plan.effect and outcome == OK and visit.reply is not None:
-                world.recorder.synchronous_effect(plan.code, visit.request, received_s, visit.started_s, world.now)
+                self._recorder.synchronous_effect(plan.code, visit.request, received_s, visit.started_s, tasks.now_s())
             return outcome
         finally:
             self.pool.release(ticket)
-            del self._visits[visit]
+            visit.server = None
+            visit.working = False
 
     def _injected_error(self, visit: Visit, plan: Plan) -> bool:
         works = 1.0
@@ -110,11 +117,12 @@ class Replica:
             return
         self.service.consumers_stop(self)
         # Those who wait die first: a worker that a killed visit frees would otherwise go to one of them.
-        for visit in reversed(list(self._visits)):
+        here = [what for what in self.world.ledger.everything() if isinstance(what, Visit) and what.server is self]
+        for visit in sorted(here, key=lambda visit: visit.working):
             if visit.task is not None:
                 visit.task.kill()
                 if not silent and visit.reply is not None and not visit.reply.settled:
-                    self.world.tasks.start(answer(visit, UNREACHABLE))
+                    self.tasks.start(answer(visit, UNREACHABLE))
         self.cpu = self._fresh_cpu(self._process_key)
         self.service.changed(self)
 
@@ -129,10 +137,6 @@ class Replica:
         return f"<Replica {self.service.name}[{self.index}] {'alive' if self.alive else 'dead'} {self.pool!r}>"
 
 
-def _wait(ticket: Ticket) -> Steps:
-    yield ticket
-
-
 class ServiceGroup:
     """All replicas of a service, and what callers believe of them (`discovery_delay` late)."""
 
@@ -141,7 +145,7 @@ class ServiceGroup:
         self.name = name
         self.spec = spec
         self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
-        self.believed_alive = list(range(spec.replicas))
+        self.targets: list[Target] = []  # its operations
         self.brokers: list[Broker] = []  # queues whose messages this service consumes
 
     def changed(self, replica: Replica) -> None:
@@ -151,9 +155,10 @@ class ServiceGroup:
     def _tell(self, index: int, alive: bool) -> Steps:
         if self.spec.discovery_delay > 0:
             yield self.spec.discovery_delay
-        # A new list: callers that are choosing right now keep the one they saw.
-        others = [i for i in self.believed_alive if i != index]
-        self.believed_alive = sorted([*others, index]) if alive else others
+        for target in self.targets:
+            # A new list: callers that are choosing right now keep the one they saw.
+            others = [i for i in target.believed_alive if i != index]
+            target.believed_alive = sorted([*others, index]) if alive else others
 
     def consumers_start(self, replica: Replica) -> None:
         """Let a replica take messages."""
@@ -166,7 +171,7 @@ class ServiceGroup:
             broker.detach(replica)
 
 
-class ReplicaOperation:
+class ReplicaOperation(Endpoint):
     """One operation at one replica, as a caller's endpoint."""
 
     __slots__ = ("_plan", "_replica")
@@ -180,16 +185,8 @@ class ReplicaOperation:
         return self._replica.serve(visit, self._plan)
 
 
-class OperationTarget:
+def operation_target(service: ServiceGroup, plan: Plan) -> Target:
     """One operation at all replicas of its service, as the target of edges."""
-
-    __slots__ = ("_service", "endpoints")
-
-    def __init__(self, service: ServiceGroup, plan: Plan) -> None:
-        self._service = service
-        self.endpoints: list[Endpoint] = [ReplicaOperation(replica, plan) for replica in service.replicas]
-
-    @property
-    def believed_alive(self) -> list[int]:
-        """What callers believe now."""
-        return self._service.believed_alive
+    target = Target([ReplicaOperation(replica, plan) for replica in service.replicas])
+    service.targets.append(target)
+    return target

@@ -9,27 +9,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Reply, Steps
-from sim.laws import Law
+from sim.laws import Law, sampler
 from sim.records import ERROR, IN_FLIGHT, OK
 from sim.runtime.context import Context
 from sim.scenario.services import Call, Fail, Operation, Parallel, Publish, Step, Work
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
-    from sim.runtime.caller import Edge
+    import cython
+
+    from sim.runtime.caller import Caller, Edge
     from sim.runtime.replica import Replica
 
 _HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
 
 
-class Runnable(Protocol):
+class Runnable:
     """A step that can run."""
+
+    __slots__ = ()
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Do the step; return OK or the outcome that ends the operation."""
+        raise NotImplementedError
 
 
 class Plan:
@@ -46,23 +51,37 @@ class Plan:
     def run(self, replica: Replica, context: Context) -> Steps:
         """Run the steps in order until one fails; a failure of whatever kind is an `error` to the caller."""
         for step in self.steps:
-            if (yield from step.run(replica, context)) != OK:
-                return ERROR
+            if isinstance(step, WorkStep) and replica.cpu is None:
+                # What almost every visit does, without a generator of its own.
+                duration_s = step.duration_s(replica, context)
+                if duration_s > 0:
+                    yield duration_s
+                    context.service_s += duration_s
+                    context.own_s += duration_s
+            else:
+                runnable: Runnable = step
+                outcome: cython.int = yield from runnable.run(replica, context)
+                if outcome != OK:
+                    return ERROR
         return OK
 
 
-class WorkStep:
+class WorkStep(Runnable):
     """Hold the worker for a drawn time, longer on a slow replica."""
 
     __slots__ = ("_law", "_salt")
 
-    def __init__(self, law: Law, step_salt: int) -> None:
-        self._law = law
+    def __init__(self, law: Law, step_salt: cython.ulonglong) -> None:
+        self._law = sampler(law)
         self._salt = step_salt
+
+    def duration_s(self, replica: Replica, context: Context) -> float:
+        """How long the work takes, in seconds, when nothing interrupts it."""
+        return self._law.draw(child(context.key, self._salt)) * replica.slowness()
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Work; never fails."""
-        duration_s = self._law.draw(child(context.key, self._salt)) * replica.slowness
+        duration_s = self.duration_s(replica, context)
         if duration_s > 0:
             if replica.cpu is not None:
                 yield from _stand_still(replica, context, duration_s)
@@ -74,20 +93,22 @@ class WorkStep:
 
 def _stand_still(replica: Replica, context: Context, work_s: float) -> Steps:
     """Wait as long as the CPU limit will interrupt this work; waiting for the processor is queueing, not service."""
-    assert replica.cpu is not None
-    now_s = replica.world.now
-    pause_s = replica.cpu.ends_s(now_s, work_s) - now_s - work_s
+    cpu = replica.cpu
+    assert cpu is not None
+    now_s = replica.tasks.now_s()
+    pause_s = cpu.ends_s(now_s, work_s) - now_s - work_s
     if pause_s > 0:
         yield pause_s
         context.queue_s += pause_s
+        context.own_queue_s += pause_s
 
 
-class FailStep:
+class FailStep(Runnable):
     """Fail with a probability, after some work."""
 
     __slots__ = ("_probability", "_salt", "_work")
 
-    def __init__(self, probability: float, work: Law, step_salt: int) -> None:
+    def __init__(self, probability: float, work: Law, step_salt: cython.ulonglong) -> None:
         self._probability = probability
         self._work = WorkStep(work, child(step_salt, 1))
         self._salt = step_salt
@@ -100,35 +121,44 @@ class FailStep:
         return ERROR
 
 
-class CallStep:
+class CallStep(Runnable):
     """Call an operation or publish to a queue: once, several times in a row, or several times at once."""
 
-    __slots__ = ("_count", "_edge", "_in_parallel", "_probability", "_salt")
+    __slots__ = ("_count", "_edge", "_in_parallel", "_once", "_probability", "_salt")
 
-    def __init__(self, edge: Edge, count: int | dict[int, float], in_parallel: bool, probability: float, step_salt: int) -> None:
+    def __init__(
+        self, edge: Edge, count: int | dict[int, float], in_parallel: bool, probability: float, step_salt: cython.ulonglong
+    ) -> None:
         self._edge = edge
         self._count = count
         self._in_parallel = in_parallel
         self._probability = probability
+        self._once = count == 1 and probability >= 1
         self._salt = step_salt
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Make the calls; the first failure ends a row of them."""
+        caller: Caller = replica.caller(self._edge)
+        if self._once:
+            return caller.call(context, child(child(context.key, self._salt), 0))
+        return self._several(caller, replica, context)
+
+    def _several(self, caller: Caller, replica: Replica, context: Context) -> Steps:
         key = child(context.key, self._salt)
         if self._probability < 1 and uniform(child(key, _HAPPENS)) >= self._probability:
             return OK
         count = self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
-        caller = replica.caller(self._edge)
         if self._in_parallel and count > 1:
-            return (yield from _all_of(replica, context, [_one_call(caller.call, child(key, i)) for i in range(count)]))
+            return (yield from _all_of(replica, context, [_one_call(caller, child(key, i)) for i in range(count)]))
+        i: cython.long
         for i in range(count):
-            outcome = yield from caller.call(context, child(key, i))
+            outcome: cython.int = yield from caller.call(context, child(key, i))
             if outcome != OK:
                 return outcome
         return OK
 
 
-class ParallelStep:
+class ParallelStep(Runnable):
     """Run branches at the same time, wait for all of them."""
 
     __slots__ = ("_branches",)
@@ -138,15 +168,15 @@ class ParallelStep:
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Fail if a branch failed, once all have ended."""
-        return (yield from _all_of(replica, context, [_one_branch(replica, steps) for steps in self._branches]))
+        return _all_of(replica, context, [_one_branch(replica, steps) for steps in self._branches])
 
 
 #: Starts one branch in a context of its own.
 _Branch = Callable[[Context], Steps]
 
 
-def _one_call(call: Callable[[Context, int], Steps], key: int) -> _Branch:
-    return lambda context: call(context, key)
+def _one_call(caller: Caller, key: cython.ulonglong) -> _Branch:
+    return lambda context: caller.call(context, key)
 
 
 def _one_branch(replica: Replica, steps: tuple[Runnable, ...]) -> _Branch:
@@ -162,7 +192,7 @@ def _one_branch(replica: Replica, steps: tuple[Runnable, ...]) -> _Branch:
 
 def _all_of(replica: Replica, context: Context, branches: list[_Branch]) -> Steps:
     """Run branches as tasks; the time is accounted to the branch that ends last, because the others were waited for meanwhile."""
-    tasks = replica.world.tasks
+    tasks = replica.tasks
     finished = Reply(tasks)
     open_branches = len(branches)
     worst = OK
@@ -189,6 +219,7 @@ def _all_of(replica: Replica, context: Context, branches: list[_Branch]) -> Step
     if last is not None:
         context.add(last)
         context.own_s += last.own_s
+        context.own_queue_s += last.own_queue_s
     return worst if worst != IN_FLIGHT else ERROR
 
 

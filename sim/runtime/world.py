@@ -6,19 +6,20 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import simpy
 
-from sim.kernel.tasks import Steps, Task, Tasks
+from sim.kernel.clock import new_environment
+from sim.kernel.tasks import Steps, Tasks
 from sim.records import IN_FLIGHT, OUTCOMES
 from sim.runtime.arrivals import Source
-from sim.runtime.broker import Broker, Message
+from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller, Edge, Target
 from sim.runtime.context import Context, Request, Visit
 from sim.runtime.faults import start_faults
+from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
-from sim.runtime.recorder import Recorder
-from sim.runtime.replica import OperationTarget, ServiceGroup
+from sim.runtime.recorder import Columns, Recorder
+from sim.runtime.replica import ServiceGroup, operation_target
 from sim.runtime.steps import Plan, Planner
 from sim.scenario.model import CLIENT, Scenario, operations_of
 from sim.streams import child, key
@@ -40,9 +41,11 @@ class World:
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
         self.seed = seed
-        self.env = simpy.Environment()
+        self.env = new_environment()
         self.tasks = Tasks(self.env)
-        self.recorder = Recorder(lambda: self.env.now, scenario.run.record_attempts)
+        self.recorder = Recorder(self.tasks, scenario.run.record_attempts)
+        self._finished = self.env.event()
+        self.ledger = Ledger(self._finish)
         operations = operations_of(scenario)
         self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *operations)
         self._codes = {name: code for code, name in enumerate(self.names)}
@@ -52,8 +55,8 @@ class World:
         plans = {a: Plan(a.split(".")[1], self._codes[a], op.effect) for a, op in operations.items()}
         self.brokers = {name: self._broker(name, plans) for name in scenario.queues}
         self._targets: dict[str, Target] = {
-            **{a: OperationTarget(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
-            **self.brokers,
+            **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
+            **{name: broker.target for name, broker in self.brokers.items()},
         }
         for address, plan in plans.items():
             caller = address.split(".")[0]
@@ -61,16 +64,13 @@ class World:
             planner.fill(plan, operations[address])
         self._entries = {address: self._edge(CLIENT, address) for address in operations}
         self._clients: dict[tuple[str, int], Caller] = {}
-        self._open: dict[Request | Visit | Message, Task | None] = {}  # with the task in which it began
-        self.sources_open = 0
-        self._finished = self.env.event()
 
     @property
     def now(self) -> float:
         """Clock time, in seconds."""
         return self.env.now
 
-    def run(self, processes: Iterable[UserProcess] = ()) -> dict[str, np.ndarray[Any, Any]]:
+    def run(self, processes: Iterable[UserProcess] = ()) -> dict[str, Columns]:
         """Run to the end and return the tables (see `sim.records`); once per world."""
         run = self.scenario.run
         for service in self.services.values():
@@ -90,16 +90,16 @@ class World:
 
     def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
         """One logical request from its origin, as a task's steps: it ends in exactly one row."""
-        request = Request(self.recorder.next_request(), self.now)
+        request = Request(self.recorder.next_request(), self.tasks.now_s(), self.tasks.current)
         context = Context(request, -1, request_key)
         outcome = IN_FLIGHT
-        self.opened(request)
+        self.ledger.opened(request)
         try:
             outcome = yield from self._client(entry, client).call(context, request_key)
             return outcome
         finally:
             self.recorder.request(request, self._codes[entry], context, outcome)
-            self.closed(request)
+            self.ledger.closed(request)
 
     def ask(self, entry: str, name: str | int) -> simpy.Event:
         """Issue a request from your own SimPy process: an event whose value will be the outcome, for example ``ok``.
@@ -121,28 +121,13 @@ class World:
         self.tasks.start(steps())
         return done
 
-    def opened(self, what: Request | Visit | Message) -> None:
-        """Something began that the run waits for at its end."""
-        self._open[what] = self.tasks.current
-
-    def closed(self, what: Request | Visit | Message) -> None:
-        """It ended; the last one after the last arrival ends the run."""
-        del self._open[what]
-        self._finish_if_done()
-
-    def source_ended(self) -> None:
-        """No more requests come from one source."""
-        self.sources_open -= 1
-        self._finish_if_done()
-
-    def _finish_if_done(self) -> None:
-        if not self._open and not self.sources_open and not self._finished.triggered:
+    def _finish(self) -> None:
+        if not self._finished.triggered:
             self._finished.succeed()
 
     def _stop_at(self, time_s: float) -> Steps:
         yield time_s
-        if not self._finished.triggered:
-            self._finished.succeed()
+        self._finish()
 
     def _measure_from(self, warmup_s: float) -> Steps:
         if warmup_s > 0:
@@ -159,17 +144,16 @@ class World:
                 self.recorder.gauge(self._codes[name], broker.at_consumers, broker.waiting, int(broker.alive))
             yield every_s
 
-    def _collect(self) -> dict[str, np.ndarray[Any, Any]]:
+    def _collect(self) -> dict[str, Columns]:
         for name, service in self.services.items():
             before_s, before = self._spent_before.get(name, (0.0, 0))
             busy_worker_s, served = _spent(service)
             self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
         # What is still open gets its row from its own `finally`, in the order in which it began.
         self.tasks.close()
-        for what, began_in in list(self._open.items()):
-            task = what.task if isinstance(what, Visit) else began_in if isinstance(what, Request) else None
-            if task is not None:
-                task.kill()
+        for what in self.ledger.everything():
+            if isinstance(what, Visit | Request) and what.task is not None:
+                what.task.kill()
         for broker in self.brokers.values():
             broker.end_run()
         return self.recorder.tables()
@@ -190,6 +174,7 @@ class World:
     def _new_edge(self, caller: str, to: str) -> Edge:
         target = to.split(".")[0]
         return Edge(
+            self,
             self.scenario.policy(caller, to),
             self._targets[to],
             self.network.line(caller, target),

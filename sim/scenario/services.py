@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim.laws import Constant
 from sim.policies.balancing import BalancingRule
+from sim.policies.breaker import CircuitBreaker
 from sim.policies.cpu import CpuLimit
 from sim.policies.retry import Retry
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
@@ -199,6 +200,9 @@ class CallPolicy(Spec):
     timeout: PositiveDuration | None = Field(None, description="deadline of the whole call, retries and pauses included")
     per_try_timeout: PositiveDuration | None = Field(None, description="longest wait for the answer of one attempt")
     retry: Retry = Field(Retry(), description="which outcomes are tried again, and how")
+    circuit_breaker: CircuitBreaker | None = Field(
+        None, description="refuses calls after failures in a row; one per caller process and target"
+    )
     balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")
     cancellation: bool = Field(
         False,

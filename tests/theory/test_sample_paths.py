@@ -11,6 +11,7 @@ import numpy as np
 import oracles
 import pytest
 from harness import poisson, scenario, service, times
+from rows import records
 
 from sim.laws import Exponential, Hyperexponential, Lognormal
 from sim.records import OUTCOMES
@@ -23,7 +24,7 @@ ROUNDING_S = 1e-9
 
 def rows_of(services, rate=0.9, requests=4000, seed=1, **more):
     case = scenario(services, poisson(rate, "a.do"), duration_s=requests / rate, **more)
-    return run(case, seed).arrays["requests"]
+    return records(run(case, seed), "requests")
 
 
 def agree(ours, theirs):
@@ -107,7 +108,7 @@ def test_a_noticed_timeout_frees_the_worker():
 
 
 def attempts_of(result, address):
-    attempts = result.arrays["attempts"]
+    attempts = records(result, "attempts")
     return attempts[attempts["target"] == result.names.index(address)]
 
 
@@ -116,7 +117,7 @@ def test_a_tandem_is_one_recursion_after_the_other():
     front = service([{"call": f"{name}.do"} for name in stations], workers="unlimited")
     case = scenario({"a": front, **stations}, poisson(0.8, "a.do"), duration_s=4000, attempts=True)
     result = run(case, 1)
-    at_s = result.arrays["requests"]["arrived_s"]
+    at_s = records(result, "requests")["arrived_s"]
     for name in stations:
         here = attempts_of(result, f"{name}.do")
         here = here[np.argsort(here["request"])]
@@ -124,7 +125,7 @@ def test_a_tandem_is_one_recursion_after_the_other():
         at_s_next = np.empty_like(at_s)
         at_s_next[order] = at_s[order] + oracles.fifo(at_s[order], here["service_s"][order]) + here["service_s"][order]
         at_s = at_s_next
-    assert agree(result.arrays["requests"]["ended_s"], at_s)
+    assert agree(records(result, "requests")["ended_s"], at_s)
 
 
 def test_retries_join_the_line_in_the_order_of_their_failures():
@@ -136,7 +137,7 @@ def test_retries_join_the_line_in_the_order_of_their_failures():
         calls={"default": {"retry": {"max_attempts": "unlimited"}}},
     )
     result = run(case, 1)
-    requests, attempts = result.arrays["requests"], result.arrays["attempts"]
+    requests, attempts = records(result, "requests"), records(result, "attempts")
     waits = oracles.fifo(attempts["started_s"], attempts["service_s"])
     assert agree(attempts["ended_s"], attempts["started_s"] + waits + attempts["service_s"])
     assert (np.bincount(attempts["request"]) == requests["attempts"]).all()
@@ -152,7 +153,7 @@ def test_retries_join_the_line_in_the_order_of_their_failures():
 def test_round_robin_gives_each_replica_every_nth_request(replicas):
     case = scenario({"a": service(BURSTY, replicas=replicas)}, poisson(0.9 * replicas, "a.do"), duration_s=2000, attempts=True)
     result = run(case, 1)
-    rows, replica = result.arrays["requests"], result.arrays["attempts"]["replica"]
+    rows, replica = records(result, "requests"), records(result, "attempts")["replica"]
     turns = np.arange(len(replica))
     assert (replica == (turns + replica[0]) % replicas).all()
     for index in range(replicas):
@@ -168,7 +169,7 @@ def test_join_the_shortest_queue_joins_one_of_the_shortest():
         attempts=True,
         calls={"default": {"balancing": "least_request"}},
     )
-    attempts = run(case, 1).arrays["attempts"]
+    attempts = records(run(case, 1), "attempts")
     for i, attempt in enumerate(attempts):
         before = attempts[:i]
         there = before["replica"][before["ended_s"] > attempt["started_s"]]
@@ -180,7 +181,7 @@ def test_fork_join_waits_for_the_slower_half():
     halves = {name: service(BURSTY) for name in ("x", "y")}
     front = service([{"parallel": [{"call": "x.do"}, {"call": "y.do"}]}], workers="unlimited")
     result = run(scenario({"a": front, **halves}, poisson(0.8, "a.do"), duration_s=4000, attempts=True), 1)
-    rows = result.arrays["requests"]
+    rows = records(result, "requests")
     work = {name: attempts_of(result, f"{name}.do")["service_s"] for name in halves}
     each = [oracles.fifo(rows["arrived_s"], work[name]) + work[name] for name in halves]
     assert agree(times(rows), np.maximum(*each))

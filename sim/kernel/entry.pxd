@@ -1,0 +1,4 @@
+cdef class Entry:
+    cdef public object callbacks
+
+    cpdef fire(self)

@@ -1,0 +1,1 @@
+cpdef object resume(object generator, object value)

@@ -1,0 +1,104 @@
+cimport cython
+
+from sim.kernel.entry cimport Entry
+from sim.kernel.resume cimport resume
+from sim.kernel.core cimport Environment
+
+cdef object TIMED_OUT
+cdef object _ENDED
+cdef object _CALLED
+
+
+@cython.final
+cdef class _Failure:
+    cdef object exception
+
+
+@cython.final
+cdef class Task(Entry):
+    cdef Tasks _tasks
+    cdef object _generator
+    cdef Task _following
+    cdef object _value
+    cdef readonly bint alive
+
+    cpdef fire(self)
+    cpdef kill(self)
+
+
+cdef class Reply:
+    cdef Tasks _tasks
+    cdef public bint settled
+    cdef public object value
+    cdef public Task waiter
+    cdef public double due_s
+
+    cpdef settle(self, object value)
+    cpdef expire_after(self, double limit_s)
+
+
+@cython.final
+cdef class _Timer(Entry):
+    cdef Reply _reply
+
+    cpdef fire(self)
+
+
+@cython.final
+cdef class Limit(Entry):
+    cdef Tasks _tasks
+    cdef readonly double limit_s
+    cdef object _line
+    cdef bint _armed
+
+    cpdef watch(self, Reply reply)
+    @cython.locals(reply=Reply, now_s=double)
+    cpdef fire(self)
+
+
+cdef bint _is_settled(Reply reply)
+
+
+@cython.final
+cdef class Tasks:
+    cdef readonly object env
+    cdef readonly Task current
+    cdef Environment _kernel
+    cdef Task _first
+    cdef Task _last
+    cdef bint _running
+    cdef bint _closed
+
+    cpdef double now_s(self) except? -1
+    cpdef schedule(self, Entry entry, double at_s)
+    cpdef Task start(self, object generator)
+    cpdef wake(self, Task task, object value)
+    @cython.locals(task=Task, left=long)
+    cdef _run(self)
+    cpdef close(self)
+    @cython.locals(outer=Task, reply=Reply)
+    cdef _advance(self, Task task, object value)
+
+
+@cython.final
+cdef class Ticket(Reply):
+    cdef public bint granted
+
+
+@cython.final
+cdef class Pool:
+    cdef Tasks _tasks
+    cdef readonly double workers
+    cdef readonly double capacity
+    cdef readonly long busy
+    cdef readonly long waiting
+    cdef object _line
+    cdef double _area_s
+    cdef double _since_s
+
+    @cython.locals(ticket=Ticket)
+    cpdef Ticket ask(self)
+    @cython.locals(following=Ticket)
+    cpdef release(self, Ticket ticket)
+    @cython.locals(now_s=double)
+    cdef _change(self, long workers)

@@ -1,0 +1,20 @@
+cimport cython
+
+
+cdef class Open:
+    cdef Open _earlier
+    cdef Open _later
+
+
+@cython.final
+cdef class Ledger:
+    cdef object _done
+    cdef Open _first
+    cdef Open _last
+    cdef public long sources
+
+    cpdef opened(self, Open what)
+    @cython.locals(earlier=Open, later=Open)
+    cpdef closed(self, Open what)
+    cpdef source_ended(self)
+    cpdef list everything(self)

@@ -1,0 +1,70 @@
+"""What the run waits for at its end: everything that began and has not ended, in the order in which it began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+
+class Open:
+    """Something that can be entered in a ledger: a request, a visit or a message."""
+
+    __slots__ = ("_earlier", "_later")
+
+    def __init__(self) -> None:
+        self._earlier: Open | None = None
+        self._later: Open | None = None
+
+
+class Ledger:
+    """The open things of a run, and how many sources may still open more; `done` is called when both come to an end.
+
+    A doubly linked list through the things themselves: entering and leaving cost nothing, whatever is open.
+    """
+
+    __slots__ = ("_done", "_first", "_last", "sources")
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self._done = done
+        self._first: Open | None = None
+        self._last: Open | None = None
+        self.sources = 0
+
+    def opened(self, what: Open) -> None:
+        """Something began."""
+        what._earlier = self._last
+        if self._last is None:
+            self._first = what
+        else:
+            self._last._later = what
+        self._last = what
+
+    def closed(self, what: Open) -> None:
+        """It ended; the last one after the last source ends the run."""
+        earlier, later = what._earlier, what._later
+        what._earlier = what._later = None
+        if earlier is None:
+            self._first = later
+        else:
+            earlier._later = later
+        if later is None:
+            self._last = earlier
+        else:
+            later._earlier = earlier
+        if self._first is None and self.sources == 0:
+            self._done()
+
+    def source_ended(self) -> None:
+        """No more requests come from one source."""
+        self.sources -= 1
+        if self._first is None and self.sources == 0:
+            self._done()
+
+    def everything(self) -> list[Open]:
+        """All that is open, in the order in which it began."""
+        return list(self._all())
+
+    def _all(self) -> Iterator[Open]:
+        what = self._first
+        while what is not None:
+            yield what
+            what = what._later

@@ -1,0 +1,66 @@
+cimport cython
+
+from sim.kernel.tasks cimport Tasks
+from sim.runtime.context cimport Context, Request, Visit
+
+cdef double _NAN
+cdef long _BITS
+cdef long _BLOCK
+cdef long _PLACE
+
+
+@cython.final
+cdef class RequestBlock:
+    cdef public int[::1] entry
+    cdef public double[::1] arrived_s
+    cdef public double[::1] ended_s
+    cdef public signed char[::1] outcome
+    cdef public int[::1] attempts
+    cdef public double[::1] queue_s
+    cdef public double[::1] service_s
+    cdef public double[::1] network_s
+    cdef public double[::1] backoff_s
+    cdef public double[::1] lost_s
+
+
+@cython.final
+cdef class AttemptBlock:
+    cdef public long long[::1] parent
+    cdef public long long[::1] request
+    cdef public int[::1] caller
+    cdef public int[::1] target
+    cdef public int[::1] replica
+    cdef public int[::1] number
+    cdef public double[::1] started_s
+    cdef public double[::1] ended_s
+    cdef public signed char[::1] outcome
+    cdef public double[::1] queue_s
+    cdef public double[::1] service_s
+    cdef public double[::1] network_s
+
+
+@cython.final
+cdef class Recorder:
+    cdef Tasks _tasks
+    cdef list _requests
+    cdef list _attempts
+    cdef long _begun
+    cdef long _issued
+    cdef object _effects
+    cdef object _gauges
+    cdef object _totals
+    cdef bint _record_attempts
+
+    @cython.locals(number=long)
+    cpdef long next_request(self) except -1
+    @cython.locals(number=long)
+    cpdef long next_attempt(self, long request) except -1
+    @cython.locals(block=RequestBlock)
+    cpdef count_attempt(self, long request)
+    @cython.locals(block=RequestBlock, place=long)
+    cpdef request(self, Request request, int entry, Context context, int outcome)
+    @cython.locals(block=AttemptBlock, place=long)
+    cpdef attempt(
+        self, long attempt, Context context, int caller, int target, int chosen, int number, double started_s, int outcome,
+        Visit visit,
+    )
