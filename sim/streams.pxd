@@ -1,6 +1,9 @@
 cimport cython
 
 cdef unsigned long long _MASK
+cdef unsigned long long _STEP
+cdef unsigned long long _MIX_1
+cdef unsigned long long _MIX_2
 
 
 @cython.locals(x=cython.ulonglong)

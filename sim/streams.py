@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import cython
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
+_STEP, _MIX_1, _MIX_2 = 0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB
 
 
 def key(seed: int, *names: str | int) -> int:
@@ -36,9 +37,9 @@ def salt(*names: str | int) -> int:
 
 def child(parent: cython.ulonglong, purpose: cython.ulonglong) -> cython.ulonglong:
     """Derive a 64-bit key from a parent key and a purpose (a salt, a counter, or another key)."""
-    x = (parent + purpose * 0x9E37_79B9_7F4A_7C15) & _MASK
-    x = ((x ^ (x >> 30)) * 0xBF58_476D_1CE4_E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D0_49BB_1331_11EB) & _MASK
+    x = (parent + purpose * _STEP) & _MASK
+    x = ((x ^ (x >> 30)) * _MIX_1) & _MASK
+    x = ((x ^ (x >> 27)) * _MIX_2) & _MASK
     return x ^ (x >> 31)
 
 

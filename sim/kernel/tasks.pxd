@@ -4,7 +4,6 @@ from sim.kernel.entry cimport Entry
 from sim.kernel.resume cimport resume
 from sim.kernel.core cimport Environment
 
-cdef object TIMED_OUT
 cdef object _ENDED
 cdef object _CALLED
 
@@ -14,7 +13,7 @@ cdef class _Failure:
     cdef object exception
 
 
-@cython.final
+@cython.freelist(64)
 cdef class Task(Entry):
     cdef Tasks _tasks
     cdef object _generator
@@ -26,18 +25,19 @@ cdef class Task(Entry):
     cpdef kill(self)
 
 
+@cython.freelist(64)
 cdef class Reply:
     cdef Tasks _tasks
     cdef public bint settled
     cdef public object value
     cdef public Task waiter
     cdef public double due_s
+    cdef Reply _behind
 
     cpdef settle(self, object value)
     cpdef expire_after(self, double limit_s)
 
 
-@cython.final
 cdef class _Timer(Entry):
     cdef Reply _reply
 
@@ -45,18 +45,25 @@ cdef class _Timer(Entry):
 
 
 @cython.final
+cdef class Line:
+    cdef Reply first
+    cdef Reply _last
+
+    cpdef append(self, Reply reply)
+    @cython.locals(first=Reply)
+    cpdef Reply pop(self)
+
+
 cdef class Limit(Entry):
     cdef Tasks _tasks
     cdef readonly double limit_s
-    cdef object _line
+    cdef Line _line
     cdef bint _armed
 
+    @cython.locals(line=Line)
     cpdef watch(self, Reply reply)
-    @cython.locals(reply=Reply, now_s=double)
+    @cython.locals(line=Line, now_s=double)
     cpdef fire(self)
-
-
-cdef bint _is_settled(Reply reply)
 
 
 @cython.final
@@ -81,6 +88,7 @@ cdef class Tasks:
 
 
 @cython.final
+@cython.freelist(64)
 cdef class Ticket(Reply):
     cdef public bint granted
 
@@ -92,13 +100,13 @@ cdef class Pool:
     cdef readonly double capacity
     cdef readonly long busy
     cdef readonly long waiting
-    cdef object _line
+    cdef Line _line
     cdef double _area_s
     cdef double _since_s
 
     @cython.locals(ticket=Ticket)
     cpdef Ticket ask(self)
-    @cython.locals(following=Ticket)
+    @cython.locals(line=Line, following=Ticket)
     cpdef release(self, Ticket ticket)
     @cython.locals(now_s=double)
     cdef _change(self, long workers)

@@ -17,7 +17,6 @@ Use an ordinary SimPy process for what you add yourself, unless it runs once per
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
@@ -86,7 +85,7 @@ class Task(Entry):
 class Reply:
     """A one-shot answer: settled once, waited for by at most one task. Later settlements say nothing."""
 
-    __slots__ = ("_tasks", "due_s", "settled", "value", "waiter")
+    __slots__ = ("_behind", "_tasks", "due_s", "settled", "value", "waiter")
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
@@ -94,6 +93,7 @@ class Reply:
         self.value: Any = None
         self.waiter: Task | None = None
         self.due_s = 0.0  # when a `Limit` ends the wait
+        self._behind: Reply | None = None  # the next one in the one line in which it stands
 
     def settle(self, value: Any) -> None:
         """Give the answer, unless there is one already."""
@@ -130,6 +130,34 @@ class _Timer(Entry):
         self._reply.settle(TIMED_OUT)
 
 
+class Line:
+    """Replies in a row, first come first served; a reply stands in one line only."""
+
+    __slots__ = ("_last", "first")
+
+    def __init__(self) -> None:
+        self.first: Reply | None = None
+        self._last: Reply | None = None
+
+    def append(self, reply: Reply) -> None:
+        """Stand at the end."""
+        if self._last is None:
+            self.first = reply
+        else:
+            self._last._behind = reply
+        self._last = reply
+
+    def pop(self) -> Reply:
+        """Take the first, which must exist."""
+        first = self.first
+        assert first is not None
+        self.first = first._behind
+        first._behind = None
+        if self.first is None:
+            self._last = None
+        return first
+
+
 class Limit(Entry):
     """Waits of one length: they run out in the order in which they began, so one heap entry is enough for all of them."""
 
@@ -139,15 +167,15 @@ class Limit(Entry):
         self.callbacks = None
         self._tasks = tasks
         self.limit_s = limit_s
-        self._line: deque[Reply] = deque()
+        self._line = Line()
         self._armed = False
 
     def watch(self, reply: Reply) -> None:
         """Settle the reply with TIMED_OUT in `limit_s` seconds, unless the answer is faster."""
         line = self._line
         # Most answers come in time and about in order: what they leave behind goes here, not when the heap entry is due.
-        while line and _is_settled(line[0]):
-            line.popleft()
+        while line.first is not None and line.first.settled:
+            line.pop()
         reply.due_s = self._tasks.now_s() + self.limit_s
         line.append(reply)
         if not self._armed:
@@ -157,18 +185,12 @@ class Limit(Entry):
     def fire(self) -> None:
         """Let the waits run out whose time has come; wake again for the next one."""
         line, now_s = self._line, self._tasks.now_s()
-        while line:
-            reply: Reply = line[0]
-            if not reply.settled and reply.due_s > now_s:
-                self._tasks.schedule(self, reply.due_s)
+        while line.first is not None:
+            if not line.first.settled and line.first.due_s > now_s:
+                self._tasks.schedule(self, line.first.due_s)
                 return
-            line.popleft()
-            reply.settle(TIMED_OUT)
+            line.pop().settle(TIMED_OUT)
         self._armed = False
-
-
-def _is_settled(reply: Reply) -> bool:
-    return reply.settled
 
 
 def _fire(entry: Entry) -> None:
@@ -347,7 +369,7 @@ class Pool:
         self.capacity = capacity
         self.busy = 0
         self.waiting = 0
-        self._line: deque[Ticket] = deque()
+        self._line = Line()
         self._area_s = 0.0
         self._since_s = tasks.now_s()
 
@@ -378,8 +400,8 @@ class Pool:
             self.waiting -= 1
             return
         line = self._line
-        while line:
-            following: Ticket = line.popleft()
+        while line.first is not None:
+            following: Ticket = line.pop()  # type: ignore[assignment]  # only tickets stand here
             if not following.settled:
                 self.waiting -= 1
                 following.granted = True

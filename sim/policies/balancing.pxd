@@ -6,7 +6,6 @@ cdef class Balancer:
     cpdef long pick(self, list endpoints, list in_flight, unsigned long long bits) except? -1
 
 
-@cython.final
 cdef class RoundRobin(Balancer):
     cdef long _next
 
@@ -14,17 +13,14 @@ cdef class RoundRobin(Balancer):
     cpdef long pick(self, list endpoints, list in_flight, unsigned long long bits) except? -1
 
 
-@cython.final
 cdef class Random(Balancer):
     cpdef long pick(self, list endpoints, list in_flight, unsigned long long bits) except? -1
 
 
-@cython.final
 cdef class LeastRequest(Balancer):
     cpdef long pick(self, list endpoints, list in_flight, unsigned long long bits) except? -1
 
 
-@cython.final
 cdef class TwoChoices(Balancer):
     @cython.locals(first=long, second=long)
     cpdef long pick(self, list endpoints, list in_flight, unsigned long long bits) except? -1

@@ -13,6 +13,9 @@ from sim.streams import child, uniform
 if TYPE_CHECKING:
     import cython
 
+#: Replicas by index, or one number for each of them.
+Indices = list[int]
+
 #: Names of the balancing rules in the scenario language.
 BalancingRule = Literal["round_robin", "random", "least_request", "two_choices"]
 
@@ -23,7 +26,7 @@ class Balancer:
     def __init__(self, start: int = 0) -> None:
         pass
 
-    def pick(self, endpoints: list[int], in_flight: list[int], bits: cython.ulonglong) -> cython.long:
+    def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
         """Choose one of `endpoints` (indices of replicas, never empty).
 
         `in_flight[i]` is how many calls of this caller process are open at replica i; `bits` are 64 random bits of this attempt.
@@ -41,7 +44,7 @@ class RoundRobin(Balancer):
     def __init__(self, start: int = 0) -> None:
         self._next = start
 
-    def pick(self, endpoints: list[int], in_flight: list[int], bits: cython.ulonglong) -> cython.long:
+    def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
         """Take the next endpoint."""
         chosen = endpoints[self._next % len(endpoints)]
         self._next += 1
@@ -51,7 +54,7 @@ class RoundRobin(Balancer):
 class Random(Balancer):
     """Each endpoint with the same probability, whatever its state."""
 
-    def pick(self, endpoints: list[int], in_flight: list[int], bits: cython.ulonglong) -> cython.long:
+    def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
         """Draw one endpoint."""
         return endpoints[int(uniform(bits) * len(endpoints))]
 
@@ -63,7 +66,7 @@ class LeastRequest(Balancer):
     Envoy's `LEAST_REQUEST` with equal weights is `two_choices`; this is its `FULL_SCAN`.
     """
 
-    def pick(self, endpoints: list[int], in_flight: list[int], bits: cython.ulonglong) -> cython.long:
+    def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
         """Scan all, draw among the least loaded."""
         least = min([in_flight[i] for i in endpoints])
         ties = [i for i in endpoints if in_flight[i] == least]
@@ -77,7 +80,7 @@ class TwoChoices(Balancer):
     Source: Mitzenmacher, "The power of two choices", TPDS 2001; envoy@1.40 `least_request`.
     """
 
-    def pick(self, endpoints: list[int], in_flight: list[int], bits: cython.ulonglong) -> cython.long:
+    def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
         """Draw two, take the less loaded; the first on a tie."""
         first = endpoints[int(uniform(bits) * len(endpoints))]
         second = endpoints[int(uniform(child(bits, 1)) * len(endpoints))]

@@ -1,5 +1,4 @@
 cimport cython
-from libc cimport math
 
 from sim.kernel.tasks cimport Limit, Reply, Task, Tasks
 from sim.policies.balancing cimport Balancer
@@ -10,6 +9,15 @@ from sim.runtime.network cimport Line
 from sim.runtime.recorder cimport Recorder
 from sim.streams cimport child, uniform
 
+# Constants that this module only reads: C values here, Python's where the module runs uncompiled.
+cdef double _INF
+cdef int SILENCE
+cdef long REFUSED
+cdef int IN_FLIGHT
+cdef int OK
+cdef int TIMEOUT
+cdef int UNREACHABLE
+cdef int SHORT_CIRCUITED
 cdef unsigned long long _PAUSE
 cdef unsigned long long _PICK
 cdef unsigned long long _THERE
@@ -44,6 +52,15 @@ cdef class Edge:
 
 
 @cython.final
+@cython.freelist(64)
+cdef class Call:
+    cdef Context context
+    cdef unsigned long long key
+    cdef double left_s
+    cdef long number
+
+
+@cython.final
 cdef class Caller:
     cdef Tasks _tasks
     cdef Recorder _recorder
@@ -55,9 +72,10 @@ cdef class Caller:
     cdef object _retry
     cdef bint _once
 
+    @cython.locals(call=Call)
     cpdef call(self, Context context, unsigned long long key)
     cdef _stuck(self, long number)
-    cdef _permitted(self, Context context, unsigned long long key, long number, double left_s)
+    cdef _permitted(self, Call call)
     @cython.locals(edge=Edge, reply=Reply)
     cdef Reply _send(self, Visit visit, Endpoint endpoint, double left_s)
     @cython.locals(reply=Reply, task=Task)

@@ -21,7 +21,7 @@ from sim.kernel.tasks import TIMED_OUT, Limit, Reply, Steps, Tasks
 from sim.policies.balancing import RULES
 from sim.policies.breaker import REFUSED, BreakerGate
 from sim.records import IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
-from sim.runtime.context import Context, Visit
+from sim.runtime.context import SILENCE, Context, Visit
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ _PAUSE, _PICK, _THERE, _BACK, _CANCEL = (salt("caller", name) for name in ("paus
 #: Attempts of one call between two looks at whether the clock still moves.
 _STUCK_AFTER = 10_000
 
-#: Answer of an endpoint that vanished without a word: nothing goes back.
-SILENCE = -1
+_INF = math.inf
 
 
 class Endpoint:
@@ -72,8 +71,8 @@ class Edge:
 
     def __init__(self, world: World, policy: CallPolicy, target: Target, there: Line, back: Line, caller_code: int, target_code: int) -> None:
         self.policy = policy
-        self.timeout_s = math.inf if policy.timeout is None else policy.timeout
-        self.per_try_s = math.inf if policy.per_try_timeout is None else policy.per_try_timeout
+        self.timeout_s = _INF if policy.timeout is None else policy.timeout
+        self.per_try_s = _INF if policy.per_try_timeout is None else policy.per_try_timeout
         self.per_try = Limit(world.tasks, self.per_try_s)
         self.cancellation = policy.cancellation
         self.target = target
@@ -82,6 +81,18 @@ class Edge:
         self.caller_code = caller_code
         self.target_code = target_code
         self.names = (world.names[caller_code], world.names[target_code])
+
+
+class Call:
+    """One logical call on its way through the caller's layers."""
+
+    __slots__ = ("context", "key", "left_s", "number")
+
+    def __init__(self, context: Context, key: cython.ulonglong) -> None:
+        self.context = context
+        self.key = key
+        self.number = 1  # of the current attempt
+        self.left_s = _INF  # until the deadline, at the begin of the current attempt
 
 
 class Caller:
@@ -104,37 +115,39 @@ class Caller:
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps that call, retry and pause until an answer, the last attempt or the deadline; they return the outcome."""
-        if self._once and self._edge.timeout_s == math.inf:
-            return self._permitted(context, key, 1, math.inf)
-        return self._retried(context, key)
+        call = Call(context, key)
+        if self._once and self._edge.timeout_s == _INF:
+            return self._permitted(call)
+        return self._retried(call)
 
-    def _retried(self, context: Context, key: cython.ulonglong) -> Steps:
+    def _retried(self, call: Call) -> Steps:
         tasks = self._tasks
         began_s = tasks.now_s()
         deadline_s = began_s + self._edge.timeout_s
-        number: cython.long = 0
         pause_s = 0.0
         while True:
-            number += 1
             left_s = max(0.0, deadline_s - tasks.now_s())
-            outcome: cython.int = yield from self._permitted(context, key, number, left_s)
+            call.left_s = left_s
+            outcome: cython.int = yield from self._permitted(call)
             if outcome == OK or (outcome == TIMEOUT and left_s <= self._edge.per_try_s):
                 return outcome
+            number = call.number
             if not self._retry.again(number, OUTCOMES[outcome]):
                 return outcome
             if number % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
                 self._stuck(number)
-            pause_s = self._retry.backoff.pause_s(number, pause_s, uniform(child(child(key, number), _PAUSE)))
+            pause_s = self._retry.backoff.pause_s(number, pause_s, uniform(child(child(call.key, number), _PAUSE)))
             left_s = deadline_s - tasks.now_s()
             if pause_s >= left_s:
                 # The pause is cut off by the deadline, as in gRPC: no try can follow.
                 if left_s > 0:
                     yield left_s
-                    context.backoff_s += left_s
+                    call.context.backoff_s += left_s
                 return TIMEOUT
             if pause_s > 0:
                 yield pause_s
-                context.backoff_s += pause_s
+                call.context.backoff_s += pause_s
+            call.number = number + 1
 
     def _stuck(self, number: cython.long) -> None:
         """Stop a run in which retries without a pause would fail at one instant for ever."""
@@ -144,21 +157,19 @@ class Caller:
             "between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
         )
 
-    def _permitted(self, context: Context, key: cython.ulonglong, number: cython.long, left_s: float) -> Steps:
+    def _permitted(self, call: Call) -> Steps:
         """One try, if the breaker lets it through."""
-        if self._breaker is None:
-            return self._attempt(context, key, number, left_s)
-        return self._guarded(self._breaker, context, key, number, left_s)
+        return self._attempt(call) if self._breaker is None else self._guarded(call)
 
-    def _guarded(
-        self, breaker: BreakerGate, context: Context, key: cython.ulonglong, number: cython.long, left_s: float
-    ) -> Steps:
+    def _guarded(self, call: Call) -> Steps:
+        breaker = self._breaker
+        assert breaker is not None
         permit = breaker.permit(self._tasks.now_s())
         if permit == REFUSED:
             return SHORT_CIRCUITED
         outcome: cython.int = IN_FLIGHT
         try:
-            outcome = yield from self._attempt(context, key, number, left_s)
+            outcome = yield from self._attempt(call)
             return outcome
         finally:
             if outcome == IN_FLIGHT:
@@ -166,10 +177,10 @@ class Caller:
             else:
                 breaker.settle(permit, outcome == OK, self._tasks.now_s())
 
-    def _attempt(self, context: Context, call_key: cython.ulonglong, number: cython.long, left_s: float) -> Steps:
-        """One try at one endpoint, for at most `left_s` seconds; return its outcome and account for its time."""
-        edge = self._edge
-        key = child(call_key, number)
+    def _attempt(self, call: Call) -> Steps:
+        """One try at one endpoint, for at most `call.left_s` seconds; return its outcome and account for its time."""
+        edge, context, number = self._edge, call.context, call.number
+        key = child(call.key, number)
         started_s = self._tasks.now_s()
         attempt = self._recorder.next_attempt(context.request.number)
         alive = edge.target.believed_alive
@@ -182,9 +193,9 @@ class Caller:
             return outcome
         chosen = self._balancer.pick(alive, self._in_flight, child(key, _PICK))
         self._in_flight[chosen] += 1
-        visit = Visit(context.request, attempt, key, call_key, started_s)
+        visit = Visit(context.request, attempt, key, call.key, started_s)
         try:
-            reply = self._send(visit, edge.target.endpoints[chosen], left_s)
+            reply = self._send(visit, edge.target.endpoints[chosen], call.left_s)
             answer = reply.value if reply.settled else (yield reply)
             outcome = TIMEOUT if answer is TIMED_OUT else answer
             if outcome == TIMEOUT or outcome == UNREACHABLE:
@@ -212,7 +223,7 @@ class Caller:
         if not reply.settled:
             if edge.per_try_s < left_s:
                 edge.per_try.watch(reply)
-            elif left_s < math.inf:
+            elif left_s < _INF:
                 reply.expire_after(left_s)
         return reply
 

@@ -5,6 +5,7 @@ from sim.runtime.ledger cimport Open
 from sim.runtime.network cimport Line
 
 
+@cython.freelist(64)
 cdef class Context(Open):
     cdef readonly Request request
     cdef readonly long attempt
@@ -21,6 +22,7 @@ cdef class Context(Open):
 
 
 @cython.final
+@cython.freelist(64)
 cdef class Request(Open):
     cdef readonly long number
     cdef readonly double arrived_s
@@ -28,6 +30,7 @@ cdef class Request(Open):
 
 
 @cython.final
+@cython.freelist(64)
 cdef class Visit(Context):
     cdef readonly unsigned long long call_key
     cdef readonly double sent_s

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from sim.kernel.tasks import Reply, Task
     from sim.runtime.network import Line
 
+#: The outcome of a visit whose endpoint vanished without a word: nothing goes back.
+SILENCE = -1
+
 
 class Context(Open):
     """One thread of a request's execution: the origin, a visit at a server, or a parallel branch of one.

@@ -3,6 +3,7 @@ cimport cython
 from sim.kernel.tasks cimport Tasks
 from sim.runtime.context cimport Context, Request, Visit
 
+cdef int IN_FLIGHT
 cdef double _NAN
 cdef long _BITS
 cdef long _BLOCK

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sim.kernel.tasks import Pool, Steps, Tasks, Ticket
 from sim.policies.cpu import CpuGate
 from sim.records import ERROR, OK, REJECTED, UNREACHABLE
-from sim.runtime.caller import SILENCE, Caller, Edge, Endpoint, Target, answer
-from sim.runtime.context import Visit
+from sim.runtime.caller import Caller, Edge, Endpoint, Target, answer
+from sim.runtime.context import SILENCE, Visit
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
+_INF = inf
 _INJECTED, _QUOTA = salt("replica", "injected error"), salt("replica", "quota")
 
 
@@ -81,7 +82,7 @@ class Replica:
         visit.server = self
         try:
             if not ticket.granted:
-                if self._max_wait_s < inf:
+                if self._max_wait_s < _INF:
                     ticket.expire_after(self._max_wait_s)
                 yield ticket
                 visit.own_queue_s = tasks.now_s() - received_s

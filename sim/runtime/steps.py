@@ -28,7 +28,11 @@ _HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
 
 
 class Runnable:
-    """A step that can run."""
+    """A step that can run.
+
+    `run` itself is no generator function, it returns the steps of one: so it is a C call where the package was compiled, and a step
+    that only passes on to another's steps adds no layer to them.
+    """
 
     __slots__ = ()
 
@@ -81,6 +85,9 @@ class WorkStep(Runnable):
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Work; never fails."""
+        return self._work(replica, context)
+
+    def _work(self, replica: Replica, context: Context) -> Steps:
         duration_s = self.duration_s(replica, context)
         if duration_s > 0:
             if replica.cpu is not None:
@@ -115,6 +122,9 @@ class FailStep(Runnable):
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Fail or pass."""
+        return self._fail(replica, context)
+
+    def _fail(self, replica: Replica, context: Context) -> Steps:
         if uniform(child(context.key, self._salt)) >= self._probability:
             return OK
         yield from self._work.run(replica, context)

@@ -1,0 +1,55 @@
+cimport cython
+
+from sim.kernel.tasks cimport Reply, Tasks
+from sim.laws cimport Sampler
+from sim.runtime.caller cimport Caller, Edge
+from sim.runtime.context cimport Context
+from sim.runtime.replica cimport Replica
+from sim.streams cimport child, uniform
+
+cdef int ERROR
+cdef int IN_FLIGHT
+cdef int OK
+cdef unsigned long long _HAPPENS
+cdef unsigned long long _COUNT
+
+
+cdef class Runnable:
+    cpdef run(self, Replica replica, Context context)
+
+
+@cython.final
+cdef class Plan:
+    cdef readonly str name
+    cdef readonly int code
+    cdef readonly bint effect
+    cdef public tuple steps
+
+
+cdef class WorkStep(Runnable):
+    cdef Sampler _law
+    cdef unsigned long long _salt
+
+    cpdef double duration_s(self, Replica replica, Context context) except? -1
+
+
+cdef class FailStep(Runnable):
+    cdef double _probability
+    cdef unsigned long long _salt
+    cdef WorkStep _work
+
+
+cdef class CallStep(Runnable):
+    cdef Edge _edge
+    cdef object _count
+    cdef bint _in_parallel
+    cdef double _probability
+    cdef bint _once
+    cdef unsigned long long _salt
+
+    @cython.locals(caller=Caller)
+    cpdef run(self, Replica replica, Context context)
+
+
+cdef class ParallelStep(Runnable):
+    cdef object _branches
