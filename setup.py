@@ -24,6 +24,7 @@ COMPILED = [
     "sim/runtime/network.py",
     "sim/runtime/context.py",
     "sim/runtime/recorder.py",
+    "sim/runtime/visit.py",
     "sim/runtime/caller.py",
     "sim/runtime/replica.py",
     "sim/runtime/steps.py",

@@ -193,7 +193,23 @@ def _mixture(fields: object, info: ValidationInfo) -> Law:
         raise ValueError(f"mixture needs a list of weight and law; write for example {LAW_EXAMPLES['mixture']}")
     parts = [_mapping(part, {"weight", "law"}, {"weight", "law"}, "mixture") for part in fields]
     weights = tuple(units.parse(part["weight"], "ratio") for part in parts)
-    return Mixture(weights, tuple(parse_law(part["law"], info) for part in parts))
+    laws = tuple(parse_law(part["law"], info) for part in parts)
+    # Every draw and every mean walks down through them; laws with names make nesting cheap to write and endless to compute.
+    if sum(map(_size, laws)) > _MOST_PARTS or max(map(_depth, laws), default=0) >= _DEEPEST_MIXTURE:
+        raise ValueError(f"mixture holds more than {_MOST_PARTS:,} laws, or mixtures {_DEEPEST_MIXTURE} deep; make it simpler")
+    return Mixture(weights, laws)
+
+
+_MOST_PARTS = 1000
+_DEEPEST_MIXTURE = 10
+
+
+def _size(law: Law) -> int:
+    return sum(map(_size, law.laws)) if isinstance(law, Mixture) else 1
+
+
+def _depth(law: Law) -> int:
+    return 1 + max(map(_depth, law.laws)) if isinstance(law, Mixture) else 0
 
 
 def _quantiles(fields: object, info: ValidationInfo) -> Law:

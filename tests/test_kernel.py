@@ -160,18 +160,15 @@ def test_simultaneous_wake_ups_do_not_nest(env, tasks):
     served = []
 
     def instant(i):
-        ticket = pool.ask()
-        try:
-            if not ticket.granted:
-                yield ticket
-            served.append(i)
-        finally:
-            pool.release(ticket)
+        if not pool.take():
+            yield pool.line_up()
+        served.append(i)
+        pool.free()
 
     def holder():
-        ticket = pool.ask()
+        assert pool.take()
         yield 1.0
-        pool.release(ticket)
+        pool.free()
 
     tasks.start(holder())
     for i in range(20_000):  # far deeper than Python's stack, if each release resumed the next in place
@@ -185,20 +182,19 @@ def test_a_pool_serves_in_order_and_skips_those_who_left(env, tasks):
     pool, diary = Pool(tasks, 1, 3), []
 
     def visitor(name, patience):
-        ticket = pool.ask()
-        if ticket is None:
-            diary.append((name, "full"))
-            return
-        try:
+        if not pool.take():
+            ticket = pool.line_up()
+            if ticket is None:
+                diary.append((name, "full"))
+                return
+            yield from ticket.within(patience)
             if not ticket.granted:
-                yield from ticket.within(patience)
-            if not ticket.granted:
+                pool.leave(ticket)
                 diary.append((name, "left", env.now))
                 return
-            diary.append((name, "served", env.now))
-            yield 1.0
-        finally:
-            pool.release(ticket)
+        diary.append((name, "served", env.now))
+        yield 1.0
+        pool.free()
 
     for name, patience in [("a", 9.0), ("b", 0.5), ("c", 9.0), ("d", 9.0), ("e", 9.0)]:
         tasks.start(visitor(name, patience))

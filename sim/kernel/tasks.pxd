@@ -104,9 +104,11 @@ cdef class Pool:
     cdef double _area_s
     cdef double _since_s
 
+    cpdef bint take(self) except -1
     @cython.locals(ticket=Ticket)
-    cpdef Ticket ask(self)
+    cpdef Ticket line_up(self)
+    cpdef leave(self, Ticket ticket)
     @cython.locals(line=Line, following=Ticket)
-    cpdef release(self, Ticket ticket)
+    cpdef free(self)
     @cython.locals(now_s=double)
     cdef _change(self, long workers)

@@ -342,7 +342,7 @@ def _throw(generator: Steps, exception: BaseException) -> Any:
 
 
 class Ticket(Reply):
-    """A place at a pool of workers: `granted` at once or later; give it back with `Pool.release`, whatever happened."""
+    """A place in the line of a pool: once `granted`, a worker was handed over, to be given back with `Pool.free`."""
 
     __slots__ = ("granted",)
 
@@ -378,13 +378,15 @@ class Pool:
         """Integral of busy workers from the start until now, in worker-seconds."""
         return self._area_s + self.busy * (self._tasks.now_s() - self._since_s)
 
-    def ask(self) -> Ticket | None:
-        """A ticket, granted if a worker is free, else at the end of the line; None if the line is full."""
-        if self.busy < self.workers:
-            ticket = Ticket(self._tasks)
-            ticket.granted = True
-            self._change(1)
-            return ticket
+    def take(self) -> cython.bint:
+        """Take a worker if one is free."""
+        if self.busy >= self.workers:
+            return False
+        self._change(1)
+        return True
+
+    def line_up(self) -> Ticket | None:
+        """A ticket at the end of the line, to be waited for; None if the line is full."""
         if self.waiting >= self.capacity:
             return None
         ticket = Ticket(self._tasks)
@@ -392,13 +394,13 @@ class Pool:
         self._line.append(ticket)
         return ticket
 
-    def release(self, ticket: Ticket) -> None:
-        """Give the worker back to the first in line, or leave the line."""
-        if not ticket.granted:
-            # Left behind in the line; it is skipped when its turn comes.
-            ticket.settled = True
-            self.waiting -= 1
-            return
+    def leave(self, ticket: Ticket) -> None:
+        """Give up a place in the line; it is skipped when its turn comes."""
+        ticket.settled = True
+        self.waiting -= 1
+
+    def free(self) -> None:
+        """Give a worker back: it goes to the first in line."""
         line = self._line
         while line.first is not None:
             following: Ticket = line.pop()  # type: ignore[assignment]  # only tickets stand here

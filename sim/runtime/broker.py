@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.records import FATE_DEAD, FATE_DONE, FATE_IN_FLIGHT, OK, REJECTED, UNREACHABLE
-from sim.runtime.caller import Endpoint, Target
-from sim.runtime.context import Request, Visit
+from sim.runtime.context import Request
 from sim.runtime.ledger import Open
+from sim.runtime.visit import Endpoint, Target, Visit
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Message(Open):
     __slots__ = ("acked_s", "deliveries", "done_s", "era", "key", "published_s", "request", "started_s")
 
     def __init__(self, request: Request, key: int, published_s: float, acked_s: float) -> None:
+        self.callbacks = None
         self._earlier = self._later = None
         self.request = request
         self.key = key  # of the call that a synchronous design would make here: the same work either way
@@ -85,8 +86,14 @@ class Broker(Endpoint):
         """Whether the broker runs."""
         return self._outages == 0
 
-    def serve(self, visit: Visit) -> Steps:
+    def receive(self, visit: Visit) -> None:
         """Take a message from a publisher: make it safe, then answer OK."""
+        visit.task = self.world.tasks.start(self._take(visit))
+
+    def _take(self, visit: Visit) -> Steps:
+        visit.answer((yield from self._make_safe(visit)))
+
+    def _make_safe(self, visit: Visit) -> Steps:
         if not self.alive:
             return UNREACHABLE
         if len(self._line) + self._writing >= self._capacity:
@@ -168,7 +175,10 @@ class Broker(Endpoint):
     def _deliver(self, message: Message, replica: Replica) -> Steps:
         """Carry a message to the consumer, do the work, carry the acknowledgement back."""
         world, era = self.world, message.era
-        visit = Visit(message.request, -1, child(message.key, message.deliveries), message.key, world.now)
+        visit = Visit(message.request, None)
+        visit.key = child(message.key, message.deliveries)
+        visit.call_key = message.key
+        visit.sent_s = world.now
         outcome = UNREACHABLE
         delay_s = self._there.travel_s(child(visit.key, _DELIVER))
         if delay_s >= 0:

@@ -1,7 +1,9 @@
 cimport cython
 
+from sim.kernel.entry cimport Entry
 
-cdef class Open:
+
+cdef class Open(Entry):
     cdef Open _earlier
     cdef Open _later
 

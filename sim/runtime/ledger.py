@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from sim.kernel.entry import Entry
 
-class Open:
-    """Something that can be entered in a ledger: a request, a visit or a message."""
+
+class Open(Entry):
+    """Something that can be entered in a ledger, a request, a visit or a message; and, a visit, in the event loop's heap."""
 
     __slots__ = ("_earlier", "_later")
 
     def __init__(self) -> None:
+        self.callbacks = None
         self._earlier: Open | None = None
         self._later: Open | None = None
 

@@ -1,7 +1,8 @@
 cimport cython
 
 from sim.kernel.tasks cimport Tasks
-from sim.runtime.context cimport Context, Request, Visit
+from sim.runtime.context cimport Context, Request
+from sim.runtime.visit cimport Visit
 
 cdef int IN_FLIGHT
 cdef double _NAN
@@ -61,7 +62,4 @@ cdef class Recorder:
     @cython.locals(block=RequestBlock, place=long)
     cpdef request(self, Request request, int entry, Context context, int outcome)
     @cython.locals(block=AttemptBlock, place=long)
-    cpdef attempt(
-        self, long attempt, Context context, int caller, int target, int chosen, int number, double started_s, int outcome,
-        Visit visit,
-    )
+    cpdef attempt(self, Visit visit, long parent, int caller, int target, int number, int outcome)

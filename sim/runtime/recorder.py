@@ -15,13 +15,12 @@ import numpy as np
 from sim.records import ATTEMPTS, EFFECTS, FATE_DONE, GAUGES, IN_FLIGHT, REQUESTS, TOTALS, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import cython
 
     from sim.kernel.tasks import Tasks
     from sim.runtime.broker import Message
-    from sim.runtime.context import Context, Request, Visit
+    from sim.runtime.context import Context, Request
+    from sim.runtime.visit import Visit
 
 #: One table: its columns by name, all of one length.
 Columns = dict[str, np.ndarray[Any, Any]]
@@ -148,27 +147,25 @@ class Recorder:
         block.lost_s[place] = context.lost_s
 
     def attempt(
-        self, attempt: cython.long, context: Context, caller: cython.int, target: cython.int, chosen: cython.int,
-        number: cython.int, started_s: float, outcome: cython.int, visit: Visit | None,
-    ) -> None:  # fmt: skip
+        self, visit: Visit, parent: cython.long, caller: cython.int, target: cython.int, number: cython.int, outcome: cython.int
+    ) -> None:
         """End an attempt as its caller saw it."""
         if not self._record_attempts:
             return
-        block: AttemptBlock = self._attempts[attempt >> _BITS]
-        place = attempt & _PLACE
-        block.parent[place] = context.attempt
-        block.request[place] = context.request.number
+        block: AttemptBlock = self._attempts[visit.attempt >> _BITS]
+        place = visit.attempt & _PLACE
+        block.parent[place] = parent
+        block.request[place] = visit.request.number
         block.caller[place] = caller
         block.target[place] = target
-        block.replica[place] = chosen
+        block.replica[place] = visit.chosen
         block.number[place] = number
-        block.started_s[place] = started_s
+        block.started_s[place] = visit.sent_s
         block.ended_s[place] = _NAN if outcome == IN_FLIGHT else self._tasks.now_s()
         block.outcome[place] = outcome
-        if visit is not None:
-            block.queue_s[place] = visit.own_queue_s
-            block.service_s[place] = visit.own_s
-            block.network_s[place] = visit.own_network_s
+        block.queue_s[place] = visit.own_queue_s
+        block.service_s[place] = visit.own_s
+        block.network_s[place] = visit.own_network_s
 
     def synchronous_effect(self, effect: int, request: Request, received_s: float, started_s: float, done_s: float) -> None:
         """An operation marked as effect was completed by a call."""

@@ -1,15 +1,16 @@
 cimport cython
 
 from sim.kernel.tasks cimport Pool, Tasks, Ticket
-from sim.runtime.caller cimport Caller, Edge, Endpoint, Target
-from sim.runtime.context cimport Visit
+from sim.runtime.caller cimport Caller
 from sim.runtime.recorder cimport Recorder
-from sim.runtime.steps cimport Plan
+from sim.runtime.steps cimport Plan, Runnable, WorkStep
+from sim.runtime.visit cimport Edge, Endpoint, Target, Visit
 from sim.streams cimport child, uniform
 
 cdef double _INF
 cdef int SILENCE
 cdef int ERROR
+cdef int IN_FLIGHT
 cdef int OK
 cdef int REJECTED
 cdef int UNREACHABLE
@@ -39,10 +40,13 @@ cdef class Replica:
     cpdef double slowness(self) except? -1
     @cython.locals(caller=Caller)
     cpdef Caller caller(self, Edge edge)
+    cpdef receive(self, Visit visit, Plan plan)
+    cdef bint _begins(self, Visit visit, Plan plan) except -1
+    cdef _ends(self, Visit visit, Ticket ticket)
 
 
 cdef class ReplicaOperation(Endpoint):
     cdef Replica _replica
     cdef Plan _plan
 
-    cpdef serve(self, Visit visit)
+    cpdef receive(self, Visit visit)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Pool, Steps, Tasks, Ticket
 from sim.policies.cpu import CpuGate
-from sim.records import ERROR, OK, REJECTED, UNREACHABLE
-from sim.runtime.caller import Caller, Edge, Endpoint, Target, answer
-from sim.runtime.context import SILENCE, Visit
+from sim.records import ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
+from sim.runtime.caller import Caller
+from sim.runtime.context import SILENCE
+from sim.runtime.steps import Plan, Runnable, WorkStep
+from sim.runtime.visit import Edge, Endpoint, Target, Visit
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from sim.runtime.broker import Broker
     from sim.runtime.recorder import Recorder
-    from sim.runtime.steps import Plan
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
@@ -70,40 +71,75 @@ class Replica:
             caller = self._callers[edge] = Caller(self.world, edge, child(self._process_key, edge.target_code))
         return caller
 
-    def serve(self, visit: Visit, plan: Plan) -> Steps:
-        """Wait for a worker, run the operation's steps, free the worker; return the outcome."""
-        if self._crashes:
-            return SILENCE if self._silent else UNREACHABLE
-        ticket: Ticket | None = self.pool.ask()
-        if ticket is None:
-            return REJECTED
-        tasks = self.tasks
-        received_s = tasks.now_s()
-        visit.server = self
-        try:
-            if not ticket.granted:
-                if self._max_wait_s < _INF:
-                    ticket.expire_after(self._max_wait_s)
-                yield ticket
-                visit.own_queue_s = tasks.now_s() - received_s
-                visit.queue_s += visit.own_queue_s
-                if not ticket.granted:
-                    return REJECTED
-            self.served += 1
-            visit.working = True
-            visit.started_s = tasks.now_s()
-            if self.errors and self._injected_error(visit, plan):
-                return ERROR
-            outcome: cython.int = yield from plan.run(self, visit)
-            if plan.effect and outcome == OK and visit.reply is not None:
-                self._recorder.synchronous_effect(plan.code, visit.request, received_s, visit.started_s, tasks.now_s())
-            return outcome
-        finally:
-            self.pool.release(ticket)
-            visit.server = None
-            visit.working = False
+    def receive(self, visit: Visit, plan: Plan) -> None:
+        """Take a visit that has arrived from a caller."""
+        visit.task = self.tasks.start(self.serve(visit, plan))
 
-    def _injected_error(self, visit: Visit, plan: Plan) -> bool:
+    def serve(self, visit: Visit, plan: Plan) -> Steps:
+        """Wait for a worker, run the operation's steps, free the worker; answer, and return, the outcome."""
+        outcome: cython.int = IN_FLIGHT
+        ticket: Ticket | None = None
+        if self._crashes:
+            outcome = SILENCE if self._silent else UNREACHABLE
+        elif not self.pool.take():
+            ticket = self.pool.line_up()
+            if ticket is None:
+                outcome = REJECTED
+        if outcome == IN_FLIGHT:
+            received_s = self.tasks.now_s()
+            visit.server = self
+            try:
+                if ticket is not None:
+                    if self._max_wait_s < _INF:
+                        ticket.expire_after(self._max_wait_s)
+                    yield ticket
+                    visit.own_queue_s = self.tasks.now_s() - received_s
+                    visit.queue_s += visit.own_queue_s
+                if ticket is not None and not ticket.granted:
+                    outcome = REJECTED
+                elif self._begins(visit, plan):
+                    outcome = OK
+                    for step in plan.steps:
+                        if isinstance(step, WorkStep) and self.cpu is None:
+                            # What almost every visit does, without a generator of its own.
+                            work_s = step.duration_s(self, visit)
+                            if work_s > 0:
+                                yield work_s
+                                visit.service_s += work_s
+                                visit.own_s += work_s
+                        else:
+                            runnable: Runnable = step
+                            outcome = yield from runnable.run(self, visit)
+                            if outcome != OK:
+                                break
+                    # A failure of whatever kind is an error to the caller.
+                    outcome = OK if outcome == OK else ERROR
+                else:
+                    outcome = ERROR
+            finally:
+                self._ends(visit, ticket)
+            if plan.effect and outcome == OK and visit.reply is not None:
+                self._recorder.synchronous_effect(plan.code, visit.request, received_s, visit.started_s, self.tasks.now_s())
+        visit.answer(outcome)
+        return outcome
+
+    def _begins(self, visit: Visit, plan: Plan) -> cython.bint:
+        """A worker takes the visit; False if it fails at once by an injected error."""
+        self.served += 1
+        visit.working = True
+        visit.started_s = self.tasks.now_s()
+        return not (self.errors and self._injected_error(visit, plan))
+
+    def _ends(self, visit: Visit, ticket: Ticket | None) -> None:
+        """The visit goes, or is killed: free its worker, or its place in the line."""
+        if ticket is None or ticket.granted:
+            self.pool.free()
+        else:
+            self.pool.leave(ticket)
+        visit.server = None
+        visit.working = False
+
+    def _injected_error(self, visit: Visit, plan: Plan) -> cython.bint:
         works = 1.0
         for operation, ratio in self.errors:
             if operation is None or operation == plan.name:
@@ -120,10 +156,9 @@ class Replica:
         # Those who wait die first: a worker that a killed visit frees would otherwise go to one of them.
         here = [what for what in self.world.ledger.everything() if isinstance(what, Visit) and what.server is self]
         for visit in sorted(here, key=lambda visit: visit.working):
-            if visit.task is not None:
-                visit.task.kill()
-                if not silent and visit.reply is not None and not visit.reply.settled:
-                    self.tasks.start(answer(visit, UNREACHABLE))
+            assert visit.task is not None
+            visit.task.kill()
+            visit.answer(SILENCE if silent else UNREACHABLE)
         self.cpu = self._fresh_cpu(self._process_key)
         self.service.changed(self)
 
@@ -181,9 +216,9 @@ class ReplicaOperation(Endpoint):
         self._replica = replica
         self._plan = plan
 
-    def serve(self, visit: Visit) -> Steps:
+    def receive(self, visit: Visit) -> None:
         """Serve the visit with this operation."""
-        return self._replica.serve(visit, self._plan)
+        self._replica.receive(visit, self._plan)
 
 
 def operation_target(service: ServiceGroup, plan: Plan) -> Target:

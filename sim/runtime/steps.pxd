@@ -2,9 +2,10 @@ cimport cython
 
 from sim.kernel.tasks cimport Reply, Tasks
 from sim.laws cimport Sampler
-from sim.runtime.caller cimport Caller, Edge
+from sim.runtime.caller cimport Caller
 from sim.runtime.context cimport Context
 from sim.runtime.replica cimport Replica
+from sim.runtime.visit cimport Edge
 from sim.streams cimport child, uniform
 
 cdef int ERROR
@@ -52,4 +53,4 @@ cdef class CallStep(Runnable):
 
 
 cdef class ParallelStep(Runnable):
-    cdef object _branches
+    cdef list _branches

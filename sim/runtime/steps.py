@@ -21,8 +21,9 @@ from sim.streams import child, salt, uniform
 if TYPE_CHECKING:
     import cython
 
-    from sim.runtime.caller import Caller, Edge
+    from sim.runtime.caller import Caller
     from sim.runtime.replica import Replica
+    from sim.runtime.visit import Edge
 
 _HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
 
@@ -42,7 +43,7 @@ class Runnable:
 
 
 class Plan:
-    """An operation, ready to run."""
+    """An operation, ready to run: its steps, in order, of which the first failure ends it."""
 
     __slots__ = ("code", "effect", "name", "steps")
 
@@ -51,23 +52,6 @@ class Plan:
         self.code = code
         self.effect = effect
         self.steps: tuple[Runnable, ...] = ()
-
-    def run(self, replica: Replica, context: Context) -> Steps:
-        """Run the steps in order until one fails; a failure of whatever kind is an `error` to the caller."""
-        for step in self.steps:
-            if isinstance(step, WorkStep) and replica.cpu is None:
-                # What almost every visit does, without a generator of its own.
-                duration_s = step.duration_s(replica, context)
-                if duration_s > 0:
-                    yield duration_s
-                    context.service_s += duration_s
-                    context.own_s += duration_s
-            else:
-                runnable: Runnable = step
-                outcome: cython.int = yield from runnable.run(replica, context)
-                if outcome != OK:
-                    return ERROR
-        return OK
 
 
 class WorkStep(Runnable):
@@ -210,7 +194,7 @@ def _all_of(replica: Replica, context: Context, branches: list[_Branch]) -> Step
 
     def run(branch: _Branch) -> Steps:
         nonlocal open_branches, worst, last
-        own = Context(context.request, context.attempt, context.key)
+        own = context.branch()
         outcome = yield from branch(own)
         if worst == OK:
             worst = outcome

@@ -13,14 +13,15 @@ from sim.kernel.tasks import Steps, Tasks
 from sim.records import IN_FLIGHT, OUTCOMES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
-from sim.runtime.caller import Caller, Edge, Target
-from sim.runtime.context import Context, Request, Visit
+from sim.runtime.caller import Caller
+from sim.runtime.context import Context, Request
 from sim.runtime.faults import start_faults
 from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
 from sim.runtime.recorder import Columns, Recorder
 from sim.runtime.replica import ServiceGroup, operation_target
 from sim.runtime.steps import Plan, Planner
+from sim.runtime.visit import Edge, Target, Visit
 from sim.scenario.model import CLIENT, Scenario, operations_of
 from sim.streams import child, key
 
@@ -91,7 +92,8 @@ class World:
     def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
         """One logical request from its origin, as a task's steps: it ends in exactly one row."""
         request = Request(self.recorder.next_request(), self.tasks.now_s(), self.tasks.current)
-        context = Context(request, -1, request_key)
+        context = Context(request)
+        context.key = request_key
         outcome = IN_FLIGHT
         self.ledger.opened(request)
         try:

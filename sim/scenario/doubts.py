@@ -8,12 +8,15 @@ from typing import Final
 
 from sim.scenario.faults import Crash, LinkFault
 from sim.scenario.forecast import Edge, Forecast, demands_of, edges_of, forecast, visits_per_request
+from sim.scenario.load import Daily, Replay
 from sim.scenario.model import Scenario
 from sim.units import format_duration
 
 #: A run with more attempts than this takes gigabytes.
 MANY_ATTEMPTS: Final = 20_000_000
 _MANY_RETRIES: Final = 4
+#: Less of a day than this is no curve.
+_SHORT_OF_A_DAY: Final = 0.1
 #: A percentile is read from at least this many answers above it.
 _ANSWERS_ABOVE: Final = 10
 
@@ -28,6 +31,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *_lost_for_ever(scenario, edges),
         *_retries_through_layers(edges),
         *_deadlines(edges),
+        *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),
     ]
@@ -50,11 +54,17 @@ def _overload(expected: Forecast) -> Iterator[str]:
 
 def _too_few_consumers(scenario: Scenario, expected: Forecast) -> Iterator[str]:
     """Queues that fill faster than their consumers, one message each at a time, can empty them."""
+    if not scenario.queues:
+        return
     demands = demands_of(scenario)
     visits = visits_per_request(scenario, demands)
+    messages = dict.fromkeys(scenario.queues, 0.0)  # per request
+    for address, demand in demands.items():
+        for target in demand.calls.keys() & messages.keys():
+            messages[target] += visits[address] * demand.calls[target]
     for name, queue in scenario.queues.items():
         service = queue.consumer.split(".")[0]
-        rate_rps = (expected.rate_rps or 0.0) * sum(visits[a] * demand.calls.get(name, 0.0) for a, demand in demands.items())
+        rate_rps = (expected.rate_rps or 0.0) * messages[name]
         away_s = demands[queue.consumer].held_s + 2 * scenario.link(name, service).latency.mean
         there_are = queue.consumers * scenario.services[service].replicas
         if rate_rps * away_s >= there_are:
@@ -66,27 +76,22 @@ def _too_few_consumers(scenario: Scenario, expected: Forecast) -> Iterator[str]:
 
 def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     """Edges on which an answer may never come, and nobody stops waiting."""
+    silent = {fault.crash for fault in scenario.faults if isinstance(fault, Crash) and fault.silent}
+    lossy = {fault.link for fault in scenario.faults if isinstance(fault, LinkFault) and (fault.loss or fault.partition)}
     for edge in edges:
         if edge.policy.timeout is not None or edge.policy.per_try_timeout is not None:
             continue
-        service = edge.target.split(".")[0]
-        causes = [f"the link loses {scenario.link(edge.caller, service).loss:.3g} of its messages"]
-        if not scenario.link(edge.caller, service).loss:
-            causes = []
-        for fault in scenario.faults:
-            if isinstance(fault, Crash) and fault.silent and fault.crash == service:
-                causes.append(f"{service} crashes silently")
-            if isinstance(fault, LinkFault) and (fault.loss or fault.partition) and _concerns(fault.link, edge.caller, service):
-                causes.append(f"a link fault loses messages at {fault.link}")
+        caller, service = edge.caller, edge.target.split(".")[0]
+        selectors = ("default", caller, service, f"{caller} -> {service}", f"{service} -> {caller}")
+        loss = scenario.link(caller, service).loss
+        causes = [f"the link loses {loss:.3g} of its messages"] if loss else []
+        causes += [f"{service} crashes silently"] if service in silent else []
+        causes += [f"a link fault loses messages at {selector}" for selector in selectors if selector in lossy]
         if causes:
             yield (
-                f"{edge.caller} -> {edge.target} has no timeout, and {causes[0]}: such a call is never answered and holds its "
-                f"worker for ever; set calls.{edge.target.split('.')[0]}.timeout"
+                f"{caller} -> {edge.target} has no timeout, and {causes[0]}: such a call is never answered and holds its "
+                f"worker for ever; set calls.{service}.timeout"
             )
-
-
-def _concerns(selector: str, one: str, other: str) -> bool:
-    return selector in ("default", one, other, f"{one} -> {other}", f"{other} -> {one}")
 
 
 def _retries_through_layers(edges: list[Edge]) -> Iterator[str]:
@@ -153,6 +158,28 @@ def _faults_in_time(scenario: Scenario) -> Iterator[str]:
             yield f"faults[{i}] begins at {fault.at:g} s, after the last arrival at {run.end:g} s; nothing will be seen of it"
         elif fault.for_ is not None and fault.at + fault.for_ <= run.warmup:
             yield f"faults[{i}] ends at {fault.at + fault.for_:g} s, within the warm-up of {run.warmup:g} s, which does not count"
+
+
+def _load_in_time(scenario: Scenario, expected: Forecast) -> Iterator[str]:
+    """Loads of which the measured window sees nothing, or hardly anything."""
+    run, load = scenario.run, scenario.load
+    window = f"the measured window from {run.warmup:g} s to {run.end:g} s"
+    if isinstance(load, Replay):
+        times = [time for time in load.times if isinstance(time, float)]
+        if times and not expected.rate_rps:
+            where = "in the warm-up" if times[-1] < run.warmup else "after the end" if times[0] >= run.end else "outside"
+            yield (
+                f"load: none of the {len(times)} replayed times, {times[0]:g} s to {times[-1]:g} s, lies in {window}, all are "
+                f"{where}: nothing is measured; set run.warmup and run.duration to fit them"
+            )
+    elif expected.rate_rps == 0:
+        yield f"load: no request arrives in {window}: nothing is measured"
+    if isinstance(load, Daily) and run.duration < load.period * _SHORT_OF_A_DAY:
+        seen = 100 * run.duration / load.period
+        yield (
+            f"load: of a day of {load.period:g} s the run sees {seen:.2g} %, at {expected.rate_rps:.3g} requests/s in the mean: "
+            "no curve; shorten load.period, or take a load at a constant rate"
+        )
 
 
 def _long_enough(scenario: Scenario, expected: Forecast) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,8 +15,11 @@ from sim.scenario.schema import Shape, child, chosen, example, expected, field_s
 from sim.scenario.source import Node, children
 from sim.scenario.words import nearest, plain, shown
 
-#: More messages than this are counted, not shown.
+#: More messages than this are counted, not shown; and beyond these many nobody counts.
 MOST: Final = 20
+_COUNTED: Final = 100
+#: Errors that are explained at all: an explanation takes a look at its neighbours, and nobody reads thousands.
+_EXPLAINED: Final = 500
 _LONGEST: Final = 400
 
 
@@ -28,6 +31,8 @@ class Problem:
     line: int
     path: str
     text: str
+    #: It is about a mapping as a whole, whose keys may come from several files.
+    whole: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {f'{self.path}: ' if self.path else ''}{self.text}"
@@ -37,13 +42,15 @@ def report(problems: Iterable[Problem]) -> list[str]:
     """Problems as lines in the order of the text, each once, the first `MOST` of them."""
     found = sorted(set(problems))
     lines = [str(problem) for problem in found[:MOST]]
-    return [*lines, f"… and {len(found) - MOST} more"] if len(found) > MOST else lines
+    if len(found) > MOST:
+        lines.append(f"… and {len(found) - MOST if len(found) <= _COUNTED else 'many'} more")
+    return lines
 
 
 def problem_at(node: Node, path: Sequence[str | int], text: str, *, at_key: bool = False) -> Problem:
     """A problem with a value, or with the key in front of it."""
     line = node.key_line if at_key or isinstance(node.value, dict | list) else node.line
-    return Problem(node.file, line, joined(path), text)
+    return Problem(node.file, line, joined(path), text, whole=isinstance(node.value, dict))
 
 
 def explain(error: ValidationError, root: Node, model: type[BaseModel], also_known: Sequence[str] = ()) -> Iterator[Problem]:
@@ -55,9 +62,10 @@ def explain(error: ValidationError, root: Node, model: type[BaseModel], also_kno
         model: the model it was validated as.
         also_known: further keys that the top level may have, for suggestions.
     """
-    places = [_locate(details, root, Shape(model)) for details in error.errors(include_url=False)]
+    places = [_locate(details, root, Shape(model)) for details in error.errors(include_url=False)[:_EXPLAINED]]
     causes = [place for place in places if not _is_noise(place, places)]
-    causes = [place for place in causes if not _is_consequence(place, root)] or causes
+    wrong_laws = {str(place.path[1]) for place in causes if place.path[:1] == ["laws"] and len(place.path) > 1}
+    causes = [place for place in causes if not _is_consequence(place, root, wrong_laws)] or causes
     for place in causes or places:
         yield from _explained(place, root, also_known)
 
@@ -68,8 +76,9 @@ def truths(node: Node, shape: Shape | None, path: tuple[str | int, ...] = ()) ->
         cores = [option.core for option in members(shape)]
         if bool not in cores and (int in cores or float in cores):
             yield problem_at(node, path, f"{shown(node.value)} should be {expected(shape)}")
+    level = shallow(node)
     for key, item in children(node):
-        yield from truths(item, child(shape, shallow(node), key), (*path, key))
+        yield from truths(item, child(shape, level, key), (*path, key))
 
 
 @dataclass
@@ -155,12 +164,21 @@ def _is_noise(place: _Place, places: list[_Place]) -> bool:
     )
 
 
-def _is_consequence(place: _Place, root: Node) -> bool:
+def _is_consequence(place: _Place, root: Node, wrong_laws: Set[str]) -> bool:
     """Whether a law is asked for by a name that exists: then what is wrong is wrong under `laws`, and said there."""
+    if place.path[:1] == ["laws"]:
+        return not wrong_laws.isdisjoint(_texts_in(place.node))
     laws = root.value.get("laws")
     named = laws is not None and isinstance(laws.value, dict) and isinstance(place.node.value, str)
-    asks = place.shape is not None and place.shape.kind == "law" and place.path[:1] != ["laws"]
+    asks = place.shape is not None and place.shape.kind == "law"
     return named and asks and place.node.value in laws.value
+
+
+def _texts_in(node: Node) -> Iterator[str]:
+    if isinstance(node.value, str):
+        yield node.value
+    for _, item in children(node):
+        yield from _texts_in(item)
 
 
 def _explained(place: _Place, root: Node, also_known: Sequence[str]) -> Iterator[Problem]:
@@ -190,6 +208,8 @@ def _missing(key: str, shape: Shape | None) -> str:
 
 def _unknown(key: str, place: _Place, also_known: Sequence[str]) -> str:
     union, model = place.around_union, place.around.model if place.around is not None else None
+    if key in also_known:
+        return "stands at the top of a file only, beside services and load; not in a base, a candidate or a condition"
     known = [*(fields_of(model) if model is not None else ()), *also_known]
     tags = [meta.tag for option in members(union) for meta in option.meta if hasattr(meta, "tag")] if union else []
     if key in tags:
@@ -274,9 +294,11 @@ def _next(node: Node, rest: str, inside: bool) -> tuple[str | int, str, Node | N
     """One step along a textual path: (key, what remains, node); the node is None for words that shorthand left out."""
     if isinstance(node.value, dict):
         after = rest.removeprefix(".") if inside else rest
-        for key in sorted(node.value, key=len, reverse=True):  # keys may contain dots: the longest first
-            if key and after.startswith(key) and after[len(key) : len(key) + 1] in ("", ".", "[", ":"):
-                return key, after[len(key) :], node.value[key]
+        # Keys may contain dots: the longest that fits.
+        fitting = [key for key in node.value if key and after.startswith(key) and after[len(key) :][:1] in ("", ".", "[", ":")]
+        if fitting:
+            key = max(fitting, key=len)
+            return key, after[len(key) :], node.value[key]
     if isinstance(node.value, list) and (index := _INDEX.match(rest)) and int(index[1]) < len(node.value):
         return int(index[1]), rest[index.end() :], node.value[int(index[1])]
     skipped = _INDEX.match(rest) or (re.match(r"\.steps\b", rest) if isinstance(node.value, list) else None)

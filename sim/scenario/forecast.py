@@ -13,7 +13,7 @@ from typing import Final
 
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.model import CLIENT, Scenario, operations_of
-from sim.scenario.services import Call, CallPolicy, Fail, Parallel, Publish, Step, Work
+from sim.scenario.services import Call, CallPolicy, Fail, Parallel, Publish, Queue, Step, Work
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def forecast(scenario: Scenario) -> Forecast:
         held_s = sum(share * demands[entry].held_s for entry, share in shares(scenario.load.mix).items())
         cycle_s = held_s + scenario.load.think.mean
         rate = peak = scenario.load.users / cycle_s if cycle_s > 0 else None
-    services = tuple(_service(scenario, name, demands, per_request, rate, peak) for name in scenario.services)
+    of_services = _shares_of_services(demands, per_request)
+    services = tuple(_service(scenario, name, of_services[name], rate, peak) for name in scenario.services)
     span_s = scenario.run.end
     calls = sum(per_request[address] * sum(demand.calls.values()) for address, demand in demands.items())
     requests = None if rate is None else rate * span_s
@@ -210,40 +211,61 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
 def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[str, float]:
     """How often each operation is visited for one request of the mix, messages from queues included."""
     visits = dict.fromkeys(demands, 0.0)
-    for entry, share in shares(scenario.load.mix).items():
-        visits[entry] += share
-    # Calls have no circles, but a consumer may publish again: follow the visits until nothing is left of them.
-    waiting = dict(visits)
+    waiting = shares(scenario.load.mix)
+    # Calls have no circles, but a consumer may publish again: follow the messages until nothing is left of them.
     for _ in range(_ROUNDS):
-        following = dict.fromkeys(demands, 0.0)
-        for address, number in waiting.items():
-            for target, calls in demands[address].calls.items():
-                operation = scenario.queues[target].consumer if target in scenario.queues else target
-                following[operation] += number * calls
-        if sum(following.values()) < _NOTHING:
+        made, waiting = _with_all_calls(waiting, demands, scenario.queues)
+        for address, number in made.items():
+            visits[address] += number
+        if sum(waiting.values()) < _NOTHING:
             break
-        visits = {address: visits[address] + following[address] for address in visits}
-        waiting = following
     return visits
+
+
+def _with_all_calls(
+    begun: dict[str, float], demands: dict[str, Demand], queues: dict[str, Queue]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The visits that some visits come to with all calls below them, and those that their messages will begin."""
+    made = dict(begun)
+    messages: dict[str, float] = {}
+    for address in reversed(demands):  # callers first
+        if not (number := made.get(address, 0.0)):
+            continue
+        for target, calls in demands[address].calls.items():
+            if target in queues:
+                consumer = queues[target].consumer
+                messages[consumer] = messages.get(consumer, 0.0) + number * calls
+            else:
+                made[target] = made.get(target, 0.0) + number * calls
+    return made, messages
 
 
 _ROUNDS: Final = 200
 _NOTHING: Final = 1e-9
 
 
-def _service(
-    scenario: Scenario,
-    name: str,
-    demands: dict[str, Demand],
-    per_request: dict[str, float],
-    rate: float | None,
-    peak: float | None,
-) -> ServiceForecast:
+@dataclass
+class _Share:
+    """What one request means for one service: visits, their work, and the time that they hold workers."""
+
+    visits: float = 0.0
+    work_s: float = 0.0
+    held_s: float = 0.0
+
+
+def _shares_of_services(demands: dict[str, Demand], per_request: dict[str, float]) -> dict[str, _Share]:
+    found: dict[str, _Share] = {}
+    for address, demand in demands.items():
+        share = found.setdefault(address.split(".")[0], _Share())
+        share.visits += per_request[address]
+        share.work_s += per_request[address] * demand.work_s
+        share.held_s += per_request[address] * demand.held_s
+    return found
+
+
+def _service(scenario: Scenario, name: str, share: _Share, rate: float | None, peak: float | None) -> ServiceForecast:
     service = scenario.services[name]
-    mine = [address for address in demands if address.split(".")[0] == name]
-    visits = sum(per_request[address] for address in mine)
-    work_s = sum(per_request[address] * demands[address].work_s for address in mine)
-    held_s = sum(per_request[address] * demands[address].held_s for address in mine)
+    visits, work_s, held_s = share.visits, share.work_s, share.held_s
     workers = None if service.workers == "unlimited" else service.workers
 
     def over_workers(rate_rps: float | None) -> float | None:

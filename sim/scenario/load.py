@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from sim.laws import Constant
+from sim.laws import Constant, Law
 from sim.values import Address, Duration, LawSpec, PositiveDuration, PositiveRate, Rate, Ratio, Spec
 
 
@@ -15,7 +15,9 @@ class _Mix(Spec):
     mix: Annotated[dict[Address, float], Field(min_length=1)] = Field(
         description="entry operations and their weights; a single service.operation is read as the only one"
     )
-    clients: Annotated[int, Field(ge=1)] = Field(1, description="client processes that take turns; each balances for itself")
+    clients: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1, description="client processes that take turns; each balances for itself"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -115,8 +117,18 @@ class Closed(_Mix):
     """
 
     kind: Literal["closed"] = "closed"
-    users: Annotated[int, Field(ge=1)] = Field(description="how many")
-    think: LawSpec = Field(Constant(0.0), description="pause between an answer and the next request")
+    users: Annotated[int, Field(ge=1, le=100_000)] = Field(description="how many")
+    think: LawSpec = Field(
+        Constant(0.0), description="pause between an answer and the next request; its mean is 0 or at least 1us"
+    )
+
+    @field_validator("think")
+    @classmethod
+    def _time_passes(cls, value: Law) -> Law:
+        # Pauses that vanish beside the clock time would let a quick service be asked for ever at one instant.
+        if 0 < value.mean < 1e-6:
+            raise ValueError(f"a mean of {value.mean:g} s is too short for a pause; write 0s, or at least 1us")
+        return value
 
 
 class Replay(_Mix):
@@ -126,6 +138,13 @@ class Replay(_Mix):
     times: tuple[Duration, ...] | str = Field(
         description="list of times, or a CSV file beside the scenario: times in seconds in the first column"
     )
+
+    @field_validator("times")
+    @classmethod
+    def _some(cls, value: tuple[float, ...] | str) -> tuple[float, ...] | str:
+        if not value:
+            raise ValueError("is empty, so nothing would be asked; write at least one time, or the path of a CSV file")
+        return value
 
     @model_validator(mode="after")
     def _rising(self) -> Replay:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from sim.errors import ScenarioError
 from sim.laws import Law
 from sim.scenario.faults import Crash, Errors, Fault, LinkFault, Outage, Slow
+from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Load, Replay
 from sim.scenario.services import (
     Call,
@@ -31,6 +34,8 @@ from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec,
 CLIENT = "client"
 #: Keys that say how results are told, and change no row.
 _NO_INFLUENCE = ("name", "question", "focus", "slos", "laws")
+#: Contradictions that are told at once; each costs a search for what was meant.
+_MOST_PROBLEMS = 200
 
 
 class Run(Spec):
@@ -90,15 +95,11 @@ class Scenario(Spec):
         # Named laws are read before the rest and offered to it through the context.
         if isinstance(data, dict) and isinstance(data.get("laws"), dict) and info.context is not None:
             named: dict[str, Law] = info.context.setdefault("laws", {})
-            waiting, before = dict(data["laws"]), -1
-            while waiting and len(waiting) != before:  # again, as long as that helps: laws may name laws that stand below
-                before = len(waiting)
-                for name in list(waiting):
-                    try:
-                        named[name] = parse_law(waiting[name], info)
-                        del waiting[name]
-                    except ValueError:
-                        continue  # reported with its place when the field itself is validated
+            for name in _in_order_of_need(data["laws"]):
+                try:
+                    named[name] = parse_law(data["laws"][name], info)
+                except ValueError:
+                    continue  # reported with its place when the field itself is validated
         return handler(data)
 
     @model_validator(mode="before")
@@ -118,7 +119,7 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _cross_check(self) -> Scenario:
-        problems = list(_problems(self))
+        problems = list(islice(_problems(self), _MOST_PROBLEMS))
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -185,13 +186,34 @@ class Comparison(Spec):
         description="candidate → condition → scenario"
     )
 
+    @model_validator(mode="after")
+    def _same_conditions(self) -> Comparison:
+        if (problem := self._mismatch()) is not None:
+            raise ValueError(problem)
+        return self
+
+    def _mismatch(self) -> str | None:
+        """What is wrong when candidates have different conditions, None otherwise."""
+        first = next(iter(self.candidates))
+        for name, by_condition in self.candidates.items():
+            if set(by_condition) != set(self.conditions) or not by_condition:
+                here, there = ", ".join(by_condition) or "none", ", ".join(self.conditions) or "none"
+                return f"candidates.{name}: has the conditions {here}, but {first} has {there}; give all the same, at least one"
+        return None
+
     @property
     def conditions(self) -> tuple[str, ...]:
         """Names of the conditions, in order."""
         return tuple(next(iter(self.candidates.values())))
 
     def scenarios(self) -> Iterator[tuple[str, str, Scenario]]:
-        """All (candidate, condition, scenario), conditions outermost."""
+        """All (candidate, condition, scenario), conditions outermost.
+
+        Raises:
+            ScenarioError: candidates have different conditions, which only a comparison made without validation can have.
+        """
+        if (problem := self._mismatch()) is not None:
+            raise ScenarioError(problem)
         for condition in self.conditions:
             for candidate, by_condition in self.candidates.items():
                 yield candidate, condition, by_condition[condition]
@@ -209,6 +231,31 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
+
+
+def _in_order_of_need(laws: Mapping[str, Any]) -> list[str]:
+    """Names of laws, each after those that it is made of; laws may name laws that stand below, and circles are left out."""
+    needs = {name: [other for other in _texts_in(law) if other in laws] for name, law in laws.items()}
+    needed_by: dict[str, list[str]] = {}
+    for name, others in needs.items():
+        for other in others:
+            needed_by.setdefault(other, []).append(name)
+    missing = {name: len(others) for name, others in needs.items()}
+    ready = [name for name, count in missing.items() if not count]
+    for name in ready:  # grows meanwhile
+        for user in needed_by.get(name, ()):
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    return ready
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts_in(item)
 
 
 def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
@@ -245,11 +292,9 @@ def operations_of(scenario: Scenario) -> dict[str, Operation]:
 
 def _problems(scenario: Scenario) -> Iterator[str]:
     """Names that point nowhere, and settings that contradict each other, each as `path: message`."""
-    operations = list(operations_of(scenario))
+    operations = operations_of(scenario)
     yield from _problems_of_steps(scenario, operations)
-    every = scenario.run.sample_every
-    if every is not None and every < scenario.run.end / 1_000_000:
-        yield f"run.sample_every: {every:g} s makes more than a million samples; the run lasts {scenario.run.end:g} s"
+    yield from problems_of_size(scenario)
     for name in set(scenario.services) & set(scenario.queues):
         yield f"queues.{name}: a service has this name already; queues and services share one space of names"
     for name, queue in scenario.queues.items():
@@ -263,16 +308,30 @@ def _problems(scenario: Scenario) -> Iterator[str]:
     yield from _problems_of_selectors(scenario, operations)
     for i, fault in enumerate(scenario.faults):
         yield from (f"faults[{i}].{problem}" for problem in _problems_of_fault(scenario, fault, operations))
-    for i, slo in enumerate(scenario.slos):
-        if slo.of is not None and slo.of not in operations:
-            yield f"slos[{i}]: no operation {slo.of!r}; {nearest(slo.of, operations)}"
+    yield from _problems_of_objectives(scenario, operations)
     if scenario.focus is not None and scenario.focus not in scenario.load.mix:
         yield f"focus: no request enters at {scenario.focus!r}; {nearest(scenario.focus, list(scenario.load.mix))}"
     yield from _cycles(scenario)
 
 
-def _problems_of_steps(scenario: Scenario, operations: list[str]) -> Iterator[str]:
-    for address, operation in operations_of(scenario).items():
+def _problems_of_objectives(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
+    """Objectives of what is never measured: they would fail whatever happens."""
+    consumers = [queue.consumer for queue in scenario.queues.values()]
+    effects = list(dict.fromkeys([*(name for name, operation in operations.items() if operation.effect), *consumers]))
+    for i, slo in enumerate(scenario.slos):
+        if slo.of is not None and slo.of not in operations:
+            yield f"slos[{i}]: no operation {slo.of!r}; {nearest(slo.of, operations)}"
+        elif slo.effect and slo.of not in [None, *effects]:
+            there_are = f"effects here: {', '.join(effects[:12])}" if effects else "so far nothing here is an effect"
+            yield f"slos[{i}]: {slo.of} is no effect: no queue's consumer, and not marked effect: true; {there_are}"
+        elif slo.effect and not effects:
+            yield f"slos[{i}]: nothing here is an effect; mark an operation effect: true, or publish to a queue"
+        elif not slo.effect and slo.of not in [None, *scenario.load.mix]:
+            yield f"slos[{i}]: no request enters at {slo.of!r}; {nearest(str(slo.of), list(scenario.load.mix))}"
+
+
+def _problems_of_steps(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
+    for address, operation in operations.items():
         service, name = address.split(".")
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
             if isinstance(step, Call) and step.call not in operations:
@@ -281,16 +340,16 @@ def _problems_of_steps(scenario: Scenario, operations: list[str]) -> Iterator[st
                 yield f"{path}.publish: no queue {step.publish!r}; {nearest(step.publish, list(scenario.queues))}"
 
 
-def _problems_of_selectors(scenario: Scenario, operations: list[str]) -> Iterator[str]:
-    callers = [CLIENT, *scenario.services]
-    targets = [*scenario.services, *scenario.queues, *operations]
+def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
+    callers = dict.fromkeys([CLIENT, *scenario.services])
+    targets = dict.fromkeys([*scenario.services, *scenario.queues, *operations])
     for selector in scenario.calls:
         *caller, target = selector.split(" -> ")
-        if target not in [*targets, "default"]:
+        if target not in targets and target != "default":
             yield f"calls.{selector}: no service, operation or queue {target!r}; {nearest(target, targets)}"
         if caller and caller[0] not in callers:
             yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
-    nodes = [CLIENT, *scenario.services, *scenario.queues]
+    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues])
     places = [(f"links.{selector}", selector) for selector in scenario.links]
     places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
     for where, selector in places:
@@ -299,8 +358,8 @@ def _problems_of_selectors(scenario: Scenario, operations: list[str]) -> Iterato
                 yield f"{where}: no service or queue {end!r}; {nearest(end, nodes)}"
 
 
-def _problems_of_fault(scenario: Scenario, fault: Fault, operations: list[str]) -> Iterator[str]:
-    services = list(scenario.services)
+def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
+    services = scenario.services
     match fault:
         case Crash(crash=service) | Slow(slow=service):
             kind = "crash" if isinstance(fault, Crash) else "slow"
@@ -309,7 +368,7 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: list[str]) 
         case Errors(errors=target):
             service = target.split(".")[0]
             if target not in services and target not in operations:
-                yield f"errors: no service or operation {target!r}; {nearest(target, services + operations)}"
+                yield f"errors: no service or operation {target!r}; {nearest(target, [*services, *operations])}"
         case Outage(outage=queue):
             if queue not in scenario.queues:
                 yield f"outage: no queue {queue!r}; {nearest(queue, list(scenario.queues))}"
@@ -337,19 +396,20 @@ def _cycles(scenario: Scenario) -> Iterator[str]:
     }
     done: set[str] = set()
     for root in graph:
-        trail: list[str] = []
+        trail: dict[str, None] = {}
         stack = [(root, iter(graph[root]))] if root not in done else []
         while stack:
             address, rest = stack[-1]
             if len(trail) < len(stack):
-                trail.append(address)
+                trail[address] = None
             following = next(rest, None)
             if following is None:
                 done.add(address)
                 stack.pop()
-                trail.pop()
+                del trail[address]
             elif following in trail:
-                circle = [*trail[trail.index(following) :], following]
+                names = list(trail)
+                circle = [*names[names.index(following) :], following]
                 yield f"services: {' → '.join(circle)} is a circle of calls: such a request never ends"
                 return
             elif following in graph and following not in done:

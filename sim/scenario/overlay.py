@@ -14,12 +14,14 @@ from sim.scenario.source import Node
 
 
 def merge(below: Node, above: Node, shape: Shape | None) -> Node:
-    """Lay one tree over another of the given type; every value keeps the place it came from."""
+    """Lay one tree over another of the given type; a value keeps the place it came from, a merged mapping that of the upper."""
     below, above = unfolded(below, shape), unfolded(above, shape)
     if not isinstance(above.value, dict) or (shape is not None and shape.kind == "law"):
         return above
     if not isinstance(below.value, dict):
         return _without_nulls(above)
+    if not above.value:
+        return below
     merged = _what_stays(below, above, shape)
     either = {**shallow(below), **shallow(above)}
     for key, node in above.value.items():
@@ -29,7 +31,7 @@ def merge(below: Node, above: Node, shape: Shape | None) -> Node:
             merged[key] = merge(merged[key], node, child(shape, either, key))
         else:
             merged[key] = _without_nulls(node)
-    return below.holding(merged)
+    return above.holding(merged)
 
 
 def _what_stays(below: Node, above: Node, shape: Shape | None) -> dict[str, Node]:

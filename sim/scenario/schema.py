@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
@@ -195,12 +195,12 @@ def _expected_plain(shape: Shape, name: Callable[[type[BaseModel]], str] | None)
 
 
 def _bounds(shape: Shape) -> str:
-    for meta in shape.meta:
-        if isinstance(meta, Ge):
-            return f" of at least {meta.ge}"
-        if isinstance(meta, Gt):
-            return f" above {meta.gt}"
-    return ""
+    least = next((meta.ge for meta in shape.meta if isinstance(meta, Ge)), None)
+    most = next((meta.le for meta in shape.meta if isinstance(meta, Le)), None)
+    if least is not None:
+        return f" of at least {least}" if most is None else f" from {least} to {most:,}"
+    above = next((meta.gt for meta in shape.meta if isinstance(meta, Gt)), None)
+    return "" if above is None else f" above {above}"
 
 
 def example(key: str, shape: Shape | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.laws import Constant
 from sim.policies.balancing import BalancingRule
@@ -14,6 +14,8 @@ from sim.policies.retry import Retry
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
 
 NO_TIME = Constant(0.0)
+#: Calls that one step can make; a run with more would hardly end.
+MOST_CALLS = 10_000
 
 
 class Work(Spec):
@@ -29,7 +31,7 @@ class Call(Spec):
     """
 
     call: Address = Field(description="service.operation")
-    count: Annotated[int, Field(ge=0)] | dict[int, float] = Field(
+    count: Annotated[int, Field(ge=0, le=MOST_CALLS)] | dict[int, float] = Field(
         1, description="how often: a number, or a map of number to weight, {0: 20, 1: 70, 2: 10}"
     )
     in_parallel: bool = Field(False, description="whether the `count` calls run at the same time")
@@ -41,6 +43,8 @@ class Call(Spec):
             not self.count or min(self.count) < 0 or min(self.count.values()) < 0 or sum(self.count.values()) <= 0
         ):
             raise ValueError(f"count = {self.count} must map numbers of calls to weights, for example {{1: 70, 2: 30}}")
+        if isinstance(self.count, dict) and max(self.count) > MOST_CALLS:
+            raise ValueError(f"count: {max(self.count)} calls in one step are more than {MOST_CALLS:,}; nothing does so many")
         return self
 
 
@@ -169,7 +173,7 @@ class Queue(Spec):
     """
 
     consumer: Address = Field(description="the operation that handles a message")
-    consumers: Annotated[int, Field(ge=1)] = Field(1, description="messages that a replica handles at once")
+    consumers: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="messages that a replica handles at once")
     persist: LawSpec = Field(NO_TIME, description="time the broker needs to make a message safe, before it acknowledges")
     capacity: Annotated[int, Field(ge=1)] | Literal["unbounded"] = Field(
         "unbounded", description="messages that may wait; a publish beyond is rejected"
@@ -177,7 +181,15 @@ class Queue(Spec):
     max_deliveries: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(
         "unlimited", description="deliveries of a message in all, the first included; then it is dead"
     )
-    redelivery_delay: PositiveDuration = Field(1.0, description="pause before a failed message is delivered again")
+    redelivery_delay: PositiveDuration = Field(1.0, description="pause before a failed message is delivered again, at least 1ms")
+
+    @field_validator("redelivery_delay")
+    @classmethod
+    def _time_passes(cls, value: float) -> float:
+        # A message that always fails would come back for ever at one instant.
+        if value < 0.001:
+            raise ValueError(f"a pause of {value:g} s is too short to be one; write at least 1ms")
+        return value
 
 
 class Link(Spec):

@@ -6,7 +6,9 @@ import difflib
 import json
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
+
+_COMPARED: Final = 1000
 
 
 def shown(value: Any, width: int = 60) -> str:
@@ -62,6 +64,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     ("did you mean 'workers'?", 'known: queue, workers')
     """
     names = list(known)
+    if len(names) > _COMPARED:  # to compare with thousands takes seconds
+        names = [name for name in names if name[:1] == word[:1]][:_COMPARED] or names[:_COMPARED]
     close = difflib.get_close_matches(word[:80], names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"

@@ -107,27 +107,28 @@ class _Loader:
 
     def __init__(self) -> None:
         self._times: dict[Path, Node] = {}
+        self._wrong_below: list[tuple[Node, dict[tuple[str, str], Problem]]] = []
 
     def load(self, root: Node, stem: str) -> Scenario | Comparison:
         """Make a scenario or a comparison from the tree of a file."""
         name = _name_of(root, stem)
-        shared = self._with_base(root, [root.file])
+        layers = self._layers(root, [root.file])
         if "candidates" in root.value:
-            return self._comparison(root, shared, name)
+            return self._comparison(root, layers, name)
         if "conditions" in root.value:
             node = root.value["conditions"]
             raise _wrong(node, ["conditions"], "conditions belong to candidates; add candidates: …", at_key=True)
-        scenario, problems = self._scenario(shared, name)
+        scenario, problems = self._scenario(layers, name)
         if scenario is None:
             raise ScenarioError(report(problems))
         return scenario
 
-    def _with_base(self, root: Node, trail: list[str]) -> Node:
-        """The keys of a scenario in a file, over those of its base."""
+    def _layers(self, root: Node, trail: list[str]) -> list[Node]:
+        """What a file adds up to, from its lowest base on; the last layer is the file's own scenario."""
         own = root.holding({key: node for key, node in root.value.items() if key not in _OF_COMPARISONS})
         base = root.value.get("base")
         if base is None:
-            return own
+            return [own]
         if isinstance(base.value, dict):
             below = base
         elif isinstance(base.value, str):
@@ -140,22 +141,22 @@ class _Loader:
             text = "a comparison cannot be a base; name a scenario"
             raise _wrong(base, ["base"], text, at_key=True)
         # The base's name and question are its own.
-        shared = self._with_base(below, trail)
-        kept = {key: node for key, node in shared.value.items() if key not in ("name", "question")}
-        return merge(shared.holding(kept), own, _SHAPE)
+        layers = [_anonymous(layer) for layer in self._layers(below, trail)]
+        return [*layers, merge(layers[-1], own, _SHAPE)]
 
-    def _comparison(self, root: Node, shared: Node, name: str) -> Comparison:
-        question = shared.value.get("question")
-        bare = shared.holding({key: node for key, node in shared.value.items() if key not in ("name", "question")})
+    def _comparison(self, root: Node, layers: list[Node], name: str) -> Comparison:
+        question = layers[-1].value.get("question")
+        layers = [*layers[:-1], _anonymous(layers[-1])]
         candidates = _overlays(root.value["candidates"], "candidates")
         conditions = _overlays(root.value["conditions"], "conditions") if "conditions" in root.value else {}
-        empty = root.holding({})
+        circumstances = conditions or {ONLY_CONDITION: root.holding({})}
+        under = {condition: merge(layers[-1], change, _SHAPE) for condition, change in circumstances.items()}
         found: dict[str, dict[str, Scenario]] = {}
         problems: dict[Problem, list[str]] = {}
         for candidate, change in candidates.items():
-            for condition, circumstance in (conditions or {ONLY_CONDITION: empty}).items():
-                tree = merge(merge(bare, circumstance, _SHAPE), change, _SHAPE)
-                scenario, wrong = self._scenario(tree, f"{name} - {candidate}{f' - {condition}' if conditions else ''}")
+            for condition in circumstances:
+                all_layers = [*layers, under[condition], merge(under[condition], change, _SHAPE)]
+                scenario, wrong = self._scenario(all_layers, f"{name} - {candidate}{f' - {condition}' if conditions else ''}")
                 for problem in wrong:
                     problems.setdefault(problem, []).append(f"{candidate}{f' under {condition}' if conditions else ''}")
                 if scenario is not None:
@@ -165,7 +166,28 @@ class _Loader:
         text = question.value if question is not None and isinstance(question.value, str) else ""
         return Comparison(name=name, question=text, candidates=found)
 
-    def _scenario(self, tree: Node, name: str) -> tuple[Scenario | None, list[Problem]]:
+    def _scenario(self, layers: Sequence[Node], name: str) -> tuple[Scenario | None, list[Problem]]:
+        """The scenario of the last layer, or its problems, each where it came from."""
+        scenario, problems = self._read(layers[-1], name)
+        if any(problem.whole for problem in problems):
+            below = [self._wrong_in(layer) for layer in layers[:-1]]
+            problems = [_first_seen(problem, below) for problem in problems]
+        return scenario, problems
+
+    def _wrong_in(self, layer: Node) -> dict[tuple[str, str], Problem]:
+        """What is wrong already with a layer as it is without those above it."""
+        for known, found in self._wrong_below:
+            if known is layer:
+                return found
+        try:
+            _, problems = self._read(layer, "")
+        except ScenarioError:  # a file of times that only this layer asks for
+            problems = []
+        found = {(problem.path, problem.text): problem for problem in problems}
+        self._wrong_below.append((layer, found))
+        return found
+
+    def _read(self, tree: Node, name: str) -> tuple[Scenario | None, list[Problem]]:
         tree = self._with_times(tree)
         problems = list(truths(tree, _SHAPE))
         data = tree.plain()
@@ -189,6 +211,17 @@ class _Loader:
             self._times[path] = times.holding(_read_times(path, times))
         with_times = load.holding({**load.value, "times": times.holding(self._times[path].value)})
         return tree.holding({**tree.value, "load": with_times})
+
+
+def _anonymous(layer: Node) -> Node:
+    """A layer without what belongs to its own file alone."""
+    return layer.holding({key: node for key, node in layer.value.items() if key not in ("name", "question")})
+
+
+def _first_seen(problem: Problem, below: Sequence[Mapping[tuple[str, str], Problem]]) -> Problem:
+    """A problem of a mapping that several layers have filled, at the lowest layer that has it: there it was made."""
+    key = (problem.path, problem.text)
+    return next((found[key] for found in below if key in found), problem) if problem.whole else problem
 
 
 def _wrong(node: Node, path: Sequence[str | int], text: str, *, at_key: bool = False) -> ScenarioError:

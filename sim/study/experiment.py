@@ -99,15 +99,11 @@ def compare(
         simulate: see `replicate`.
 
     Raises:
-        ScenarioError: see `replicate`; or the baseline is no candidate, or scenarios differ in their seed.
+        ScenarioError: see `replicate`; or the baseline is no candidate, or scenarios differ in their conditions or seed.
     """
     names = list(comparison.candidates)
     if baseline is not None and baseline not in names:
         raise ScenarioError(f"baseline: no candidate {baseline!r}; {nearest(baseline, names)}")
-    for name, by_condition in comparison.candidates.items():
-        if set(by_condition) != set(comparison.conditions):
-            here, first = ", ".join(by_condition), ", ".join(comparison.conditions)
-            raise ScenarioError(f"candidates.{name}: has the conditions {here}, but {names[0]} has {first}; give all the same")
     cases = list(comparison.scenarios())
     study = _Study(comparison.name, comparison.question, cases, baseline or names[0], simulate, _known(rows))
     return study.carry_out(plan(cases, replications, seed), workers, on_progress, out)

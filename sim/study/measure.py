@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Protocol
 
 from sim.analysis.metrics import run_metrics
@@ -61,69 +64,72 @@ def effects_asked_for(scenario: Scenario) -> dict[str, dict[str, int]]:
     Synchronous or through a queue makes no difference, so completeness compares the two. An effect that depends on a
     draw (a probability, a varying count) is left out: how many were asked for is then read from the rows.
     """
-    found: dict[str, dict[str, int]] = {}
-    for entry in scenario.load.mix:
-        counts: Counter[str] = Counter()
-        drawn: set[str] = set()
-        _visit(scenario, entry, 1, False, False, (), counts, drawn)
-        found[entry] = {effect: count for effect, count in counts.items() if effect not in drawn and count > 0}
-    return found
+    operations = operations_of(scenario)
+    edges = {address: list(_edges(scenario, operation.steps)) for address, operation in operations.items()}
+    effects = {address for address, operation in operations.items() if operation.effect}
+    return {entry: _asked_by(entry, edges, effects) for entry in scenario.load.mix}
 
 
-def _visit(
-    scenario: Scenario,
-    address: str,
-    times: int,
-    by_chance: bool,
-    through_queue: bool,
-    trail: tuple[str, ...],
-    counts: Counter[str],
-    drawn: set[str],
-) -> None:
-    """Follow the steps of an operation that runs `times` times, and count the effects below it."""
-    if address in trail:  # possible through queues only: messages that beget messages have no fixed number
-        drawn.add(address)
-        return
-    operation = operations_of(scenario)[address]
-    if operation.effect or through_queue:
-        counts[address] += times
-        if by_chance:
-            drawn.add(address)
-    steps = list(operation.steps)
-    while steps:
-        step = steps.pop()
-        if isinstance(step, Parallel):
-            steps += [inner for branch in step.parallel for inner in branch]
-            continue
-        target = _target(scenario, step)
-        if target is not None:
-            count = _fixed_count(step)
-            _visit(
-                scenario,
-                target,
-                times * (1 if count is None else count),
-                by_chance or count is None,
-                isinstance(step, Publish),
-                (*trail, address),
-                counts,
-                drawn,
-            )
+@dataclass(frozen=True)
+class _Edge:
+    """A step that makes an operation run: how often, None if that is drawn; and whether a message does it."""
+
+    target: str
+    count: int | None
+    by_message: bool
 
 
-def _target(scenario: Scenario, step: Step) -> str | None:
-    match step:
-        case Call():
-            return step.call
-        case Publish():
-            return scenario.queues[step.publish].consumer
-        case _:
-            return None
+def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
+    for step in steps:
+        match step:
+            case Parallel():
+                for branch in step.parallel:
+                    yield from _edges(scenario, branch)
+            case Call():
+                yield _Edge(step.call, _fixed_count(step), by_message=False)
+            case Publish():
+                yield _Edge(scenario.queues[step.publish].consumer, _fixed_count(step), by_message=True)
 
 
-def _fixed_count(step: Step) -> int | None:
+def _asked_by(entry: str, edges: Mapping[str, list[_Edge]], effects: Set[str]) -> dict[str, int]:
+    """How often one request makes each effect run; whatever comes through a queue is an effect, too."""
+    reached = {entry: [edge for edge in edges[entry] if edge.count != 0]}
+    for address in (waiting := [entry]):  # grows meanwhile
+        for edge in reached[address]:
+            if edge.target not in reached:
+                reached[edge.target] = [onward for onward in edges[edge.target] if onward.count != 0]
+                waiting.append(edge.target)
+    # By chance runs what a drawn step reaches, and all below it. Circles have a drawn step: the others were refused.
+    drawn = {edge.target for found in reached.values() for edge in found if edge.count is None}
+    for address in (waiting := list(drawn)):
+        below = {edge.target for edge in reached[address]} - drawn
+        drawn |= below
+        waiting += below
+    callers: dict[str, set[str]] = {address: set() for address in reached if address not in drawn}
+    for address in callers:
+        for edge in reached[address]:
+            if edge.target in callers:
+                callers[edge.target].add(address)
+    runs = Counter({entry: 1})
+    by_message: Counter[str] = Counter()
+    for address in TopologicalSorter(callers).static_order():
+        for edge in reached[address]:
+            if edge.count is not None:
+                runs[edge.target] += runs[address] * edge.count
+                by_message[edge.target] += runs[address] * edge.count if edge.by_message else 0
+    # An operation that is no effect by itself is one where messages ask for it; calls by chance do not blur their number.
+    unsure = {edge.target for a, found in reached.items() for edge in found if edge.by_message and (a in drawn or not edge.count)}
+    found = {a: runs[a] for a in reached if a in effects and a not in drawn}
+    found |= {a: by_message[a] for a in reached if a not in effects and a not in unsure}
+    return {address: count for address, count in found.items() if count > 0}
+
+
+def _fixed_count(step: Call | Publish) -> int | None:
     """How often a step runs its target, None if that is drawn."""
-    if not isinstance(step, Call | Publish) or step.probability != 1:
-        return 0 if isinstance(step, Call | Publish) and step.probability == 0 else None
+    if step.probability == 0:
+        return 0
+    if step.probability != 1:
+        return None
     if isinstance(step, Publish):
         return 1
     if isinstance(step.count, int):
