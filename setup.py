@@ -29,6 +29,7 @@ COMPILED = [
     "sim/runtime/replica.py",
     "sim/runtime/steps.py",
     "sim/runtime/broker.py",
+    "sim/runtime/origin.py",
     "sim/runtime/arrivals.py",
     "sim/runtime/world.py",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -128,10 +129,11 @@ def run(
 
     scenario = lasting(one_scenario(file, candidate, condition), duration)
     study = Study(scenario.name, directory, output, not no_charts, quiet)
-    results = study.carry_out(
-        lambda target, tell: replicate(scenario, replications, workers, tell, seed=seed, out=target), scenario
-    )
-    finish(results, study, gate=gate, choose=None)
+    with study.alone():
+        results = study.carry_out(
+            lambda target, tell: replicate(scenario, replications, workers, tell, seed=seed, out=target), scenario
+        )
+        finish(results, study, gate=gate, choose=None)
 
 
 @app.command(
@@ -168,11 +170,12 @@ def compare(
     known_candidate("--choose", choose, found)
     known_candidate("--baseline", baseline, found)
     study = Study(found.name, directory, output, not no_charts, quiet)
-    results = study.carry_out(
-        lambda target, tell: compare_all(found, replications, workers, tell, seed=seed, baseline=baseline, out=target),
-        found,
-    )
-    finish(results, study, gate=gate, choose=choose)
+    with study.alone():
+        results = study.carry_out(
+            lambda target, tell: compare_all(found, replications, workers, tell, seed=seed, baseline=baseline, out=target),
+            found,
+        )
+        finish(results, study, gate=gate, choose=choose)
 
 
 @app.command(
@@ -223,7 +226,8 @@ def calibrate(
 
 
 def main() -> None:
-    """Run the command line; it ends the process."""
+    """Run the command line; it ends the process. SIGTERM is obeyed like Ctrl-C: what is finished is kept."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without × shows a question mark, and goes on

@@ -50,7 +50,7 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
                 say(message, style="red")
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
-            say("interrupted before the first run was finished; nothing is kept")
+            say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _hang_up()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,22 +34,45 @@ class Study:
     with_charts: bool
     quiet: bool
 
-    def carry_out(self, work: Callable[[Path, Tell], Results], found: Scenario | Comparison) -> Results:
-        """Do the work with a progress bar, after the doubts about it have been told."""
+    @property
+    def target(self) -> Path:
+        """Where the results go."""
         from sim.study import default_directory
 
-        target = self.directory if self.directory is not None else default_directory(self.name)
-        if not self.quiet:
-            for doubt in doubts_of(found):
-                say(f"doubt: {doubt}", style="yellow")
-        with progress(self.name, quiet=self.quiet) as tell:
-            return work(target, tell)
+        return self.directory if self.directory is not None else default_directory(self.name)
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """Keep other studies out of the directory from the first run until the charts are drawn."""
+        from sim.study import only_writer
+
+        return only_writer(self.target)
+
+    def carry_out(self, work: Callable[[Path, Tell], Results], found: Scenario | Comparison) -> Results:
+        """Do the work with a progress bar, after the doubts about it have been told."""
+        try:
+            if not self.quiet:
+                for doubt in doubts_of(found):
+                    say(f"doubt: {doubt}", style="yellow")
+            with progress(self.name, quiet=self.quiet) as tell:
+                return work(self.target, tell)
+        except KeyboardInterrupt as interrupt:
+            kept = getattr(interrupt, "__notes__", ["nothing is kept: no run was finished"])
+            say(f"interrupted; {'; '.join(kept)}", style="yellow")
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def finish(results: Results, study: Study, *, gate: bool, choose: str | None) -> None:
     """Write what was found, and end with the code that says how it went."""
-    charts = _charts(results, study)
-    _keep_verdict(results)
+    try:
+        charts = _charts(results, study)
+        _keep_verdict(results)
+    except KeyboardInterrupt:
+        runs = f"{len(results.runs)} of {results.planned} runs" if results.partial else "all runs"
+        say(
+            f"interrupted while drawing charts: {runs} are finished and kept in {_shown(results)}/, charts are missing",
+            style="yellow",
+        )
+        raise typer.Exit(INTERRUPTED) from None
     write(results, study.output, charts)
     if not study.quiet:
         _tell_where(results, charts)
@@ -87,15 +111,20 @@ def _subject(results: Results) -> str:
 
 
 def _tell_where(results: Results, charts: Sequence[Path]) -> None:
-    directory = results.directory
-    if directory is None:
+    if results.directory is None:
         return
-    shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
+    shown = _shown(results)
     say(f"results   {shown}/ (rows/*.parquet, metrics.csv, summary.csv, differences.csv, manifest.json)")
     if len(results.candidates) > 1:
         say(f"reasons   {shown}/{VERDICT}")
     if charts:
         say(f"charts    {shown}/charts/ ({len({path.stem for path in charts})} charts, PNG and SVG)")
+
+
+def _shown(results: Results) -> Path | None:
+    """The directory of the results as it is seen from here."""
+    directory = results.directory
+    return directory.relative_to(Path.cwd()) if directory is not None and directory.is_relative_to(Path.cwd()) else directory
 
 
 def write(results: Results, output: Format, charts: Sequence[Path]) -> None:

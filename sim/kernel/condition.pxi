@@ -1,6 +1,9 @@
 # Conditions: events that happen when others have. Part of core.pyx.
 
 
+cdef const char *IN_A_CONDITION = " in conditions within conditions"
+
+
 cdef class ConditionValue:
     """The events of a condition that had happened when it was processed, with their values: reads like a dict, in order."""
 
@@ -164,7 +167,11 @@ cdef class Condition(Event):
     cdef int collect(self, list happened) except -1:
         for event in self._events:
             if isinstance(event, Condition):
-                (<Condition>event).collect(happened)
+                Py_EnterRecursiveCall(IN_A_CONDITION)
+                try:
+                    (<Condition>event).collect(happened)
+                finally:
+                    Py_LeaveRecursiveCall()
             elif isinstance(event, Event):
                 if (<Event>event).is_processed:
                     happened.append(event)
@@ -185,7 +192,11 @@ cdef class Condition(Event):
             if isinstance(event, Event):
                 (<Event>event).remove_waiter(self)
                 if isinstance(event, Condition):
-                    (<Condition>event).let_go()
+                    Py_EnterRecursiveCall(IN_A_CONDITION)
+                    try:
+                        (<Condition>event).let_go()
+                    finally:
+                        Py_LeaveRecursiveCall()
             else:
                 if event.callbacks and self._check in event.callbacks:
                     event.callbacks.remove(self._check)

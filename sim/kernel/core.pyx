@@ -56,6 +56,8 @@ cdef extern from "Python.h":
     void PyErr_Fetch(PyObject **kind, PyObject **value, PyObject **trace)
     void PyErr_NormalizeException(PyObject **kind, PyObject **value, PyObject **trace)
     int PyException_SetTraceback(PyObject *exception, PyObject *trace)
+    int Py_EnterRecursiveCall(const char *where) except -1
+    void Py_LeaveRecursiveCall()
     bint PyIndex_Check(object value)
     bint PyGen_CheckExact(object value)
     double PyLong_AsDouble(object value) except? -1

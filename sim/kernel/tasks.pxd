@@ -21,6 +21,7 @@ cdef class Task(Entry):
     cdef object _value
     cdef readonly bint alive
 
+    cpdef begin(self, Tasks tasks, object generator)
     cpdef fire(self)
     cpdef kill(self)
 
@@ -34,6 +35,7 @@ cdef class Reply:
     cdef public double due_s
     cdef Reply _behind
 
+    cpdef begin(self, Tasks tasks)
     cpdef settle(self, object value)
     cpdef expire_after(self, double limit_s)
 

@@ -61,6 +61,10 @@ class Task(Entry):
     __slots__ = ("_following", "_generator", "_tasks", "_value", "alive")
 
     def __init__(self, tasks: Tasks, generator: Steps) -> None:
+        self.begin(tasks, generator)
+
+    def begin(self, tasks: Tasks, generator: Steps) -> None:
+        """What `__init__` does, as a C call."""
         self.callbacks = None
         self._tasks = tasks
         self._generator = generator
@@ -88,6 +92,10 @@ class Reply:
     __slots__ = ("_behind", "_tasks", "due_s", "settled", "value", "waiter")
 
     def __init__(self, tasks: Tasks) -> None:
+        self.begin(tasks)
+
+    def begin(self, tasks: Tasks) -> None:
+        """What `__init__` does, as a C call."""
         self._tasks = tasks
         self.settled = False
         self.value: Any = None
@@ -232,7 +240,9 @@ class Tasks:
 
     def start(self, generator: Steps) -> Task:
         """Begin a task in place: it runs to its first wait before this returns."""
-        task = Task(self, generator)
+        # Not `Task(self, generator)`: called like this, a compiled class makes its object without packing arguments.
+        task = Task.__new__(Task)
+        task.begin(self, generator)
         if self._running:
             self._advance(task, None)
         else:

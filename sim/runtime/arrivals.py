@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sim.scenario.load import Closed, Daily, Even, Load, Poisson, Ramp, Replay, Spike, Steps
+from sim.kernel.tasks import Steps
+from sim.scenario.load import Closed, Daily, Even, Load, Poisson, Ramp, Replay, Spike
+from sim.scenario.load import Steps as Stairs
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
-    from sim.kernel.tasks import Steps as TaskSteps
+    import cython
+
+    from sim.kernel.tasks import Tasks
+    from sim.runtime.ledger import Ledger
+    from sim.runtime.origin import Origin
     from sim.runtime.world import World
+
+_INF = math.inf
 
 _GAP, _ENTRY, _THINK, _REQUEST = (salt("arrivals", name) for name in ("gap", "entry", "think", "request"))
 _DAILY_PIECES = 96
@@ -52,7 +60,7 @@ def rate_of(load: Load) -> Rate:
     match load:
         case Poisson(rate=rate) | Even(rate=rate):
             return Rate([(0.0, rate, rate)])
-        case Steps(points=points):
+        case Stairs(points=points):
             rates = [point.rate for point in points]
             return Rate([(p.at, before, p.rate) for p, before in zip(points, [rates[0], *rates], strict=False)])
         case Ramp(points=points):
@@ -71,86 +79,108 @@ def _day(load: Daily, end_s: float) -> Rate:
     return Rate([(t, r, r) for t, r in zip(times, rates, strict=True)])
 
 
-def open_times(load: Load, seed: int, end_s: float) -> Iterator[float]:
-    """Clock times of all arrivals of an open load before `end_s`, in seconds."""
-    if isinstance(load, Replay):
-        assert not isinstance(load.times, str)
-        yield from (time for time in load.times if time < end_s)
-        return
-    rate = _day(load, end_s) if isinstance(load, Daily) else rate_of(load)
-    even = isinstance(load, Even) or getattr(load, "arrivals", "poisson") == "even"
-    stream = key(seed, "arrivals")
-    count, number = 0.0, 0
-    while True:
-        count += 1.0 if even else -math.log1p(-uniform(child(child(stream, _GAP), number)))
-        time = rate.time_of(count)
-        if time >= end_s:
+class OpenTimes:
+    """Clock times of the arrivals of an open load before `end_s`, one after the other, in seconds."""
+
+    def __init__(self, load: Load, seed: int, end_s: float) -> None:
+        self._end_s = end_s
+        self._recorded: Sequence[float] | None = None
+        self._number = 0
+        self._count = 0.0
+        if isinstance(load, Replay):
+            assert not isinstance(load.times, str)
+            self._recorded = load.times
             return
-        yield time
-        number += 1
+        self._rate = _day(load, end_s) if isinstance(load, Daily) else rate_of(load)
+        self._even = isinstance(load, Even) or getattr(load, "arrivals", "poisson") == "even"
+        self._stream = child(key(seed, "arrivals"), _GAP)
+
+    def next_s(self) -> float:
+        """Time of the next arrival, in seconds; infinite after the last."""
+        number = self._number
+        self._number += 1
+        if self._recorded is not None:
+            time_s: float = self._recorded[number] if number < len(self._recorded) else _INF
+        else:
+            self._count += 1.0 if self._even else -math.log1p(-uniform(child(self._stream, number)))
+            time_s = self._rate.time_of(self._count)
+        return time_s if time_s < self._end_s else _INF
 
 
 class Source:
     """Issues requests until the end of the load."""
 
     def __init__(self, world: World, load: Load, end_s: float) -> None:
-        self._world = world
         self._load = load
         self._end_s = end_s
+        self._seed = world.seed
+        self._tasks: Tasks = world.tasks
+        self._ledger: Ledger = world.ledger
         self._stream = key(world.seed, "arrivals")
+        self._clients = load.clients
         total = sum(load.mix.values())
-        self._entries = [(address, weight / total) for address, weight in load.mix.items()]
+        self._origins = [world.origins[address] for address in load.mix]
+        self._shares = [weight / total for weight in load.mix.values()]
 
     def start(self) -> None:
         """Begin; the ledger is told when no more requests will come."""
         load = self._load
         if isinstance(load, Closed):
             running = [self._user(load, child(child(self._stream, _THINK), user), user) for user in range(load.users)]
-            self._world.ledger.sources = len(running)
+            self._ledger.sources = len(running)
             for user in running:
-                self._world.tasks.start(user)
+                self._tasks.start(user)
         else:
-            self._world.ledger.sources = 1
-            self._world.tasks.start(self._open())
+            self._ledger.sources = 1
+            self._tasks.start(self._open())
 
-    def _open(self) -> TaskSteps:
-        world = self._world
-        for number, time in enumerate(open_times(self._load, world.seed, self._end_s)):
-            if time > world.now:
-                yield time - world.now
-            world.tasks.start(self._ask(number))
-        if self._end_s > world.now:
-            yield self._end_s - world.now
-        world.ledger.source_ended()
+    def _open(self) -> Steps:
+        tasks = self._tasks
+        times = OpenTimes(self._load, self._seed, self._end_s)
+        number: cython.long = 0
+        while True:
+            time_s = times.next_s()
+            if time_s == _INF:
+                break
+            if time_s > tasks.now_s():
+                yield time_s - tasks.now_s()
+            self._issue(number)
+            number += 1
+        if self._end_s > tasks.now_s():
+            yield self._end_s - tasks.now_s()
+        self._ledger.source_ended()
 
-    def _ask(self, number: int) -> TaskSteps:
+    def _issue(self, number: cython.long) -> None:
         request_key = child(child(self._stream, _REQUEST), number)
-        entry = self._entry(uniform(child(request_key, _ENTRY)))
-        return self._world.request(entry, request_key, number % self._load.clients)
+        self._tasks.start(self._entry(request_key).request(request_key, number % self._clients))
 
-    def _user(self, load: Closed, user_key: int, user: int) -> TaskSteps:
-        world, number = self._world, 0
+    def _user(self, load: Closed, user_key: cython.ulonglong, user: cython.long) -> Steps:
+        tasks = self._tasks
+        number: cython.long = 0
         while True:
             request_key = child(user_key, number)
             think_s = load.think.draw(child(request_key, _THINK))
-            if world.now + think_s >= self._end_s:
+            if tasks.now_s() + think_s >= self._end_s:
                 break
             if think_s > 0:
                 yield think_s
-            began_s = world.now
-            entry = self._entry(uniform(child(request_key, _ENTRY)))
-            yield from world.request(entry, request_key, user % load.clients)
-            if think_s == 0 and world.now == began_s:
+            began_s = tasks.now_s()
+            yield from self._entry(request_key).request(request_key, user % self._clients)
+            if think_s == 0 and tasks.now_s() == began_s:
                 # A free and instant service would stop the clock; real users take at least a moment.
                 yield 0.001
             number += 1
-        if self._end_s > world.now:
-            yield self._end_s - world.now
-        world.ledger.source_ended()
+        if self._end_s > tasks.now_s():
+            yield self._end_s - tasks.now_s()
+        self._ledger.source_ended()
 
-    def _entry(self, u: float) -> str:
-        for address, share in self._entries:
+    def _entry(self, request_key: cython.ulonglong) -> Origin:
+        """Which page a request asks for, by its share of the mix."""
+        u = uniform(child(request_key, _ENTRY))
+        last = len(self._shares) - 1
+        for place in range(last):
+            share: cython.double = self._shares[place]
             if u < share:
-                return address
+                return self._origins[place]
             u -= share
-        return self._entries[-1][0]
+        return self._origins[last]

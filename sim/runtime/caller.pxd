@@ -5,7 +5,7 @@ from sim.policies.balancing cimport Balancer
 from sim.policies.breaker cimport BreakerGate
 from sim.runtime.context cimport Context
 from sim.runtime.recorder cimport Recorder
-from sim.runtime.visit cimport Edge, Visit
+from sim.runtime.visit cimport Edge, Visit, new_visit
 from sim.streams cimport child, uniform
 
 # Constants that this module only reads: C values here, Python's where the module runs uncompiled.
@@ -30,6 +30,8 @@ cdef class Call:
     cdef long number
     cdef long permit
     cdef int outcome
+
+    cpdef begin(self, Context context)
 
 
 @cython.final

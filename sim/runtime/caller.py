@@ -20,7 +20,7 @@ from sim.kernel.tasks import TIMED_OUT, Steps, Tasks
 from sim.policies.balancing import RULES
 from sim.policies.breaker import REFUSED, BreakerGate
 from sim.records import IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
-from sim.runtime.visit import Edge, Visit
+from sim.runtime.visit import Edge, Visit, new_visit
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class Call:
     __slots__ = ("context", "key", "left_s", "number", "outcome", "permit")
 
     def __init__(self, context: Context) -> None:
+        self.begin(context)
+
+    def begin(self, context: Context) -> None:
+        """What `__init__` does, as a C call."""
         self.context = context
         self.key = 0  # names its random draws
         self.number = 1  # of the current attempt
@@ -71,7 +75,8 @@ class Caller:
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps that call, retry and pause until an answer, the last attempt or the deadline; they return the outcome."""
-        call = Call(context)
+        call = Call.__new__(Call)
+        call.begin(context)
         call.key = key
         return self._attempt(call) if self._once else self._retried(call)
 
@@ -139,7 +144,7 @@ class Caller:
             if call.permit == REFUSED:
                 call.outcome = SHORT_CIRCUITED
                 return None
-        visit = Visit(context.request, edge)
+        visit = new_visit(context.request, edge)
         visit.sent_s = now_s
         visit.attempt = self._recorder.next_attempt(context.request.number)
         alive = edge.target.believed_alive

@@ -61,6 +61,7 @@ cdef class Visit(Context):
     cdef int _outcome
     cdef double _delay_s
 
+    cpdef arise(self, Request request, Edge edge)
     @cython.locals(edge=Edge, reply=Reply)
     cpdef leave(self, double left_s)
     cdef _travel(self, double delay_s)
@@ -75,3 +76,7 @@ cdef class Visit(Context):
     cdef _end(self)
     @cython.locals(edge=Edge, reply=Reply)
     cpdef abandon(self)
+
+
+@cython.locals(visit=Visit)
+cpdef Visit new_visit(Request request, Edge edge)

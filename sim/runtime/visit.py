@@ -91,9 +91,16 @@ class Visit(Context):
     )  # fmt: skip
 
     def __init__(self, request: Request, edge: Edge | None) -> None:
+        self.arise(request, edge)
+
+    def arise(self, request: Request, edge: Edge | None) -> None:
+        """What `__init__` does, as a C call."""
         self.begin(request)
         self._edge = edge
-        self.reply = None if edge is None else Reply(edge.tasks)  # who waits for the answer
+        self.reply: Reply | None = None  # who waits for the answer
+        if edge is not None:
+            self.reply = Reply.__new__(Reply)
+            self.reply.begin(edge.tasks)
         self.chosen = -1  # index of the endpoint
         self.call_key = 0  # of the call of which this is one attempt
         self.sent_s = 0.0
@@ -190,6 +197,13 @@ class Visit(Context):
         reply.settle(TIMED_OUT)
         if edge.cancellation and self._stage != _OVER:
             edge.tasks.start(_cancel(self, edge))
+
+
+def new_visit(request: Request, edge: Edge | None) -> Visit:
+    """A visit; where the package was compiled, made without packing arguments."""
+    visit = Visit.__new__(Visit)
+    visit.arise(request, edge)
+    return visit
 
 
 def _cancel(visit: Visit, edge: Edge) -> Steps:

@@ -10,20 +10,20 @@ import simpy
 
 from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Tasks
-from sim.records import IN_FLIGHT, OUTCOMES
+from sim.records import OUTCOMES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
-from sim.runtime.caller import Caller
-from sim.runtime.context import Context, Request
+from sim.runtime.context import Request
 from sim.runtime.faults import start_faults
 from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
+from sim.runtime.origin import Origin
 from sim.runtime.recorder import Columns, Recorder
 from sim.runtime.replica import ServiceGroup, operation_target
 from sim.runtime.steps import Plan, Planner
 from sim.runtime.visit import Edge, Target, Visit
 from sim.scenario.model import CLIENT, Scenario, operations_of
-from sim.streams import child, key
+from sim.streams import key
 
 #: A user's own SimPy process: a function that takes the world and returns a generator of SimPy events.
 UserProcess = Callable[["World"], Generator[simpy.Event, Any, Any]]
@@ -63,8 +63,7 @@ class World:
             caller = address.split(".")[0]
             planner = Planner(partial(self._edge, caller), lambda queue: scenario.queues[queue].consumer)
             planner.fill(plan, operations[address])
-        self._entries = {address: self._edge(CLIENT, address) for address in operations}
-        self._clients: dict[tuple[str, int], Caller] = {}
+        self.origins = {address: Origin(self, self._edge(CLIENT, address)) for address in operations}
 
     @property
     def now(self) -> float:
@@ -91,17 +90,7 @@ class World:
 
     def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
         """One logical request from its origin, as a task's steps: it ends in exactly one row."""
-        request = Request(self.recorder.next_request(), self.tasks.now_s(), self.tasks.current)
-        context = Context(request)
-        context.key = request_key
-        outcome = IN_FLIGHT
-        self.ledger.opened(request)
-        try:
-            outcome = yield from self._client(entry, client).call(context, request_key)
-            return outcome
-        finally:
-            self.recorder.request(request, self._codes[entry], context, outcome)
-            self.ledger.closed(request)
+        return self.origins[entry].request(request_key, client)
 
     def ask(self, entry: str, name: str | int) -> simpy.Event:
         """Issue a request from your own SimPy process: an event whose value will be the outcome, for example ``ok``.
@@ -159,13 +148,6 @@ class World:
         for broker in self.brokers.values():
             broker.end_run()
         return self.recorder.tables()
-
-    def _client(self, entry: str, client: int) -> Caller:
-        caller = self._clients.get((entry, client))
-        if caller is None:
-            process_key = child(key(self.seed, "process", CLIENT, client), self._codes[entry])
-            caller = self._clients[entry, client] = Caller(self, self._entries[entry], process_key)
-        return caller
 
     def _edge(self, caller: str, to: str) -> Edge:
         """The one edge from a service to a target: all its steps share it, and with it each process's balancer."""

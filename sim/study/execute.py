@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from sim.errors import ScenarioError
@@ -147,6 +149,30 @@ def _lost(tasks: Sequence[Task], exc: BaseException) -> str:
         f"worker processes died {_ROUNDS_WITHOUT_PROGRESS} times in a row and {first} could not be finished; if memory ran out, "
         f"set run.record_attempts: false, shorten run.duration or use fewer workers ({str(exc).splitlines()[0]})"
     )
+
+
+@contextmanager
+def interrupts_later(*, forget: bool = False) -> Iterator[None]:
+    """Hold Ctrl-C (and SIGTERM, where it has a handler) back until what must not be torn apart is done.
+
+    For steps of seconds only. Signals reach the main thread, so elsewhere there is nothing to hold back. `forget` them at
+    the end, where somebody impatient repeats what is being obeyed already.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, Any]] = []
+    # Only those with a handler of Python: the others would end the process at once, with or without us.
+    usual = {kind: handler for kind in (signal.SIGINT, signal.SIGTERM) if callable(handler := signal.getsignal(kind))}
+    try:
+        for kind in usual:
+            signal.signal(kind, lambda number, frame: came.append((number, frame)))
+        yield
+    finally:
+        for kind, handler in usual.items():
+            signal.signal(kind, handler)
+    for number, frame in [] if forget else came[:1]:
+        usual[signal.Signals(number)](number, frame)
 
 
 def _ignore_interrupts() -> None:

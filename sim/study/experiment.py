@@ -21,7 +21,7 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.study import store
-from sim.study.execute import run_tasks
+from sim.study.execute import interrupts_later, run_tasks
 from sim.study.measure import TABLES, Tables, measure
 from sim.study.results import Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
 from sim.study.tasks import Case, Finished, Task, plan
@@ -129,7 +129,10 @@ def load_results(directory: str | Path) -> Results:
         raise ScenarioError(
             f"{path / store.MANIFEST}: its scenarios cannot be read back ({first}); the CSV and Parquet files beside it can"
         ) from exc
-    return Results(name, question, baseline, scenarios, store.read_metrics(path), runs, planned, RowsOnDisk(path), path)
+    source = RowsOnDisk(path, str(manifest.get("run_id", "")))
+    metrics = store.read_metrics(path)
+    source.check()  # not half of these results and half of later ones
+    return Results(name, question, baseline, scenarios, metrics, runs, planned, source, path)
 
 
 def _known(rows: Sequence[str]) -> tuple[str, ...]:
@@ -188,12 +191,16 @@ class _Study:
         started = datetime.now().astimezone()
         work = _Work(self.simulate, self.rows, writer.rows if writer else None)
         try:
-            complete = run_tasks(tasks, work, keep, workers)
+            try:
+                complete = run_tasks(tasks, work, keep, workers)
+            except KeyboardInterrupt:  # the second one, while the workers were being stopped
+                complete = False
             if not finished:
                 raise KeyboardInterrupt
-            results = self._gather(tasks, finished)
-            if writer is not None:
-                results = self._store(results, writer, started, workers, "interrupted" if not complete else None)
+            with interrupts_later(forget=not complete):
+                results = self._gather(tasks, finished)
+                if writer is not None:
+                    results = self._store(results, writer, started, workers, "interrupted" if not complete else None)
         except BaseException as exc:
             self._rescue(exc, tasks, finished, writer, started, workers)
             raise
@@ -219,7 +226,7 @@ class _Study:
     ) -> Results:
         tables = {"metrics": results.metrics, "summary": results.summary, "differences": results.differences()}
         manifest = _manifest(results, self.rows, started, workers, stopped_by)
-        return results.with_directory(writer.finish(manifest, tables))
+        return results.with_directory(writer.finish(manifest, tables), writer.run_id)
 
     def _rescue(
         self,
@@ -234,7 +241,9 @@ class _Study:
         if writer is None:
             return
         try:
-            if isinstance(exc, Exception) and finished and len(finished) < len(tasks):
+            if writer.finished:
+                exc.add_note(f"all {len(finished)} runs are finished and kept in {writer.target}")
+            elif isinstance(exc, Exception) and finished and len(finished) < len(tasks):
                 stopped_by = f"{type(exc).__name__}: {exc}"
                 stored = self._store(self._gather(tasks, finished), writer, started, workers, stopped_by)
                 exc.add_note(f"the {len(finished)} runs that were finished before are in {stored.directory}, marked partial")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,13 +65,35 @@ class RowsInMemory:
 
 @dataclass(frozen=True)
 class RowsOnDisk:
-    """Rows in the Parquet files of a results directory."""
+    """Rows in the Parquet files of a results directory, of the study that was written there with this `run_id`."""
 
     directory: Path
+    run_id: str = ""
+    _seen: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, index: int, table: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """The rows of one run and table."""
-        return store.read_rows(self.directory, index, table, columns)
+        """The rows of one run and table.
+
+        Raises:
+            ScenarioError: they cannot be read, or another study was written there meanwhile.
+        """
+        try:
+            rows = store.read_rows(self.directory, index, table, columns)
+        finally:
+            # Afterwards, for a later study could come in between; what has been ours until now was ours when it was read.
+            self.check()
+        return rows
+
+    def check(self) -> None:
+        """Make sure that the directory still holds these results.
+
+        Raises:
+            ScenarioError: another study was written there meanwhile.
+        """
+        found = store.stamp(self.directory)
+        if found is None or self._seen.get("stamp") != found:
+            store.require_run(self.directory, self.run_id)
+            self._seen["stamp"] = found
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -240,9 +262,9 @@ class Results:
         where = self.directory if self.directory is not None else "in memory"
         return f"<Results {self.name}: {size}{_seed_words(seeds)}{missing}; {where}>"
 
-    def with_directory(self, directory: Path) -> Results:
-        """The same results, read from where they were stored."""
-        return dataclasses.replace(self, directory=directory, source=RowsOnDisk(directory))
+    def with_directory(self, directory: Path, run_id: str) -> Results:
+        """The same results, read from where they were stored under that id."""
+        return dataclasses.replace(self, directory=directory, source=RowsOnDisk(directory, run_id))
 
 
 def _entries(scenarios: Iterable[Scenario]) -> set[str]:

@@ -8,6 +8,7 @@
         summary.csv  differences.csv   what `sim.analysis` makes of them
         rows/requests-00000.parquet …  the rows of every run, zstd, with candidate, condition and replication
     results/NAME.previous/             what was there before: an undo
+    results/.NAME.writing-…, .NAME.lock    only while a study writes there
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import math
 import os
 import re
 import shutil
-import socket
+import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +29,7 @@ import pandas as pd
 from sim.analysis.curves import RUN
 from sim.errors import ScenarioError
 from sim.records import FATES, OUTCOMES
+from sim.study.lock import only_writer, resolved, unwritable
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -49,25 +52,31 @@ def default_directory(name: str, root: str | Path = "results") -> Path:
 class Writer:
     """A results directory in the making: a hidden sibling that takes the real name only in `finish`.
 
+    Until `finish` has succeeded, or `discard` was called, nobody else can write there. `run_id` is another one each time: it
+    tells these results from later ones in the same place.
+
     Raises:
-        ScenarioError: the directory cannot be written, or the name is taken by something that is not results.
+        ScenarioError: the directory cannot be written, somebody else writes there, or the name is taken by something that
+            is not results.
     """
 
     def __init__(self, target: str | Path) -> None:
-        self.target = Path(target).expanduser().resolve()
+        self.target = resolved(target)
         self.previous = self.target.with_name(f"{self.target.name}.previous")
+        self.run_id = uuid.uuid4().hex[:12]
+        self._temporary = self.target.with_name(f".{self.target.name}.writing-{self.run_id}")
         for path in (self.target, self.previous):
             _require_results_or_nothing(path)
-        host = re.sub(r"\W", "-", socket.gethostname())
-        prefix = f".{self.target.name}.writing-{host}-"
-        self._temporary = self.target.with_name(f"{prefix}{os.getpid()}")
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(self.target.parent, prefix)
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self.rows.mkdir(parents=True)
-        except OSError as exc:
-            raise _unwritable(self.target, exc) from exc
+        with ExitStack() as alone:
+            if alone.enter_context(only_writer(self.target)):
+                _remove_leftovers(self.target)
+            try:
+                self.rows.mkdir(parents=True)
+            except OSError as exc:
+                raise unwritable(self.target, exc) from exc
+            self._alone = alone.pop_all()
+        #: Whether the results have taken their name.
+        self.finished = False
 
     @property
     def rows(self) -> Path:
@@ -85,11 +94,13 @@ class Writer:
                 leftover.unlink()
             for name, table in tables.items():
                 table.to_csv(self._temporary / f"{name}.csv", index=False)
-            text = json.dumps(manifest, indent=2, ensure_ascii=False)
+            text = json.dumps({**manifest, "run_id": self.run_id}, indent=2, ensure_ascii=False)
             (self._temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
             self._take_the_name()
         except OSError as exc:
-            raise _unwritable(self.target, exc) from exc
+            raise unwritable(self.target, exc) from exc
+        self.finished = True
+        self._alone.close()
         return self.target
 
     def _take_the_name(self) -> None:
@@ -104,8 +115,9 @@ class Writer:
             raise
 
     def discard(self) -> None:
-        """Leave no trace."""
+        """Leave no trace; after `finish` there is nothing left to discard."""
         shutil.rmtree(self._temporary, ignore_errors=True)
+        self._alone.close()
 
 
 def _require_results_or_nothing(path: Path) -> None:
@@ -118,26 +130,12 @@ def _require_results_or_nothing(path: Path) -> None:
     raise ScenarioError(f"{path}: is {kind}, and would be replaced; choose another directory for the results")
 
 
-def _remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove what a study on this machine left behind when it was killed."""
-    for path in parent.glob(f"{prefix}*"):
-        number = path.name.removeprefix(prefix)
-        if number.isdecimal() and not _runs(int(number)):
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed studies left behind; only for who holds the lock, so that nobody is still at work there."""
+    name = re.compile(rf"\.{re.escape(target.name)}\.writing-[\w-]+")
+    for path in target.parent.iterdir():
+        if name.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _unwritable(path: Path, exc: OSError) -> ScenarioError:
-    return ScenarioError(f"{path}: cannot write the results ({exc.strerror}); free some space or choose another directory")
 
 
 def write_rows(directory: Path, index: int, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -156,7 +154,7 @@ def write_rows(directory: Path, index: int, tables: Mapping[str, pd.DataFrame]) 
             pq.write_table(pa.Table.from_pandas(table, preserve_index=False), part, compression="zstd")
             part.replace(final)
         except OSError as exc:
-            raise _unwritable(final, exc) from exc
+            raise unwritable(final, exc) from exc
 
 
 def read_rows(directory: Path, index: int, name: str, columns: list[str] | None = None) -> pd.DataFrame:
@@ -221,6 +219,38 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not known:
         raise ScenarioError(f"{path}: has format {manifest['format']}, this version reads up to {FORMAT}; update sim")
     return dict(manifest)
+
+
+def stamp(directory: Path) -> tuple[int, int, int] | None:
+    """What changes when other results take the place of these: cheaper to ask than `require_run`. None: there are none."""
+    try:
+        found = (directory / MANIFEST).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def require_run(directory: Path, run_id: str) -> None:
+    """Make sure that a directory still holds the results of one certain study, and not those of a later one.
+
+    Raises:
+        ScenarioError: it does not; the message says where they are now.
+    """
+    if _run_id(directory) == run_id:
+        return
+    previous = directory.with_name(f"{directory.name}.previous")
+    if _run_id(previous) == run_id:
+        raise ScenarioError(f"{directory}: a later study has been written there; load these results from {previous}")
+    raise ScenarioError(
+        f"{directory}: these results were replaced or removed meanwhile; run the study again, into a directory of its own"
+    )
+
+
+def _run_id(directory: Path) -> str | None:
+    try:
+        return str(read_manifest(directory).get("run_id", ""))  # results of an earlier version have none
+    except ScenarioError:
+        return None
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:
