@@ -56,7 +56,7 @@ cdef extern from "Python.h":
     void PyErr_Fetch(PyObject **kind, PyObject **value, PyObject **trace)
     void PyErr_NormalizeException(PyObject **kind, PyObject **value, PyObject **trace)
     int PyException_SetTraceback(PyObject *exception, PyObject *trace)
-    int Py_EnterRecursiveCall(const char *where) except -1
+    int Py_EnterRecursiveCall(const char *where) except *  # not -1: CPython returns 1 or -1
     void Py_LeaveRecursiveCall()
     bint PyIndex_Check(object value)
     bint PyGen_CheckExact(object value)

@@ -83,7 +83,7 @@ cdef class Put(Claim):
     def cancel(self):
         """Leave the queue, if the claim was not served yet."""
         if self.value_ is PENDING:
-            self.resource.put_queue.remove(self)
+            leave(self.resource.put_queue, self)
 
 
 cdef class Get(Claim):
@@ -122,7 +122,7 @@ cdef class Get(Claim):
     def cancel(self):
         """Leave the queue, if the claim was not served yet."""
         if self.value_ is PENDING:
-            self.resource.get_queue.remove(self)
+            leave(self.resource.get_queue, self)
 
 
 cdef inline int append_to(object queue, Claim claim) except -1:
@@ -130,6 +130,19 @@ cdef inline int append_to(object queue, Claim claim) except -1:
         (<list>queue).append(claim)
     else:
         queue.append(claim)
+    return 0
+
+
+cdef int leave(object queue, Claim claim) except -1:
+    """Remove a claim from its queue; ValueError if it is not there."""
+    cdef Py_ssize_t i
+    # Claims are equal to themselves only: no need to compare one with thousands of others. Subclasses may see that differently.
+    if is_list(queue) and type(claim) in (Request, PriorityRequest, StorePut, StoreGet):
+        for i in range(len(<list>queue)):
+            if (<list>queue)[i] is claim:
+                (<list>queue).pop(i)
+                return 0
+    queue.remove(claim)
     return 0
 
 

@@ -23,7 +23,7 @@ cdef class Request(Put):
         if type(self) is not Request and type(self) is not PriorityRequest:
             self.cancel()
         elif self.value_ is PENDING:
-            self.resource.put_queue.remove(self)
+            leave(self.resource.put_queue, self)
         # A generator that is thrown away gives nothing back: that would tie it to the resource again.
         if exc_type is GeneratorExit:
             return
@@ -159,19 +159,25 @@ cdef class Resource(BaseResource):
         return False
 
     cdef bint do_get(self, Get event) except -1:
-        cdef Py_ssize_t i
-        cdef list users
         request = (<Release>event).request if isinstance(event, Release) else event.request
-        if type(self.users) is list:
-            users = <list>self.users
-            for i in range(len(users)):
-                if users[i] is request or users[i] == request:
-                    users.pop(i)
-                    break
-        elif request in self.users:
-            self.users.remove(request)
+        users = self.users
+        # Ours are equal to themselves only: no need to compare a request with hundreds of users.
+        if not (type(users) is list and (type(request) is Request or type(request) is PriorityRequest)):
+            if request in users:
+                users.remove(request)
+        else:
+            remove_from(<list>users, request)
         event.succeed_with(None)
         return False
+
+
+cdef inline int remove_from(list users, Request request) except -1:
+    cdef Py_ssize_t i
+    for i in range(len(users)):
+        if users[i] is request:
+            users.pop(i)
+            break
+    return 0
 
 
 cdef class PriorityResource(Resource):

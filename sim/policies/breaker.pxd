@@ -1,5 +1,6 @@
 cimport cython
-from libc cimport math
+
+cdef double _NEVER
 
 
 @cython.final

@@ -12,6 +12,8 @@ from sim.values import Duration, Spec
 if TYPE_CHECKING:
     import cython
 
+_NEVER: Final = -math.inf
+
 #: What `BreakerGate.permit` answers when the call must not be made.
 REFUSED: Final = -1
 
@@ -54,12 +56,12 @@ class BreakerGate:
         self._open_s = spec.open
         self._era = 0
         self._failures = 0
-        self._until_s = -math.inf  # when the open state ends; minus infinity while closed
+        self._until_s = _NEVER  # when the open state ends; minus infinity while closed
         self._probing = False
 
     def permit(self, now_s: float) -> cython.long:
         """A permit for one call, or REFUSED."""
-        if self._until_s > -math.inf:
+        if self._until_s > _NEVER:
             if now_s < self._until_s or self._probing:
                 return REFUSED
             self._probing = True
@@ -70,7 +72,7 @@ class BreakerGate:
         if permit != self._era:
             return
         if self._probing:
-            self._turn(-math.inf if succeeded else now_s + self._open_s)
+            self._turn(_NEVER if succeeded else now_s + self._open_s)
         elif succeeded:
             self._failures = 0
         else:

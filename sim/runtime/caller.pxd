@@ -43,10 +43,10 @@ cdef class Caller:
     cdef BreakerGate _breaker
     cdef list _in_flight
     cdef object _retry
-    cdef bint _once
 
     @cython.locals(call=Call)
     cpdef call(self, Context context, unsigned long long key)
+    cdef bint _gives_up(self, Call call, int outcome) except -1
     cdef double _pause_s(self, Call call, double previous_s) except? -1
     cdef _stuck(self, Call call)
     @cython.locals(edge=Edge, breaker=BreakerGate, context=Context, visit=Visit, alive=list, now_s=double)

@@ -2,9 +2,9 @@
 
 ::
 
-    call     deadline of the whole call, retries and the pauses between them
-    permit   the circuit breaker lets the try through, or not
-    attempt  one try: choose an endpoint, send a visit, wait at most the per-try timeout
+    _call    deadline of the whole call, tries and the pauses between them
+    _send    one try: the circuit breaker lets it through, or not; choose an endpoint, let a visit leave
+    _settle  the try is over: its time, the breaker, its row
 
 The order is the usual one of client libraries: the deadline is outermost, so that retries cannot outlive it; every try asks the
 breaker, so that it can open between two tries; the endpoint is chosen inside the retry, so that another try can go elsewhere.
@@ -58,7 +58,7 @@ class Call:
 class Caller:
     """One caller process on one edge: it owns its balancer and its breaker, and knows its own calls in flight, nobody else's."""
 
-    __slots__ = ("_balancer", "_breaker", "_edge", "_in_flight", "_once", "_recorder", "_retry", "_tasks")
+    __slots__ = ("_balancer", "_breaker", "_edge", "_in_flight", "_recorder", "_retry", "_tasks")
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong) -> None:
         self._tasks: Tasks = world.tasks
@@ -70,27 +70,34 @@ class Caller:
         self._breaker = None if policy.circuit_breaker is None else BreakerGate(policy.circuit_breaker)
         self._in_flight = [0] * endpoints
         self._retry = policy.retry
-        # Once and without a deadline of its own: then the layer of retries has nothing to do.
-        self._once = policy.retry.max_attempts == 1 and policy.timeout is None
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps that call, retry and pause until an answer, the last attempt or the deadline; they return the outcome."""
         call = Call.__new__(Call)
         call.begin(context)
         call.key = key
-        return self._attempt(call) if self._once else self._retried(call)
+        return self._call(call)
 
-    def _retried(self, call: Call) -> Steps:
+    def _call(self, call: Call) -> Steps:
         tasks = self._tasks
         began_s = tasks.now_s()
         deadline_s = began_s + self._edge.timeout_s
         pause_s = 0.0
         while True:
-            call.left_s = max(0.0, deadline_s - tasks.now_s())
-            outcome: cython.int = yield from self._attempt(call)
-            if outcome == OK or (outcome == TIMEOUT and call.left_s <= self._edge.per_try_s):
-                return outcome
-            if not self._retry.again(call.number, OUTCOMES[outcome]):
+            call.left_s = deadline_s - tasks.now_s()
+            outcome: cython.int = IN_FLIGHT
+            visit = self._send(call)
+            if visit is None:
+                outcome = call.outcome
+            else:
+                try:
+                    reply = visit.reply
+                    answer = reply.value if reply.settled else (yield reply)
+                    outcome = TIMEOUT if answer is TIMED_OUT else answer
+                finally:
+                    # Also when this caller itself is killed: then the attempt stays in_flight, and nobody waits for it.
+                    self._settle(call, visit, outcome)
+            if outcome == OK or self._gives_up(call, outcome):
                 return outcome
             if call.number % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
                 self._stuck(call)
@@ -107,6 +114,12 @@ class Caller:
                 call.context.backoff_s += pause_s
             call.number += 1
 
+    def _gives_up(self, call: Call, outcome: cython.int) -> cython.bint:
+        """Whether no other try follows a failure: the deadline has passed, or the retry policy says so."""
+        if outcome == TIMEOUT and call.left_s <= self._edge.per_try_s:
+            return True
+        return not self._retry.again(call.number, OUTCOMES[outcome])
+
     def _pause_s(self, call: Call, previous_s: float) -> float:
         u = uniform(child(child(call.key, call.number), _PAUSE))
         pause_s: float = self._retry.backoff.pause_s(call.number, previous_s, u)
@@ -119,21 +132,6 @@ class Caller:
             f"calls.{caller} -> {target}.retry: {call.number} attempts failed at one instant ({self._tasks.now_s():g} s) and no time "
             "passes between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
         )
-
-    def _attempt(self, call: Call) -> Steps:
-        """One try at one endpoint, for at most `call.left_s` seconds; return its outcome."""
-        visit = self._send(call)
-        if visit is None:
-            return call.outcome
-        outcome: cython.int = IN_FLIGHT
-        try:
-            reply = visit.reply
-            answer = reply.value if reply.settled else (yield reply)
-            outcome = TIMEOUT if answer is TIMED_OUT else answer
-            return outcome
-        finally:
-            # Also when this caller itself is killed: then the attempt stays in_flight, and nobody waits for it.
-            self._settle(call, visit, outcome)
 
     def _send(self, call: Call) -> Visit | None:
         """Choose an endpoint and let a visit begin its way; None, and the call's `outcome`, if there is nothing to send it to."""

@@ -3,7 +3,7 @@ cimport cython
 from sim.kernel.tasks cimport Pool, Tasks, Ticket
 from sim.runtime.caller cimport Caller
 from sim.runtime.recorder cimport Recorder
-from sim.runtime.steps cimport Plan, Runnable, WorkStep
+from sim.runtime.steps cimport Plan, Runnable
 from sim.runtime.visit cimport Edge, Endpoint, Target, Visit
 from sim.streams cimport child, uniform
 

@@ -10,7 +10,7 @@ from sim.policies.cpu import CpuGate
 from sim.records import ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import Caller
 from sim.runtime.context import SILENCE
-from sim.runtime.steps import Plan, Runnable, WorkStep
+from sim.runtime.steps import Plan, Runnable
 from sim.runtime.visit import Edge, Endpoint, Target, Visit
 from sim.streams import child, key, salt, uniform
 
@@ -99,17 +99,16 @@ class Replica:
                     outcome = REJECTED
                 elif self._begins(visit, plan):
                     outcome = OK
-                    for step in plan.steps:
-                        if isinstance(step, WorkStep) and self.cpu is None:
-                            # What almost every visit does, without a generator of its own.
-                            work_s = step.duration_s(self, visit)
-                            if work_s > 0:
-                                yield work_s
-                                visit.service_s += work_s
-                                visit.own_s += work_s
-                        else:
-                            runnable: Runnable = step
-                            outcome = yield from runnable.run(self, visit)
+                    for each in plan.steps:
+                        step: Runnable = each
+                        # A step that only lets time pass, as almost every visit has, needs no generator of its own.
+                        work_s = step.holds_s(self, visit)
+                        if work_s > 0:
+                            yield work_s
+                            visit.service_s += work_s
+                            visit.own_s += work_s
+                        elif work_s < 0:
+                            outcome = yield from step.run(self, visit)
                             if outcome != OK:
                                 break
                     # A failure of whatever kind is an error to the caller.

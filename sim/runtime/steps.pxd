@@ -16,6 +16,7 @@ cdef unsigned long long _COUNT
 
 
 cdef class Runnable:
+    cpdef double holds_s(self, Replica replica, Context context) except? -2
     cpdef run(self, Replica replica, Context context)
 
 
@@ -31,7 +32,8 @@ cdef class WorkStep(Runnable):
     cdef Sampler _law
     cdef unsigned long long _salt
 
-    cpdef double duration_s(self, Replica replica, Context context) except? -1
+    cpdef double holds_s(self, Replica replica, Context context) except? -2
+    cdef double _duration_s(self, Replica replica, Context context) except? -2
 
 
 cdef class FailStep(Runnable):

@@ -37,6 +37,10 @@ class Runnable:
 
     __slots__ = ()
 
+    def holds_s(self, replica: Replica, context: Context) -> float:
+        """Seconds that the step holds the worker, if that is all it does; negative if it must `run`."""
+        return -1.0
+
     def run(self, replica: Replica, context: Context) -> Steps:
         """Do the step; return OK or the outcome that ends the operation."""
         raise NotImplementedError
@@ -63,8 +67,11 @@ class WorkStep(Runnable):
         self._law = sampler(law)
         self._salt = step_salt
 
-    def duration_s(self, replica: Replica, context: Context) -> float:
-        """How long the work takes, in seconds, when nothing interrupts it."""
+    def holds_s(self, replica: Replica, context: Context) -> float:
+        """How long the work takes, in seconds; under a CPU limit it must run, because the limit interrupts it."""
+        return self._duration_s(replica, context) if replica.cpu is None else -1.0
+
+    def _duration_s(self, replica: Replica, context: Context) -> float:
         return self._law.draw(child(context.key, self._salt)) * replica.slowness()
 
     def run(self, replica: Replica, context: Context) -> Steps:
@@ -72,7 +79,7 @@ class WorkStep(Runnable):
         return self._work(replica, context)
 
     def _work(self, replica: Replica, context: Context) -> Steps:
-        duration_s = self.duration_s(replica, context)
+        duration_s = self._duration_s(replica, context)
         if duration_s > 0:
             if replica.cpu is not None:
                 yield from _stand_still(replica, context, duration_s)
