@@ -3,22 +3,34 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BUILT := $(VENV)/.built
+SOURCES := setup.py $(shell find sim -name '*.py' -o -name '*.px?')
 
-.PHONY: help run test fast docs figures calibrate notebooks lock clean
+.PHONY: help run test fast build bench simpy-suite docs figures calibrate notebooks lock clean
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-run: $(READY)  ## the main job: synchronous or asynchronous checkout, on a real shop's traces (2 minutes)
+run: $(BUILT)  ## the main job: synchronous or asynchronous checkout, on a real shop's traces (2 minutes)
 	$(BIN)/sim compare experiments/checkout/sync_or_async.yaml
 
-test: $(READY)  ## every check: style, types, floors, unit, property, theory and notebook tests (10 minutes)
+test: $(BUILT)  ## every check: style, types, floors, unit, property, theory and notebook tests (10 minutes)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-fast: $(READY)  ## the tests without the long ones (1 minute)
+fast: $(BUILT)  ## the tests without the long ones (1 minute)
 	$(BIN)/python -m pytest -n 2 -m "not theory and not slow"
+
+build: $(BUILT)  ## compile what changed: the kernel and the simulator's components
+
+bench: $(BUILT)  ## speed beside others on the same models, and how it grows with the size (15 minutes)
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python docs/figures.py speed
+
+simpy-suite: $(BUILT)  ## SimPy's own tests, against SimPy and against the compiled kernel
+	$(BIN)/python tests/kernel/simpy_suite.py
 
 docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario language
 	$(BIN)/python -m sim.scenario.reference docs/scenario.md
@@ -26,13 +38,16 @@ docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario la
 figures: run  ## the main job again, then the README's table and pictures from it
 	$(BIN)/python docs/figures.py
 
-calibrate: $(READY)  ## derive the shop again from its recording (SPANS=fault-free.csv.gz), with recorded against simulated
-	$(BIN)/sim calibrate $(SPANS) --out experiments/boutique/boutique.yaml --name boutique --force \
-		--page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
-		--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \
-		--unrecorded checkoutservice.ConvertCurrency=currencyservice.Convert
+BOUTIQUE := --page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
+	--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \
+	--unrecorded checkoutservice.ConvertCurrency=currencyservice.Convert --force
 
-notebooks: $(READY)  ## execute the notebooks again and keep their outputs
+calibrate: $(BUILT)  ## derive the shop and its users again from a recording (SPANS=fault-free.csv.gz), with recorded against simulated
+	$(BIN)/sim calibrate $(SPANS) $(BOUTIQUE) --out experiments/boutique/boutique.yaml
+	$(BIN)/sim calibrate $(SPANS) $(BOUTIQUE) --out experiments/boutique/users.yaml --base experiments/boutique/boutique.yaml \
+		--think '{uniform: {low: 1s, high: 10s}}'
+
+notebooks: $(BUILT)  ## execute the notebooks again and keep their outputs
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 lock: $(READY)  ## renew constraints.txt from pyproject.toml
@@ -40,8 +55,9 @@ lock: $(READY)  ## renew constraints.txt from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --output-file constraints.txt
 
-clean:  ## remove the virtual environment and caches; results stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+clean:  ## remove the virtual environment, what was compiled, and caches; results stay
+	find sim -name '*.so' -delete
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 # uv installs in seconds where pip needs minutes; without it, plain pip does the same from the same lock.
 $(READY): pyproject.toml constraints.txt
@@ -52,4 +68,10 @@ $(READY): pyproject.toml constraints.txt
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv 2>/dev/null; \
 	then $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; fi
+	@touch $@
+
+# The installation compiled everything; after that only what changed. Without a C compiler nothing is compiled and all works, slower.
+$(BUILT): $(READY) $(SOURCES)
+	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2 >$(VENV)/build.log 2>&1 || \
+		{ cat $(VENV)/build.log; exit 1; }
 	@touch $@

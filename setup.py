@@ -19,6 +19,7 @@ COMPILED = [
     "sim/kernel/entry.py",
     "sim/kernel/resume.pyx",
     "sim/kernel/core.pyx",
+    "sim/kernel/resources.pyx",
     "sim/kernel/tasks.py",
     "sim/runtime/ledger.py",
     "sim/runtime/network.py",
@@ -51,7 +52,9 @@ def extensions() -> list[Extension]:
     ]
     # Without `nonecheck`, an attribute of None would be read from whatever lies in memory there.
     directives = {"language_level": 3, "nonecheck": True, "initializedcheck": False}
-    return cythonize(modules, compiler_directives=directives, annotate=bool(os.environ.get("SIM_ANNOTATE")), build_dir="build/cython")
+    return cythonize(
+        modules, compiler_directives=directives, annotate=bool(os.environ.get("SIM_ANNOTATE")), build_dir="build/cython"
+    )
 
 
 setup(ext_modules=extensions())

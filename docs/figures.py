@@ -1,6 +1,7 @@
-"""Renew what the README shows of the main job: charts and table, from results/sync_or_async (see `make figures`)."""
+"""Renew what the README shows: of the main job (`make figures`), or, told `speed`, of the benchmarks (`make bench`)."""
 
 import shutil
+import sys
 from pathlib import Path
 
 from sim.analysis import words
@@ -17,7 +18,6 @@ SHOWN = (
     ("until the e-mail is sent, p90", "effect_p90_s", "emailservice.SendOrderConfirmation"),
     ("calls per order", "attempts_per_request", "frontend.checkout"),
 )
-BEGIN, END = "<!-- made by `make figures`: begin -->", "<!-- made by `make figures`: end -->"
 
 
 def table(results: Results) -> str:
@@ -35,19 +35,27 @@ def table(results: Results) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Copy the charts, rewrite the README between its marks."""
+def rewrite(target: str, text: str) -> None:
+    """Put a text between the marks that a make target has in the README."""
+    begin, end = (f"<!-- made by `make {target}`: {mark} -->" for mark in ("begin", "end"))
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split(begin)
+    _, after = rest.split(end)
+    readme.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")
+
+
+def main_job() -> None:
+    """Copy the charts, rewrite the table."""
     results = load_results(RESULTS)
     for name in CHARTS:
         shutil.copy(RESULTS / "charts" / f"{name}.png", ROOT / "docs" / "images" / f"{name}.png")
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    _, after = rest.split(END)
     headline = results.verdict().reasons[0]
     runs = len(results.runs) // len(results.scenarios)
-    made = f"{table(results)}\n\nMeans of {runs} replications with 95 % intervals. Verdict: *{headline}*"
-    readme.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}")
+    rewrite("figures", f"{table(results)}\n\nMeans of {runs} replications with 95 % intervals. Verdict: *{headline}*")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["speed"]:
+        rewrite("bench", (ROOT / "benchmarks" / "results" / "speed.md").read_text())
+    else:
+        main_job()

@@ -10,6 +10,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sim import compiled
+
+compiled.choose()
+
 if TYPE_CHECKING:
     from sim.errors import ScenarioError
     from sim.runtime.world import World

@@ -68,7 +68,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _require_mean(mean: float) -> None:
-    _require(math.isfinite(mean) and mean > 0, f"mean = {mean!r} must be positive and finite")
+    _require(math.isfinite(mean) and mean > 0, f"mean = {mean:g} must be positive and finite")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Constant(Sampler):
     def __post_init__(self) -> None:
         _require(
             math.isfinite(self.value) and self.value >= 0,
-            f"a duration of {self.value!r} s must be finite and not negative",
+            f"a duration of {self.value:g} s must be finite and not negative",
         )
 
     @property
@@ -112,7 +112,7 @@ class Uniform(Sampler):
     def __post_init__(self) -> None:
         _require(
             0 <= self.low <= self.high < math.inf,
-            f"uniform needs 0 ≤ low ≤ high, got low = {self.low!r}, high = {self.high!r}",
+            f"uniform needs 0 ≤ low ≤ high, got low = {self.low:g}, high = {self.high:g}",
         )
 
     @property
@@ -166,7 +166,7 @@ class Lognormal(Sampler):
 
     def __post_init__(self) -> None:
         _require_mean(self.mean)
-        _require(math.isfinite(self.cv) and self.cv > 0, f"cv = {self.cv!r} must be positive and finite")
+        _require(math.isfinite(self.cv) and self.cv > 0, f"cv = {self.cv:g} must be positive and finite")
         sigma2 = math.log1p(self.cv**2)
         object.__setattr__(self, "_sigma", math.sqrt(sigma2))
         object.__setattr__(self, "_mu", math.log(self.mean) - sigma2 / 2)
@@ -262,7 +262,7 @@ class Hyperexponential(Sampler):
         (1.0, 4.0)
         """
         _require_mean(mean)
-        _require(math.isfinite(cv) and cv >= 1, f"cv = {cv!r} must be at least 1; below 1 use erlang or lognormal")
+        _require(math.isfinite(cv) and cv >= 1, f"cv = {cv:g} must be at least 1; below 1 use erlang or lognormal")
         p = (1 + math.sqrt((cv**2 - 1) / (cv**2 + 1))) / 2
         return cls((p, 1 - p), (mean / (2 * p), mean / (2 * (1 - p))))
 
@@ -299,10 +299,10 @@ class Pareto(Sampler):
     maximum: float
 
     def __post_init__(self) -> None:
-        _require(math.isfinite(self.shape) and self.shape > 0, f"shape = {self.shape!r} must be positive")
+        _require(math.isfinite(self.shape) and self.shape > 0, f"shape = {self.shape:g} must be positive")
         _require(
             0 < self.minimum < self.maximum < math.inf,
-            f"pareto needs 0 < minimum < maximum, got {self.minimum!r} and {self.maximum!r}",
+            f"pareto needs 0 < minimum < maximum, got {self.minimum:g} and {self.maximum:g}",
         )
 
     def _moment(self, order: float) -> float:

@@ -92,8 +92,8 @@ ATTEMPTS = Table(
     "attempts",
     (
         ("attempt", "q"),  # number in order of issue
-        ("parent", "q"),  # attempt inside which this one was made, -1 at the origin
-        ("request", "q"),
+        ("parent", "i"),  # attempt inside which this one was made, -1 at the origin
+        ("request", "i"),
         ("caller", "i"),  # code of the calling service ("client" at the origin)
         ("target", "i"),  # code of the called operation, or of the queue that was published to
         ("replica", "i"),  # index of the replica that was chosen, -1 when none could be

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.compiled import say_if_slow
 from sim.records import FATES, OUTCOMES
 from sim.runtime.world import UserProcess, World
 from sim.scenario.model import Scenario
@@ -92,6 +93,12 @@ def run(scenario: Scenario, seed: int | None = None, *, processes: Iterable[User
     >>> bool((result.requests.outcome == "ok").all())
     True
     """
+    say_if_slow()
+    return simulate(scenario, seed, processes)
+
+
+def simulate(scenario: Scenario, seed: int | None = None, processes: Iterable[UserProcess] = ()) -> RunResult:
+    """What `run` does, without a word about how: for the processes of a study."""
     used = scenario.run.seed if seed is None else seed
     world = World(scenario, used)
     return RunResult(scenario, used, world.names, world.run(processes))

@@ -43,13 +43,20 @@ class Trace:
 
 
 def spans_of_run(result: RunResult, link_s: float):
-    """What tracing would have recorded of a run on links of constant latency: a client and a server span for each attempt."""
-    rows = []
+    """What tracing would have recorded of a run on links of constant latency: a client and a server span for each attempt.
+
+    A handler begins when a worker takes the request: at once, or where there is one worker, when it is done with the one before.
+    (The row's `queue_s` would not do: under a CPU limit it also holds what the handler stood still.)
+    """
+    rows, free_s = [], {}
     for a in result.attempts.sort_values("started_s").itertuples():
         service, operation = str(a.target).split(".")
         at_client = a.parent == -1
-        begin = 1e3 * (a.started_s + (0 if at_client else link_s) + a.queue_s)
-        end = 1e3 * (a.ended_s - (0 if at_client else link_s))
+        arrived_s = a.started_s + (0 if at_client else link_s)
+        ended_s = a.ended_s - (0 if at_client else link_s)
+        begin, end = 1e3 * max(arrived_s, free_s.get(service, 0.0)), 1e3 * ended_s
+        if result.scenario.services[service].workers == 1:
+            free_s[service] = ended_s
         client = f"c{a.attempt}"
         if not at_client:
             rows.append(

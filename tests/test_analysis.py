@@ -297,11 +297,11 @@ def test_all_differences_exactly_zero() -> None:
     assert math.isnan(constant["variance_reduction"])
 
 
-def test_one_pair_detects_nothing() -> None:
+def test_one_pair_says_nothing() -> None:
     row = differences_of({"old": [1.0], "new": [100.0]}).loc["new"]
     assert row["difference"] == 99.0
     assert math.isnan(row["low"])
-    assert row["verdict"] == "no detectable difference"
+    assert row["verdict"] == "one replication: no interval, no statement"
 
 
 def test_pairs_without_both_values_do_not_count() -> None:

@@ -202,9 +202,9 @@ def test_quiet_says_nothing(place: Path) -> None:
     assert run("--quiet").stderr == ""
 
 
-@pytest.mark.parametrize("duration", ["fast", "10", "0s", "-1s"])
+@pytest.mark.parametrize("duration", ["fast", "10", "0s", "-1s", "1e-300s"])
 def test_a_duration_that_is_none_is_refused_before_anything_runs(duration: str, place: Path) -> None:
-    assert sim("run", "shop.yaml", "--duration", duration, code=2).stderr.startswith("--duration: ")
+    assert sim("run", "shop.yaml", "--duration", duration, code=2).stderr.startswith("--duration")
     assert not (place / "results").exists()
 
 
@@ -242,6 +242,61 @@ def test_compare_as_data(place: Path) -> None:
     assert found["verdict"]["chosen"] == "two"
     assert {row["baseline"] for row in found["differences"]} == {"two"}
     assert len(found["scenarios"]) == 4
+
+
+def test_one_replication_is_told_to_say_nothing(place: Path) -> None:
+    shown = compare("-r", "1").stdout
+    assert "one replication each: no intervals, and no statement about differences and objectives" in shown
+    assert "One replication says nothing about one and two: no interval, no statement;" in shown
+    assert "under calm: one replication: no interval, no statement" in shown
+    assert "detectable" not in shown
+    assert "95 %" not in shown
+    assert [line.split()[1:] for line in shown.splitlines() if line.startswith("success  ")][::2] == [["100", "%"] * 2] * 2
+
+
+def test_what_is_identical_is_shown_as_identical(place: Path) -> None:
+    (place / "workers.yaml").write_text("base: shop.yaml\ncandidates: {one: {}, twin: {}, triplet: {}}\n")
+    rows = [line.split("  ") for line in compare().stdout.splitlines() if "identical" in line]
+    told = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    names = ["success", "goodput", "p99", "attempts per request", "busy worker time per good request"]
+    assert told == [[name, "all", "the same in every replication", "identical"] for name in names]
+    (place / "workers.yaml").write_text(COMPARISON)
+    rows = [line.split() for line in compare().stdout.splitlines() if "identical" in line]
+    assert ["success", "two", "the", "same", "in", "every", "replication", "identical"] in rows
+
+
+EFFECTS = """\
+run: {duration: 5s, replications: 3}
+services:
+  shop: {workers: unlimited, operations: {buy: [{work: 1ms}, {publish: mails}, {call: log.keep}]}}
+  mail: {workers: 4, operations: {send: [{work: {exponential: 10ms}}]}}
+  log: {workers: 4, operations: {keep: {effect: true, steps: []}}}
+queues: {mails: {consumer: mail.send, consumers: 4}}
+load: {rate: 20/s, mix: shop.buy}
+"""
+
+
+def test_numbers_of_effects_say_which_effect_or_that_all_are_together(place: Path) -> None:
+    (place / "shop.yaml").write_text(EFFECTS)
+    both = run().stdout
+    assert "completeness, all 2 effects together" in both
+    assert "effect p99, all 2 effects together" in both
+    (place / "shop.yaml").write_text(EFFECTS.replace("effect: true, ", ""))
+    one = run().stdout
+    assert "completeness of mail.send" in one
+    assert "ack p99 of mail.send" in one
+
+
+def test_a_tie_tells_what_differs(place: Path) -> None:
+    (place / "shop.yaml").write_text(EFFECTS)
+    (place / "workers.yaml").write_text(
+        "base: shop.yaml\ncandidates: {quick: {}, slow: {services: {mail: {operations: {send: [{work: 80ms}]}}}}}\n"
+    )
+    shown = compare().stdout
+    assert "There is no detectable difference between quick and slow by which to choose. What differs is effect p99, all" in shown
+    assert (
+        "  no detectable difference between quick and slow in success and p99; what differs: effect p99, all 2 effects" in shown
+    )
 
 
 def test_the_gate_is_about_the_chosen_candidate(place: Path) -> None:
@@ -303,7 +358,8 @@ def test_calibrate_refuses_what_is_no_recording(place: Path) -> None:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_keeps_what_is_finished(place: Path) -> None:
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_what_is_finished(kind: signal.Signals, place: Path) -> None:
     command = [sys.executable, "-m", "sim", "run", "shop.yaml", "-w", "1", "-r", "100000", "-d", "1s", "--no-charts"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place)
     try:
@@ -312,7 +368,7 @@ def test_ctrl_c_keeps_what_is_finished(place: Path) -> None:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(kind)
         output, errors = process.communicate(timeout=100)
     finally:
         process.kill()
@@ -323,6 +379,54 @@ def test_ctrl_c_keeps_what_is_finished(place: Path) -> None:
     manifest = json.loads((place / "results" / "shop" / "manifest.json").read_text())
     assert manifest["partial"] is True
     assert len(manifest["runs"]) >= 2  # the third was being handed over
+    assert [path.name for path in (place / "results").iterdir()] == ["shop"]
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_charts_are_drawn_says_that_the_results_are_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.plots.charts", interrupted)
+    result = sim("run", "shop.yaml", "-w", "1", "-d", "2s", "--quiet", code=130)
+    said = "interrupted while drawing charts: all runs are finished and kept in results/shop/, charts are missing\n"
+    assert result.stderr == said
+    assert json.loads((place / "results" / "shop" / "manifest.json").read_text())["partial"] is False
+    assert [path.name for path in (place / "results").iterdir()] == ["shop"]
+
+
+def test_ctrl_c_before_the_first_run_says_that_nothing_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.study.experiment._run", interrupted)
+    assert run("--quiet", code=130).stderr == "interrupted; nothing is kept: no run was finished\n"
+    assert list((place / "results").iterdir()) == []
+
+
+def test_ctrl_c_elsewhere_is_no_more_than_that(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.scenario.yaml.load", interrupted)
+    assert sim("check", "shop.yaml", code=130).stderr == "interrupted\n"
+
+
+def test_a_second_study_of_the_same_name_has_to_wait(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Result] = []
+
+    def meanwhile(*_: Any, **__: Any) -> list[Path]:
+        # Also while the first draws its charts, and from the same terminal or another.
+        command = [sys.executable, "-m", "sim", "run", "shop.yaml", "-d", "1s", "-r", "1", "--no-charts", "-q"]
+        tried.append(subprocess.run(command, capture_output=True, text=True, cwd=place, check=False))
+        return []
+
+    monkeypatch.setattr("sim.plots.charts", meanwhile)
+    sim("run", "shop.yaml", "-w", "1", "-d", "2s")
+    (second,) = tried
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.endswith("is writing results there; wait until it has ended, or choose another directory\n")
+    assert len(second.stderr.splitlines()) == 1
+    assert [path.name for path in (place / "results").iterdir()] == ["shop"]
+
+
+def test_a_file_in_the_way_of_the_results_is_named(place: Path) -> None:
+    said = run("--out", "shop.yaml/results", code=2).stderr
+    assert said == f"{place}/shop.yaml/results: cannot write the results: {place}/shop.yaml is a file; choose another directory\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(place: Path) -> None:

@@ -239,6 +239,51 @@ def test_no_detectable_difference_is_an_answer() -> None:
     assert found.meets_objectives
 
 
+def aside(**values: list[float]) -> pd.DataFrame:
+    """A tie in success and p99, with one more metric that is told aside."""
+    more = [replications(dict(values), "effect_p99_s", of="all")]
+    more.append(replications({name: [1.0] * 3 for name in values}, "completeness", of="mail.send"))
+    return pd.concat([case(direct=(0.9, 0.1), queue=(0.9, 0.1)), *more])
+
+
+def test_a_tie_tells_what_differs_all_the_same() -> None:
+    table = aside(direct=[0.1, 0.2, 0.3], queue=[5.1, 5.3, 5.3])
+    table.loc[(table["metric"] == "attempts_per_request") & (table["candidate"] == "queue"), "value"] = [5.0, 5.1, 5.2]
+    found = verdict(table, [QUICK])
+    assert found.chosen is None
+    tie = found.ties["base"]
+    assert tie.startswith(
+        "no detectable difference between direct and queue in success and p99; what differs: effect p99 of mail"
+    )
+    assert tie.endswith("and attempts per request -2.1 [-2.35, -1.85] (direct against queue)")
+    assert found.reasons[0] == (
+        "There is no detectable difference between direct and queue by which to choose. "
+        "What differs is effect p99 of mail.send and attempts per request: yours to weigh."
+    )
+    same = verdict(aside(direct=[0.1, 0.2, 0.3], queue=[0.2, 0.1, 0.3]), [QUICK])
+    assert same.ties == {"base": "no detectable difference between direct and queue in success and p99"}
+    assert "What differs" not in same.reasons[0]
+
+
+def test_one_replication_says_nothing() -> None:
+    table = case(direct=(0.9, 0.1), queue=(0.5, 0.9))
+    found = verdict(table[table["replication"] == 0])
+    assert found.chosen is None
+    assert found.reasons[0].startswith("One replication says nothing about direct and queue: no interval, no statement;")
+    assert found.ties == {"base": "one replication: no interval, no statement"}
+    assert "detectable" not in str(found)
+
+
+def test_who_beats_each_other_in_a_circle_is_no_tie_without_difference() -> None:
+    # a has more success than b; b is quicker than c, and c than a, where success cannot be told apart.
+    wide = [0.3, 0.9, 0.6]
+    success = {"a": [0.9, 0.91, 0.92], "b": [0.5, 0.51, 0.52], "c": wide}
+    latency = {"a": [0.3, 0.31, 0.32], "b": [0.1, 0.11, 0.12], "c": [0.2, 0.21, 0.22]}
+    found = verdict(pd.concat([replications(success, "success"), replications(latency)]))
+    assert found.chosen is None
+    assert found.ties["base"].startswith("none of a, b and c beats all others")
+
+
 def test_the_worst_condition_counts() -> None:
     table = pd.concat(
         [

@@ -142,6 +142,22 @@ SILENT = "faults: [{crash: payment, silent: true, at: 5s}]"
         ("load:", "faults: [{slow: stock, factor: 2, at: 200s}]\nload:", "faults[0] begins at 200 s, after the last arrival"),
         ("duration: 100s", "duration: 1s", "p99 of some 100 requests rests on 1 answers per replication; run.duration: 10s"),
         ("duration: 100s", "duration: 100000s", "one run makes some 5e+07 attempts"),
+        (
+            "rate: 100/s",
+            "kind: replay, times: [101s, 102s]",
+            "load: none of the 2 replayed times, 101 s to 102 s, lies in the measured window from 0 s to 100 s, "
+            "all are after the end",
+        ),
+        (
+            "rate: 100/s",
+            "kind: daily, rate: 100/s",
+            "load: of a day of 86400 s the run sees 0.12 %, at 56.6 requests/s in the mean: no curve; shorten load.period",
+        ),
+        (
+            "rate: 100/s",
+            "kind: steps, points: [{at: 0s, rate: 0/s}, {at: 200s, rate: 5/s}]",
+            "load: no request arrives in the measured window from 0 s to 100 s: nothing is measured",
+        ),
     ],
 )
 def test_every_doubt_has_its_sentence(right: str, wrong: str, said: str) -> None:
@@ -154,6 +170,36 @@ def test_every_doubt_has_its_sentence(right: str, wrong: str, said: str) -> None
 def test_a_timeout_answers_the_doubt_about_lost_calls() -> None:
     text = CHAIN.replace("load:", f"{SILENT}\ncalls: {{payment: {{timeout: 1s}}}}\nload:")
     assert doubts(scenario(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("load", "where"),
+    [
+        ("kind: replay, times: [0s, 9s]", "in the warm-up"),
+        ("kind: replay, times: [0s, 200s]", "outside"),
+        ("kind: replay, times: [0s, 10s]", None),
+        ("kind: daily, rate: 100/s, period: 1000s", None),
+        ("kind: daily, rate: 100/s, period: 1001s", "no curve"),
+    ],
+)
+def test_a_load_beside_the_measured_window_is_doubted(load: str, where: str | None) -> None:
+    text = CHAIN.replace("{duration: 100s}", "{warmup: 10s, duration: 100s}").replace("rate: 100/s", load)
+    told = [doubt for doubt in doubts(scenario(text)) if doubt.startswith("load: ")]
+    assert [where] == [where for doubt in told if where and where in doubt] if where else told == []
+
+
+def test_visits_follow_calls_however_deep_and_messages() -> None:
+    services = {
+        f"s{i}": {"workers": 1, "operations": {"x": [{"call": f"s{i + 1}.x"}] if i < 499 else [{"publish": "q"}]}}
+        for i in range(500)
+    }
+    services["end"] = {"workers": 1, "operations": {"y": [{"work": 0.1}, {"call": "end.z", "count": 3}], "z": [{"work": 0.2}]}}
+    deep = Scenario.model_validate(
+        {"services": services, "queues": {"q": {"consumer": "end.y"}}, "load": {"rate": 0.5, "mix": "s0.x"}}
+    )
+    found = by_name(forecast(deep))
+    assert {found[f"s{i}"][0] for i in range(500)} == {0.5}
+    assert found["end"] == pytest.approx((2.0, 0.7 / 4, (0.1 + 0.6 + 0.6) / 4))
 
 
 def test_a_chain_of_a_thousand_services_is_no_problem() -> None:

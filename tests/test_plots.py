@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -328,6 +328,7 @@ def test_no_difference_at_all_is_a_hollow_mark_on_the_zero_line() -> None:
     ax = drawn(plots.difference_forest(table, metric="p99_s"))
     low, high = ax.get_xlim()
     assert low < 0 < high
+    assert texts(ax).count("identical\nthe same in every replication") == 4
     assert ax.get_xlabel() == "difference in p99 latency (ms), lower is better"
     marks = [
         mark for mark in ax.lines if len(mark.get_xdata()) == 1 and mark.get_xdata()[0] == 0.0 and mark.get_markersize() == 10
@@ -338,14 +339,27 @@ def test_no_difference_at_all_is_a_hollow_mark_on_the_zero_line() -> None:
 
 def test_one_replication_has_no_interval_and_says_so() -> None:
     table = differences_table().assign(low=NAN, high=NAN, verdict="no detectable difference")
-    assert texts(plots.difference_forest(table, metric="success")).count("one replication: no interval") == 4
+    assert texts(plots.difference_forest(table, metric="success")).count("one replication: no statement") == 4
     curve = curve_table().assign(low=NAN, high=NAN)
     ax = plots.latency_percentiles(curve, condition="normal")
     assert not ax.collections
     assert ax.get_legend().get_title().get_text() == ""
 
 
-# Gaps and faults
+# Gaps, faults and the warm-up
+
+
+@pytest.mark.parametrize("chart", [plots.success_over_time, plots.goodput_over_time])
+def test_the_warm_up_is_hatched_and_named_in_the_legend(chart: Callable[..., Axes]) -> None:
+    ax = drawn(chart(over_time_table(), condition="crash", windows=[("down", 20, 40)], warmup_s=10.0))
+    (mark,) = [patch for patch in ax.patches if patch.get_label() == "warm-up, not counted"]
+    assert mark.get_hatch()
+    corners = mark.get_extents().transformed(ax.transData.inverted())
+    assert (corners.x0, corners.x1) == pytest.approx((0.0, 10.0))
+    assert ax.get_xlim() == (0.0, 60.0)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == [*CANDIDATES, "warm-up, not counted"]
+    assert "warm-up, not counted" not in texts(drawn(chart(over_time_table(), condition="crash")))
 
 
 def test_what_is_missing_is_named() -> None:

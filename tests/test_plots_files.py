@@ -5,15 +5,19 @@ from __future__ import annotations
 import gc
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from chart_tables import CANDIDATES, CONDITIONS, all_tables, curve_table, parts_table
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 from sim import plots
 from sim.errors import ScenarioError
+from sim.plots.files import _pictures
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,32 @@ def test_a_table_with_fewer_candidates_keeps_their_looks(tmp_path: Path) -> None
     found = plots.looks(CANDIDATES)
     assert found["queue"].colour in picture
     assert found["sync"].colour not in picture
+
+
+def test_marks_on_the_time_axis_belong_to_their_condition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, dict[str, object]] = {}
+
+    def chart(table: pd.DataFrame, ax: Axes, **options: Any) -> Axes:
+        found[options["condition"]] = {name: options.get(name) for name in ("windows", "warmup_s")}
+        return ax
+
+    monkeypatch.setattr(plots.lines, "success_over_time", chart)
+    warmup = pd.DataFrame({"condition": ["normal"], "end_s": [15.0]})
+    tables = {name: table for name, table in all_tables().items() if name in ("over_time", "faults")}
+    plots.charts({**tables, "warmup": warmup}, tmp_path, formats=("svg",))
+    assert found["normal"] == {"windows": None, "warmup_s": 15.0}
+    assert found["crash"] == {"windows": [("crash of email", 20.0, 40.0)], "warmup_s": None}
+
+
+def test_differences_of_pooled_effects_say_so(tmp_path: Path) -> None:
+    def title(*of: str) -> str:
+        rows = [("c", "completeness", name, "queue", "sync", 0.1, 0.05, 0.15, "higher") for name in of]
+        columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
+        (picture,) = _pictures({"differences": pd.DataFrame(rows, columns=columns)})
+        return picture.title
+
+    assert title("all", "email.send") == "Difference to sync, paired by seed"
+    assert title("all", "email.send", "log.keep") == "Difference to sync, paired by seed, all effects together"
 
 
 def test_no_tables_no_charts(tmp_path: Path) -> None:

@@ -63,6 +63,33 @@ def problems(**changes):
     return "\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in caught.value.errors())
 
 
+# --- objectives that could never be met ---
+
+
+@pytest.mark.parametrize(
+    ("slo", "said"),
+    [
+        ("effect p99 of email.send <= 1s", None),  # a queue's consumer, and marked
+        ("effect completeness of payment.charge >= 1 %", "payment.charge is no effect: no queue's consumer, and not marked"),
+        ("p99 of payment.charge <= 1s", "no request enters at 'payment.charge'; known: shop.buy"),
+        ("success of shop.buy >= 99 %", None),
+    ],
+)
+def test_an_objective_is_about_something_that_is_measured(slo, said):
+    if said is None:
+        assert shop(slos=[slo]).slos[0].text == slo
+    else:
+        assert f"slos[0]: {said}" in problems(slos=[slo])
+
+
+def test_an_objective_of_effects_needs_effects():
+    services = {"shop": {"workers": 1, "operations": {"buy": []}}}
+    said = "slos[0]: nothing here is an effect; mark an operation effect: true, or publish to a queue"
+    assert said in problems(services=services, queues={}, slos=["effect p99 <= 1s"])
+    services["shop"]["operations"]["buy"] = {"effect": True}
+    assert shop(services=services, queues={}, slos=["effect p99 <= 1s"]).slos
+
+
 # --- reading --------------------------------------------------------------------------------------------------
 
 

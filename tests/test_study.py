@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from studies import assert_same, comparison, fake, scenario
 
 from sim.errors import ScenarioError
@@ -106,6 +106,8 @@ def shop_with(steps: list[dict[str, Any]], **changes: Any) -> Scenario:
         ([{"call": "email.send", "count": {2: 1, 3: 0}}], {"email.send": 2}),
         ([{"call": "email.send", "probability": 0}], {}),
         ([{"call": "email.send"}, {"publish": "mails", "probability": 0.5}], {}),
+        ([{"call": "email.log", "probability": 0.5}, {"publish": "logs"}], {"email.log": 1}),  # the call is no effect
+        ([{"call": "email.log"}, {"publish": "logs", "probability": 0.5}], {}),
     ],
 )
 def test_effects_that_a_request_asks_for(steps: list[dict[str, Any]], expected: dict[str, int]) -> None:
@@ -117,6 +119,30 @@ def test_messages_that_beget_messages_have_no_fixed_number() -> None:
     services = {"shop": {"workers": 1, "operations": {"buy": [{"publish": "again"}], "loop": loop}}}
     given = scenario(services=services, queues={"again": {"consumer": "shop.loop"}})
     assert effects_asked_for(given) == {"shop.buy": {}}
+
+
+def test_effects_below_what_is_drawn_have_no_fixed_number() -> None:
+    again = [{"call": "mail.send"}, {"publish": "again", "probability": 0.5}]
+    services = {
+        "shop": {
+            "workers": 1,
+            "operations": {
+                "buy": [{"publish": "again"}, {"call": "mail.send"}],
+                "look": [{"call": "mail.send", "count": 2}],
+            },
+        },
+        "mail": {"workers": 1, "operations": {"again": again, "send": {"steps": [], "effect": True}}},
+    }
+    mix = {"shop.buy": 1, "shop.look": 1}
+    given = scenario(services=services, queues={"again": {"consumer": "mail.again"}}, load={"rate": 1.0, "mix": mix}, slos=[])
+    assert effects_asked_for(given) == {"shop.buy": {}, "shop.look": {"mail.send": 2}}
+
+
+def test_a_million_ways_to_an_effect_are_counted_at_once() -> None:
+    layers = {f"l{i}": [{"call": f"s.l{i + 1}"}, {"call": f"s.l{i + 1}"}] for i in range(60)}
+    operations = {**layers, "l60": {"steps": [], "effect": True}}
+    given = scenario(services={"s": {"workers": 1, "operations": operations}}, load={"rate": 1.0, "mix": "s.l0"}, slos=[])
+    assert effects_asked_for(given) == {"s.l0": {"s.l60": 2**60}}
 
 
 # --- the same results, however they are made --------------------------------------------------------------------------
@@ -214,8 +240,16 @@ def test_baseline_must_be_a_candidate() -> None:
 
 def test_candidates_must_share_their_conditions() -> None:
     both = {"a": {"quiet": scenario()}, "b": {"crash": scenario()}}
-    with pytest.raises(ScenarioError, match=r"candidates.b: has the conditions crash, but a has quiet"):
-        compare(Comparison.model_construct(candidates=both), simulate=fake)
+    said = r"candidates.b: has the conditions crash, but a has quiet; give all the same"
+    with pytest.raises(ValidationError, match=said):
+        Comparison(candidates=both)
+    unchecked = Comparison.model_construct(candidates=both)
+    with pytest.raises(ScenarioError, match=said):
+        compare(unchecked, simulate=fake)
+    with pytest.raises(ScenarioError, match=said):
+        list(unchecked.scenarios())
+    with pytest.raises(ValidationError, match="at least one"):
+        Comparison(candidates={"a": {}})
 
 
 def test_the_focus_is_what_is_told() -> None:
@@ -234,7 +268,9 @@ def test_the_focus_is_what_is_told() -> None:
 def test_tables_for_charts(tmp_path: Path) -> None:
     found = compare(comparison(), 2, workers=1, out=tmp_path / "out")
     tables = found.tables(bin_s=0.5)
-    assert list(tables) == ["summary", "differences", "over_time", "latency_cdf", "time_parts", "faults"]
+    assert list(tables) == ["summary", "differences", "over_time", "latency_cdf", "time_parts", "faults", "warmup"]
+    assert tables["warmup"].to_numpy().tolist() == [["quiet", 0.5], ["crash", 0.5]]
+    assert set(tables["summary"]["condition"]) == {"quiet", "crash"}
     assert tables["over_time"].groupby(["candidate", "condition"]).size().tolist() == [7] * 4
     assert set(tables["over_time"]["n"]) == {2}
     assert tables["faults"].to_numpy().tolist() == [["crash", "crash of payment", 1.0, 2.0]]
@@ -242,6 +278,13 @@ def test_tables_for_charts(tmp_path: Path) -> None:
     measured = from_rows[(from_rows["arrived_s"] >= 0.5) & (from_rows["arrived_s"] < 3.5)]
     value = found.metrics.set_index(["candidate", "condition", "replication", "metric", "of"])["value"]
     assert value["few", "crash", 1, "success", "all"] == (measured["outcome"] == "ok").mean()
+
+
+def test_charts_of_a_single_run_are_about_the_scenario_and_not_about_base() -> None:
+    tables = replicate(scenario(faults=[{"crash": "payment", "at": 1.0}]), 2, workers=1, simulate=fake).tables()
+    assert {name: set(table["condition"]) for name, table in tables.items() if len(table)} == {
+        name: {"shop"} for name in ("summary", "over_time", "latency_cdf", "time_parts", "faults", "warmup")
+    }
 
 
 def test_a_fault_that_not_all_candidates_have_names_them() -> None:
@@ -297,6 +340,36 @@ def test_an_earlier_result_is_kept_as_previous(tmp_path: Path) -> None:
     assert load_results(tmp_path / "out.previous").runs[0].seed == 2
 
 
+def test_rows_are_those_of_their_own_study_or_an_error(tmp_path: Path) -> None:
+    first = replicate(scenario(), 1, workers=1, simulate=fake, seed=1, out=tmp_path / "out")
+    loaded = load_results(tmp_path / "out")
+    assert len(first.rows()) == len(loaded.rows()) == 1
+    second = replicate(scenario(), 1, workers=1, simulate=fake, seed=2, out=tmp_path / "out")
+    assert len(second.rows()) == 2
+    for one in (first, loaded):
+        with pytest.raises(ScenarioError, match=r"a later study has been written there; load these results from .*out\.previous"):
+            one.rows()
+        with pytest.raises(ScenarioError, match="a later study has been written there"):
+            one.tables()
+    assert len(load_results(tmp_path / "out.previous").rows()) == 1
+    replicate(scenario(), 1, workers=1, simulate=fake, seed=3, out=tmp_path / "out")
+    with pytest.raises(ScenarioError, match="were replaced or removed meanwhile; run the study again"):
+        first.rows()
+    assert len(first.summary) > 0, "the numbers are in memory"
+
+
+def test_results_without_an_id_are_read_until_something_else_is_there(tmp_path: Path) -> None:
+    replicate(scenario(), 1, workers=1, simulate=fake, seed=1, out=tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    del manifest["run_id"]  # as an earlier version wrote it
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    old = load_results(tmp_path / "out")
+    assert len(old.rows()) == 1
+    replicate(scenario(), 1, workers=1, simulate=fake, seed=2, out=tmp_path / "out")
+    with pytest.raises(ScenarioError, match="a later study"):
+        old.rows()
+
+
 def test_names_are_text_even_when_they_look_like_something_else(tmp_path: Path) -> None:
     both = Comparison(candidates={"NA": {"1": scenario()}, "2": {"1": scenario(8)}})
     found = compare(both, workers=1, simulate=fake, out=tmp_path / "out")
@@ -325,19 +398,22 @@ def test_an_unwritable_directory_is_found_before_the_first_run(tmp_path: Path) -
     def never(given: Scenario, seed: int) -> Any:
         raise AssertionError("started a run that could not be stored")
 
-    with pytest.raises(ScenarioError, match="cannot write the results"):
-        replicate(scenario(), workers=1, simulate=never, out=tmp_path / "file" / "out")
+    said = rf"/out: cannot write the results: {tmp_path}/file is a file; choose another directory$"
+    with pytest.raises(ScenarioError, match=said):
+        replicate(scenario(), workers=1, simulate=never, out=tmp_path / "file" / "deep" / "out")
 
 
 def test_leftovers_of_a_killed_study_are_removed(tmp_path: Path) -> None:
-    killed = subprocess.Popen([sys.executable, "-c", ""])
-    killed.wait()
+    program = f"import os\nfrom sim.study.store import Writer\nWriter({str(tmp_path / 'out')!r})\nos.kill(os.getpid(), 9)"
+    killed = subprocess.run([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -9
+    (left,) = tmp_path.glob(".out.writing-*")
+    for name in (".out2.writing-1", ".out.writing-b.writing-1"):  # of studies called out2 and out.writing-b
+        (tmp_path / name).mkdir()
     writer = Writer(tmp_path / "out")
-    name = writer.rows.parent.name
-    dead = tmp_path / name.replace(str(os.getpid()), str(killed.pid))
-    writer.rows.parent.rename(dead)
-    Writer(tmp_path / "out").discard()
-    assert list(tmp_path.iterdir()) == []
+    assert not left.exists()
+    writer.discard()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.writing-b.writing-1", ".out2.writing-1"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from studies import assert_same, comparison, fake, scenario
 
 from sim.errors import ScenarioError
 from sim.scenario.model import Scenario
-from sim.study import compare, load_results, replicate
+from sim.study import compare, load_results, only_writer, replicate
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -117,6 +118,79 @@ def test_only_the_parent_decides_about_an_interrupt() -> None:
         return fake(given, seed)
 
     assert not replicate(scenario(), workers=2, simulate=nudged).partial
+
+
+def test_a_second_interrupt_still_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def impatient(tasks: Any, work: Any, keep: Any, workers: Any) -> bool:
+        for task in tasks[:2]:
+            keep(task, work(task))
+        raise KeyboardInterrupt  # while the workers of the first one are being stopped
+
+    monkeypatch.setattr("sim.study.experiment.run_tasks", impatient)
+    found = replicate(scenario(), simulate=fake, out=tmp_path / "out")
+    assert (found.partial, len(found.runs)) == (True, 2)
+    assert load_results(tmp_path / "out").partial
+
+
+@POSIX
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_results_are_written_waits_until_they_are_there(
+    kind: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def struck(path: Path, target: Path) -> Path:
+        os.kill(os.getpid(), kind)
+        return rename(path, target)
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(Path, "rename", struck)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            replicate(scenario(), workers=1, simulate=fake, out=tmp_path / "out")
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.__notes__ == [f"all 3 runs are finished and kept in {tmp_path / 'out'}"]
+    assert not load_results(tmp_path / "out").partial
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+WAIT = "from sim.study import only_writer\nwith only_writer({out!r}):\n    print('here', flush=True)\n    input()"
+
+
+@POSIX
+def test_two_processes_do_not_write_one_directory(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    program = [sys.executable, "-c", WAIT.format(out=str(out))]
+    other = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "here\n"
+    with pytest.raises(ScenarioError, match=rf"/out: process {other.pid} is writing results there; wait until it has ended, or"):
+        replicate(scenario(), workers=1, simulate=fake, out=out)
+    replicate(scenario(), workers=1, simulate=fake, out=tmp_path / "another")
+    other.kill()  # a lock of the dead locks nobody out
+    other.communicate()
+    assert not replicate(scenario(), workers=1, simulate=fake, out=out).partial
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "out"]
+
+
+@POSIX
+def test_two_threads_do_not_write_one_directory_and_one_may_nest(tmp_path: Path) -> None:
+    def write() -> str:
+        try:
+            with only_writer(tmp_path / "out"):
+                return "written"
+        except ScenarioError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(1) as other, only_writer(tmp_path / "out") as locked:
+        assert locked
+        with only_writer(tmp_path / "." / "out"):
+            assert not replicate(scenario(), workers=1, simulate=fake, out=tmp_path / "out").partial
+        assert f"process {os.getpid()} is writing" in other.submit(write).result()
+    assert write() == "written"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.slow

@@ -204,6 +204,52 @@ def test_an_error_names_the_file_and_line_where_the_value_stands(tmp_path: Path)
     assert second == f"{tmp_path}/shop.yaml:8: {expected}"
 
 
+# What is laid over the shop from line 3 of another file, and the message: line of that file or of the shop, place, problem.
+OVERLAID = [
+    ("load: {kind: spkie}", "question.yaml:4: load: kind is not known"),
+    ("load: {kind: spike, at: 1s, for: 1s}", "question.yaml:4: load: peak is missing"),
+    ("load: {kind: steps, points: [{at: 5s, rate: 1/s}]}", "question.yaml:4: load: points: the first must be at 0s"),
+    ("services: {shop: {workers: null}}", "question.yaml:4: services.shop: workers is missing"),
+    ("services: {shop: {operations: {buy: null}}}", "question.yaml:4: services.shop.operations: is empty"),
+    ("services: {shop: {cpu: {quota: 1s}}}", "question.yaml:4: services.shop.cpu: cpu: a quota of 1 s"),
+    ("queues: {emails: {consumer: null}}", "question.yaml:4: queues.emails: consumer is missing"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), OVERLAID, ids=[change[:40] for change, _ in OVERLAID])
+def test_a_mistake_in_a_mapping_is_told_where_it_was_laid_over(change: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    (tmp_path / "question.yaml").write_text(f"base: shop.yaml\ncandidates:\n  bad:\n    {change}\n")
+    (tmp_path / "other.yaml").write_text(f"base: shop.yaml\n\n\n{change}\n")
+    for file in ("question.yaml", "other.yaml"):
+        with pytest.raises(ScenarioError) as caught:
+            load(tmp_path / file)
+        assert caught.value.messages[0].startswith(f"{tmp_path}/{said.replace('question.yaml', file)}")
+        assert len(caught.value.messages) == 1
+
+
+def test_a_mistake_of_the_base_stays_one_whoever_is_laid_over_it(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(SHOP.replace("    workers: 16\n", ""))
+    text = (
+        "base: shop.yaml\nconditions: {calm: {}, busy: {load: {rate: 200/s}}}\ncandidates:\n  a: {services: {shop: {queue: 5}}}\n"
+    )
+    (tmp_path / "question.yaml").write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load(tmp_path / "question.yaml")
+    (said,) = caught.value.messages
+    assert said.startswith(f"{tmp_path}/shop.yaml:6: services.shop: workers is missing")
+
+
+@pytest.mark.parametrize("key", ["base", "candidates", "conditions"])
+def test_what_belongs_to_the_top_of_a_file_is_sent_there(key: str, tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    (tmp_path / "question.yaml").write_text(f"base: shop.yaml\ncandidates:\n  a:\n    {key}: {{b: {{}}}}\n")
+    with pytest.raises(ScenarioError) as caught:
+        load(tmp_path / "question.yaml")
+    expected = f"{key}: stands at the top of a file only, beside services and load; not in a base, a candidate or a condition"
+    assert caught.value.messages == (f"{tmp_path}/question.yaml:4: {expected}",)
+
+
 # --- arrival times from a file ----------------------------------------------------------------------------------------
 
 
@@ -253,8 +299,8 @@ LAWS = st.recursive(
 LOADS = st.one_of(
     st.fixed_dictionaries({"rate": st.floats(1e-3, 1e4), "clients": st.integers(1, 5)}),
     st.fixed_dictionaries({"kind": st.sampled_from(["steps", "ramp"]), "points": st.just([{"at": 0, "rate": 5.5}])}),
-    st.fixed_dictionaries({"kind": st.just("closed"), "users": st.integers(1, 9), "think": LAWS}),
-    st.fixed_dictionaries({"kind": st.just("replay"), "times": st.lists(DURATIONS, max_size=5).map(sorted)}),
+    st.fixed_dictionaries({"kind": st.just("closed"), "users": st.integers(1, 9), "think": st.just(0) | st.floats(1e-6, 10)}),
+    st.fixed_dictionaries({"kind": st.just("replay"), "times": st.lists(DURATIONS, min_size=1, max_size=5).map(sorted)}),
 )
 POLICIES = st.fixed_dictionaries(
     {},

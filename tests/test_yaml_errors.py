@@ -11,12 +11,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from test_yaml import SHOP, messages
 
 from sim.errors import ScenarioError
+from sim.scenario.doubts import doubts
 from sim.scenario.explain import MOST
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.yaml import load, loads
-from tests.test_yaml import SHOP, messages
+from sim.study.measure import effects_asked_for
 
 # What is replaced in the shop, by what, and the message: line, place, and what to do.
 MISTAKES = [
@@ -24,8 +26,8 @@ MISTAKES = [
     ("warmup: 10s", "warmup: -10s", "2: run.warmup: '-10s' must be zero or more"),
     ("warmup: 10s", "warmup: .nan", "2: run.warmup: .nan has no unit; write for example 250ms, 1.5 s, 2min or 1h"),
     ("duration: 60s", "duration: 2026-01-01", "2: run.duration: '2026-01-01' is not a duration; write for example 250ms"),
-    ("replications: 4", "replications: 2.5", "2: run.replications: 2.5 should be a whole number of at least 1"),
-    ("replications: 4", "replications: true", "2: run.replications: true should be a whole number of at least 1"),
+    ("replications: 4", "replications: 2.5", "2: run.replications: 2.5 should be a whole number from 1 to 1,000,000"),
+    ("replications: 4", "replications: true", "2: run.replications: true should be a whole number from 1 to 1,000,000"),
     ("lognormal: {p50", "lognormul: {p50", "4: laws.charge: 'lognormul' is not a law; did you mean 'lognormal'?"),
     ("p99: 200ms", "p99: 20ms", "4: laws.charge: the value at 99.0% (0.02 s) must be larger than the one at 50.0% (0.03 s)"),
     ("    workers: 16\n", "", "6: services.shop: workers is missing (requests a replica works on at once"),
@@ -69,6 +71,49 @@ MISTAKES = [
     ("faults: [", "faults:\nfault: [", "26: faults: has no value; write a list, each item a mapping with one of crash, slow,"),
     ("p99 <= 300ms", "p99 <= 300", "27: slos[0]: 300 has no unit; write for example 250ms"),
     ("p99 <= 300ms", "5", "27: slos[0]: 5 should be an objective in words, for example p99 <= 300ms"),
+    (
+        "mix: shop.buy",
+        "mix: shop.buy, clients: 1000000000",
+        "25: load.clients: 1000000000 should be a whole number from 1 to 100,000",
+    ),
+    (
+        "rate: 100/s",
+        "kind: closed, users: 1000000000, think: 1s",
+        "25: load.users: 1000000000 should be a whole number from 1 to 100,000",
+    ),
+    (
+        "rate: 100/s",
+        "kind: closed, users: 1, think: {exponential: 1e-300s}",
+        "25: load.think: a mean of 1e-300 s is too short for a pause; write 0s, or at least 1us",
+    ),
+    (
+        "rate: 100/s",
+        "kind: daily, rate: 1/s, period: 1ms",
+        "25: load.period: 0.001 s makes more than 10,000 days in a run of 70 s;",
+    ),
+    ("rate: 100/s", "kind: replay, times: []", "25: load.times: is empty, so nothing would be asked; write at least one time,"),
+    (
+        "{0: 20, 1: 80}",
+        "1000000000",
+        "14: services.shop.operations.buy[2].parallel[1][1].count: 1000000000 should be a whole number from 0 to 10,000",
+    ),
+    ("{0: 20, 1: 80}", "{0: 1, 99999: 1}", "14: services.shop.operations.buy[2].parallel[1][1]: count: 99999 calls in one step"),
+    ("persist: 2ms", "consumers: 1000000", "20: queues.emails.consumers: 1000000 should be a whole number from 1 to 100,000"),
+    ("persist: 2ms", "redelivery_delay: 1e-300s", "20: queues.emails.redelivery_delay: a pause of 1e-300 s is too short"),
+    ("replicas: 2", "cpu: {quota: 1us}", "7: services.shop.cpu.quota: 1e-06 s is less than Linux allows; write at least 1ms"),
+    ("duration: 60s", "duration: 1e-300s", "2: run.duration: 1e-300 s is too short to measure anything; take at least 1 µs"),
+    ("duration: 60s, warmup: 10s", "duration: 1s, warmup: 999999h", "2: run.duration: 1 s is too short to measure anything;"),
+    (
+        "replica: 0, at: 20s, for: 10s",
+        "mtbf: 1ms, mttr: 1ms},{slow: stock, factor: 2, mtbf: 1ms, mttr: 20us",
+        "26: faults[1]: mtbf = 0.001 s and mttr = 2e-05 s must be at least 1ms",
+    ),
+    (
+        "of email.send",
+        "of stock.reserve",
+        "27: slos[2]: stock.reserve is no effect: no queue's consumer, and not marked effect: true;",
+    ),
+    ("p99 <= 300ms", "p99 of stock.reserve <= 1s", "27: slos[0]: no request enters at 'stock.reserve'; known: shop.buy"),
     ("question: How", "1: How", "1: 1: unknown key; known: base, calls, candidates,"),
     ("services:\n", "services:\n  client: {workers: 1, operations: {x: []}}\n", "5: services: 'client' and 'default' are"),
 ]
@@ -81,6 +126,38 @@ def test_every_mistake_is_told_with_line_place_and_cure(right: str, wrong: str, 
     assert any(line.startswith(f"shop.yaml:{said}") for line in found), "\n".join(found)
     # One mistake, one message; a key that is written wrongly is also a key that is missing.
     assert len(found) == (2 if wrong in ("wrokers: 16", "faults:\nfault: [") else 1), "\n".join(found)
+
+
+def test_sizes_that_are_too_much_only_together_are_told() -> None:
+    many = SHOP.replace("email: {workers: 2", "email: {workers: 2, replicas: 100000").replace("persist: 2ms", "consumers: 11")
+    (said,) = messages(many)
+    assert said.startswith("shop.yaml:20: queues.emails.consumers: 11 on each of 100,000 replicas are 1,100,000; more than")
+    often = SHOP.replace("duration: 60s", "duration: 20min").replace("replica: 0, at: 20s, for: 10s", "mtbf: 1ms, mttr: 1ms")
+    assert not isinstance(loads(often, "shop.yaml"), Comparison)
+    (said,) = messages(
+        often.replace("mttr: 1ms", "mttr: 1ms, replica: each").replace("payment: {workers", "payment: {replicas: 9, workers")
+    )
+    assert said.startswith("shop.yaml:26: faults[0].mtbf: 0.001 s makes some 5.4e+06 failures in a run;")
+
+
+def test_ten_thousand_operations_and_as_many_mistakes_are_told_in_seconds() -> None:
+    operations = "".join(f"      o{i}: [{{call: s.o{i + 1}}}]\n" for i in range(10_000))
+    text = f"services:\n  s:\n    workers: 8\n    operations:\n{operations}load: {{rate: 1/s, mix: s.o0}}\n"
+    whole = loads(f"{text[: text.index('load:')]}      o10000: []\nload: {{rate: 1/s, mix: s.o0}}\n")
+    assert isinstance(whole, Scenario)
+    assert doubts(whole) == []
+    assert effects_asked_for(whole) == {"s.o0": {}}
+    assert messages(text)[0].startswith("shop.yaml:10004: services.s.operations.o9999[0].call: no operation 's.o10000'")
+    found = messages(text.replace("call: s.", "call: t."))
+    assert (len(found), found[-1]) == (MOST + 1, "… and many more")
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_laws_of_laws_of_laws_are_refused_before_they_take_for_ever(parts: int) -> None:
+    below = [", ".join([f"{{weight: {1 / parts}, law: l{i}}}"] * parts) for i in range(1, 61)]
+    laws = "".join(f"  l{i}: {{mixture: [{part}]}}\n" for i, part in enumerate(below))
+    found = messages(SHOP.replace("laws:\n", f"laws:\n{laws}  l60: 1ms\n"))
+    assert any("mixture holds more than 1,000 laws, or mixtures 10 deep; make it simpler" in line for line in found)
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_the_text() -> None:

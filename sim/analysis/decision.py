@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import permutations
 
 import pandas as pd
 
 from sim.analysis import words
-from sim.analysis.intervals import HIGHER, LOWER, NO_DIFFERENCE, headline, paired_differences, summarise
+from sim.analysis.intervals import HIGHER, LOWER, NO_DIFFERENCE, NO_STATEMENT, headline, paired_differences, summarise
+from sim.analysis.metrics import effects_in
 from sim.analysis.objectives import FAIL, PASS, UNCERTAIN, Objectives, slo_verdicts
 
 _RANK = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
 _PRICE = ("attempts_per_request", "busy_s_per_good")
+#: What decides nothing, and is told where it differs.
+_ASIDE = ("completeness", "effect_p99_s", *_PRICE)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Decision:
     by_condition: dict[str, str | None] = field(default_factory=dict)
     #: Whether the chosen candidate (or each of the best, if none is chosen) surely meets every objective everywhere.
     meets_objectives: bool = True
+    #: For each condition under which no candidate is best: why, and what differs between the best all the same.
+    ties: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(self.reasons)
@@ -52,21 +58,24 @@ def verdict(
     case = _Case(per_replication, objectives, latency, focus)
     if not case.candidates:
         return Decision(None, ["There are no results to decide on."], {}, False)
-    by_condition = {}
+    by_condition: dict[str, str | None] = {}
+    ties: dict[str, str] = {}
     details: list[str] = []
     for condition in case.conditions:
         best = case.best((condition,))
         by_condition[condition] = best[0] if len(best) == 1 else None
+        if len(best) > 1:
+            ties[condition] = _tie(case, best, condition)
         details += _condition_reasons(case, condition, best)
     best = case.best(case.conditions)
     meets = all(case.standing(name, case.conditions) == 0 for name in best)
     first = _headline(case, best, by_condition)
-    return Decision(best[0] if len(best) == 1 else None, [first, *details], by_condition, meets)
+    return Decision(best[0] if len(best) == 1 else None, [first, *details], by_condition, meets, ties)
 
 
 def _told(latency: str) -> tuple[str, ...]:
     """The metrics whose differences are told; the first two decide."""
-    return ("success", latency, "completeness", "effect_p99_s")
+    return ("success", latency, *(metric for metric in _ASIDE if metric != latency and metric not in _PRICE))
 
 
 class _Case:
@@ -79,7 +88,8 @@ class _Case:
         self.summary = summarise(per_replication)
         self._headline = headline(self.summary, focus)
         self.judged = slo_verdicts(self.summary, objectives)
-        told = per_replication["metric"].isin(_told(latency)) & headline(per_replication, focus)
+        self.effects = effects_in(per_replication)
+        told = per_replication["metric"].isin([*_told(latency), *_PRICE]) & headline(per_replication, focus)
         rows = per_replication[told]
         tables = [paired_differences(rows, name) for name in self.candidates] if len(rows) else []
         self.differences = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -123,6 +133,25 @@ class _Case:
         latency = self.difference(one, other, condition, self.latency)
         return latency is not None and bool(latency["verdict"] == LOWER)
 
+    def name(self, metric: str) -> str:
+        """A metric in words."""
+        return words.metric_words(metric, self.effects)
+
+    def is_silent(self, names: list[str], condition: str) -> bool:
+        """Whether one replication is all there is, so that nothing can be said between these candidates."""
+        rows = [self.difference(names[0], other, condition, "success") for other in names[1:]]
+        return all(row is not None and row["verdict"] == NO_STATEMENT for row in rows)
+
+    def aside(self, names: list[str], condition: str) -> dict[str, list[str]]:
+        """What differs between the first of these candidates and each other, although it decides nothing: metrics."""
+        found: dict[str, list[str]] = {}
+        for other in names[1:]:
+            for metric in _ASIDE:
+                row = self.difference(names[0], other, condition, metric)
+                if row is not None and row["verdict"] in (LOWER, HIGHER):
+                    found.setdefault(other, []).append(metric)
+        return found
+
     def best(self, conditions: tuple[str, ...]) -> list[str]:
         """The candidates that nothing beats: one is a choice, several are a tie or a trade."""
         ranks = {name: self.standing(name, conditions) for name in self.candidates}
@@ -154,7 +183,35 @@ def _headline(case: _Case, best: list[str], by_condition: dict[str, str | None])
     if len(winners) > 1:
         parts = [f"{name or 'no candidate'} under {condition}" for condition, name in by_condition.items()]
         return f"No candidate is best under every condition: {words.listing(parts)}."
-    return f"There is {NO_DIFFERENCE} between {words.listing(best)} by which to choose."
+    if all(case.is_silent(best, condition) for condition in case.conditions):
+        return f"One replication says nothing about {words.listing(best)}: no interval, no statement; run more, 10 for a start."
+    found = [metrics for condition in case.conditions for metrics in case.aside(best, condition).values()]
+    differing = [case.name(metric) for metric in _ASIDE if any(metric in metrics for metrics in found)]
+    aside = f" What differs is {words.listing(differing)}: yours to weigh." if differing else ""
+    return f"There is {NO_DIFFERENCE} between {words.listing(best)} by which to choose.{aside}"
+
+
+def _tie(case: _Case, best: list[str], condition: str) -> str:
+    """Why none of these is best under a condition, and what differs all the same."""
+    if case.is_silent(best, condition):
+        return NO_STATEMENT
+    if any(case.beats(one, other, condition) for one, other in permutations(best, 2)):
+        return f"none of {words.listing(best)} beats all others"
+    deciding = words.listing([case.name(metric) for metric in _told(case.latency)[:2]])
+    text = f"{NO_DIFFERENCE} between {words.listing(best)} in {deciding}"
+    told = []
+    for other, metrics in case.aside(best, condition).items():
+        changes = []
+        for metric in metrics:
+            row = case.difference(best[0], other, condition, metric)
+            assert row is not None
+            changes.append(f"{case.name(metric)} {_change(metric, row)}")
+        told.append(f"{words.listing(changes)} ({best[0]} against {other})")
+    return f"{text}; what differs: {'; '.join(told)}" if told else text
+
+
+def _change(metric: str, row: pd.Series) -> str:
+    return words.difference(metric, *(float(row[column]) for column in ("difference", "low", "high")))
 
 
 def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator[str]:
@@ -167,12 +224,12 @@ def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator
         if len(best) == 1:
             yield f"{prefix}{best[0]} is best{_why(case, best[0], condition)}."
         else:
-            yield f"{prefix}{NO_DIFFERENCE} between {words.listing(best)}."
+            yield f"{prefix}{_tie(case, best, condition)}."
         for name in case.candidates:
             if name != best[0]:
                 yield f"{prefix}{best[0]} against {name}: {_difference_words(case, best[0], name, condition)}."
     for name in case.candidates:
-        price = "; ".join(f"{words.metric_words(metric)} {case.value(name, condition, metric)}" for metric in _PRICE)
+        price = "; ".join(f"{case.name(metric)} {case.value(name, condition, metric)}" for metric in _PRICE)
         yield f"{prefix}price of {name}: {price}."
 
 
@@ -208,7 +265,7 @@ def _difference_words(case: _Case, one: str, other: str, condition: str) -> str:
         row = case.difference(one, other, condition, metric)
         if row is None:
             continue
-        change = words.difference(metric, *(float(row[column]) for column in ("difference", "low", "high")))
-        verdict_words = "" if change.startswith("the same") else f" ({row['verdict']})"
-        parts.append(f"{words.metric_words(metric)} {change}{verdict_words}")
+        change = _change(metric, row)
+        verdict_words = "" if change == words.SAME else f" ({row['verdict']})"
+        parts.append(f"{case.name(metric)} {change}{verdict_words}")
     return "; ".join(parts)

@@ -18,6 +18,7 @@ CONFIDENCE: Final = 0.95
 LOWER: Final = "lower"
 HIGHER: Final = "higher"
 NO_DIFFERENCE: Final = "no detectable difference"
+NO_STATEMENT: Final = "one replication: no interval, no statement"
 NOT_COMPARABLE: Final = "not comparable"  # no replication in which both candidates have a value
 
 _KEYS = ["candidate", "condition", "metric", "of"]
@@ -96,8 +97,9 @@ def paired_differences(
     Both saw the same arrivals, work and faults, so chance largely cancels and the interval is narrower than that of two
     separate averages; `variance_reduction` says by how much (variance of an unpaired difference over that of the paired
     one; infinite where all differences are equal). An interval that excludes 0 is a verdict of "lower" or "higher"; one
-    that contains it is "no detectable difference", as are one replication and differences that are all exactly 0.
-    Replications in which either has no value do not count; without any the verdict is "not comparable".
+    that contains it is "no detectable difference", as are differences that are all exactly 0. Replications in which either
+    has no value do not count; of one alone nothing can be said ("one replication: no interval, no statement"), and without
+    any the verdict is "not comparable".
 
     Each interval covers with 95 % by itself: of twenty true ties, one will look like a difference.
 
@@ -143,9 +145,8 @@ def _differences(pairs: pd.DataFrame, baseline: str, confidence: float) -> pd.Da
         scale = np.abs(base["mean"].to_numpy())
         for column, source in (("relative", "difference"), ("relative_low", "low"), ("relative_high", "high")):
             found[column] = np.where(scale > 0, found[source].to_numpy() / scale, np.nan)
-    found["verdict"] = np.select(
-        [found["n"] == 0, found["high"] < 0, found["low"] > 0], [NOT_COMPARABLE, LOWER, HIGHER], NO_DIFFERENCE
-    )
+    cases = [found["n"] == 0, found["n"] == 1, found["high"] < 0, found["low"] > 0]
+    found["verdict"] = np.select(cases, [NOT_COMPARABLE, NO_STATEMENT, LOWER, HIGHER], NO_DIFFERENCE)
     columns = ["difference", "low", "high", "relative", "relative_low", "relative_high"]
     found = found.reset_index().assign(baseline=baseline)
     order = ["condition", "metric", "of", "candidate", "baseline", *columns, "variance_reduction", "n", "verdict"]

@@ -23,6 +23,7 @@ PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
 #: Metrics that lie between 0 and 1, besides the `share_…` of each outcome.
 RATIOS: Final = frozenset({"success", "completeness"})
+_OF_EFFECTS: Final = frozenset({"completeness", "duplicates", "dead", "dropped", "unfinished", "deliveries_per_message"})
 #: What every metric is: its unit, and what is counted.
 METRICS: Final[Mapping[str, str]] = {
     "success": "ratio; measured requests answered well (ok or degraded); one in flight at the end is not",
@@ -53,6 +54,21 @@ def is_ratio(metric: str) -> bool:
     (True, False)
     """
     return metric in RATIOS or metric.startswith("share_")
+
+
+def is_of_effects(metric: str) -> bool:
+    """Whether a metric is about effects, so that "all" means all effects together.
+
+    >>> is_of_effects("effect_p99_s"), is_of_effects("completeness"), is_of_effects("p99_s")
+    (True, True, False)
+    """
+    return metric in _OF_EFFECTS or metric.startswith(("ack_", "effect_"))
+
+
+def effects_in(table: pd.DataFrame) -> list[str]:
+    """The effects that a table with the columns metric and of knows, in order."""
+    names = table.loc[table["metric"] == "completeness", "of"].astype(str)
+    return [name for name in names.unique() if name != "all"]
 
 
 def percentile_name(percent: float) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Final
 
-from sim.analysis.metrics import is_ratio
+from sim.analysis.metrics import is_of_effects, is_ratio
 from sim.units import format_duration
+
+#: What is said of differences that are all exactly 0.
+SAME: Final = "the same in every replication"
 
 
 def amount(metric: str, value: float) -> str:
@@ -56,7 +61,7 @@ def difference(metric: str, value: float, low: float, high: float) -> str:
     if math.isnan(value):
         return "no value in common"
     if value == low == high == 0:
-        return "the same in every replication"
+        return SAME
     ends = [] if math.isnan(low) or math.isnan(high) else [low, high]
     if is_ratio(metric):
         first, *rest = [f"{100 * number:+.3g}" for number in (value, *ends)]
@@ -69,14 +74,18 @@ def _signed(metric: str, value: float) -> str:
     return f"{'+' if value > 0 else ''}{amount(metric, value)}"
 
 
-def metric_words(metric: str) -> str:
-    """A metric's name as people say it.
+def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
+    """A metric's name as people say it; where the effects are known, with what it is about: one of them, or all together.
 
     >>> metric_words("effect_p99_s"), metric_words("attempts_per_request"), metric_words("goodput_rps")
     ('effect p99', 'attempts per request', 'goodput')
+    >>> metric_words("completeness", ["email.send"]), metric_words("completeness", ["email.send", "stock.log"])
+    ('completeness of email.send', 'completeness, all 2 effects together')
     """
-    known = {"busy_s_per_good": "busy worker time per good request", "completeness": "completeness of effects"}
     plain = metric.removesuffix("_s").removesuffix("_rps").replace("_", " ")
+    if is_of_effects(metric) and effects:
+        return f"{plain} of {effects[0]}" if len(effects) == 1 else f"{plain}, all {len(effects)} effects together"
+    known = {"busy_s_per_good": "busy worker time per good request", "completeness": "completeness of effects"}
     return known.get(metric, plain)
 
 

@@ -181,7 +181,8 @@ def compare(
 @app.command(
     epilog="[bold]Examples[/]\n\n  sim calibrate spans.csv.gz --out shop.yaml\n\n"
     "  sim calibrate spans.csv --out shop.yaml --page list_products=home --page place_order=checkout\n\n"
-    "  sim calibrate spans.csv --out shop.yaml --replications 20 --force",
+    "  sim calibrate spans.csv --out shop.yaml --replications 20 --force\n\n"
+    "  sim calibrate spans.csv --think '{uniform: {low: 1s, high: 10s}}' --base shop.yaml --out users.yaml",
 )
 @explained
 def calibrate(
@@ -196,6 +197,13 @@ def calibrate(
         list[str] | None,
         typer.Option(metavar="SERVICE.SPAN=SERVICE.OPERATION", help="Calls whose callee left no spans; may be repeated."),
     ] = None,
+    think: Annotated[
+        str | None,
+        typer.Option(metavar="LAW", help="Pauses of the users between an answer and what they do next; makes the load closed."),
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A scenario of the same recording: write only the load, as its change.")
+    ] = None,
     seed: Seed = None,
     workers: Workers = None,
     duration: Annotated[str, typer.Option("--duration", "-d", help="Measured time of the scenario's runs.")] = "5min",
@@ -207,7 +215,7 @@ def calibrate(
 
     Services, calls, laws, network, rate and mix are measured; what is assumed stands in the file's comments.
     """
-    from sim.cli.calibrating import calibrate_file, pairs, print_pages
+    from sim.cli.calibrating import calibrate_file, law, pairs, print_pages
 
     calibration = calibrate_file(
         spans,
@@ -216,6 +224,8 @@ def calibrate(
         duration=duration,
         page_names=pairs("--page", page or []),
         unrecorded=pairs("--unrecorded", unrecorded or []),
+        think=None if think is None else law("--think", think),
+        base=base,
         force=force,
     )
     for warning in () if quiet else calibration.warnings:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from os.path import relpath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -35,6 +36,27 @@ def pairs(option: str, texts: list[str]) -> dict[str, str]:
     return dict(text.split("=") for text in texts)
 
 
+def law(option: str, text: str) -> Any:
+    """Read a law of durations as a scenario has it.
+
+    >>> law("--think", "5s"), law("--think", "{uniform: {low: 1s, high: 10s}}")
+    ('5s', {'uniform': {'low': '1s', 'high': '10s'}})
+
+    Raises:
+        ScenarioError: it is neither a text with a unit nor a mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        data = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        data = None
+    if not isinstance(data, str | dict):
+        raise ScenarioError(f"{option} {text}: is not a law; write 5s, or '{{uniform: {{low: 1s, high: 10s}}}}'")
+    return data
+
+
 def calibrate_file(
     spans: Path,
     target: Path,
@@ -43,25 +65,41 @@ def calibrate_file(
     duration: str,
     page_names: dict[str, str],
     unrecorded: dict[str, str],
+    think: Any,
+    base: Path | None,
     force: bool,
 ) -> Calibration:
-    """Derive the scenario and write it.
+    """Derive the scenario and write it; with a `base`, only its load, as a change of that file.
 
     Raises:
-        ScenarioError: the recording cannot be used, or the scenario file exists or cannot be written.
+        ScenarioError: the recording cannot be used, the scenario file exists or cannot be written, or the base is another system.
     """
     if target.exists() and not force:
         raise ScenarioError(f"{target}: exists; name another file, or replace it with --force")
+    if base is not None and base.resolve() == target.resolve():
+        raise ScenarioError(f"--base {base}: is the file to be written, which cannot begin from itself; name another --out")
     if not target.parent.is_dir():
         raise ScenarioError(f"{target}: there is no directory {target.parent}")
     from sim.interop.calibrate import calibrate
 
-    calibration = calibrate(spans, name=name or target.stem, duration=duration, page_names=page_names, unrecorded=unrecorded)
+    name = name or target.stem
+    calibration = calibrate(spans, name=name, duration=duration, page_names=page_names, unrecorded=unrecorded, think=think)
+    if base is not None:
+        _same_system(base, calibration)
+    text = calibration.to_yaml(None if base is None else relpath(base, target.parent))
     try:
-        target.write_text(calibration.to_yaml(), encoding="utf-8")
+        target.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise ScenarioError(f"{target}: cannot be written: {exc.strerror}") from exc
     return calibration
+
+
+def _same_system(base: Path, calibration: Calibration) -> None:
+    from sim.cli.files import one_scenario
+
+    known, found = one_scenario(base, None, None), calibration.scenario
+    if (known.services, known.links) != (found.services, found.links):
+        raise ScenarioError(f"--base {base}: its services or links are not those of this recording; leave --base out")
 
 
 def print_pages(

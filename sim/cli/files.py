@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim.errors import ScenarioError
+from sim.scenario.limits import problems_of_size
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.scenario.yaml import load
@@ -52,7 +53,7 @@ def lasting(scenario: Scenario, duration: str | None) -> Scenario:
     """The scenario with another measured time.
 
     Raises:
-        ScenarioError: the text is not a duration.
+        ScenarioError: the text is not a duration, or one that does not fit the other settings.
     """
     if duration is None:
         return scenario
@@ -62,7 +63,10 @@ def lasting(scenario: Scenario, duration: str | None) -> Scenario:
             raise ValueError(f"{duration!r} must be positive")
     except ValueError as exc:
         raise ScenarioError(f"--duration: {exc}") from exc
-    return scenario.model_copy(update={"run": scenario.run.model_copy(update={"duration": seconds})})
+    longer = scenario.model_copy(update={"run": scenario.run.model_copy(update={"duration": seconds})})
+    for problem in problems_of_size(longer):  # a copy is not validated
+        raise ScenarioError(f"--duration {duration}: {problem}")
+    return longer
 
 
 def all_lasting(found: Comparison, duration: str | None) -> Comparison:

@@ -76,9 +76,7 @@ def show_results(console: Console, results: Results) -> None:
     runs = {(run.candidate, run.condition): 0 for run in results.runs}
     for run in results.runs:
         runs[run.candidate, run.condition] += 1
-    counts = sorted(set(runs.values()))
-    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    console.print(f"[bold]{_plain(results.name)}[/]  {many} replications each, means with 95 % intervals")
+    console.print(f"[bold]{_plain(results.name)}[/]  {_how_many(sorted(set(runs.values())))}")
     if results.question:
         console.print(_plain(results.question), soft_wrap=True)
     differences = results.differences()
@@ -97,30 +95,40 @@ def show_results(console: Console, results: Results) -> None:
     _show_verdict(console, results)
 
 
+def _how_many(counts: Sequence[int]) -> str:
+    """How often the scenarios were run, and what that allows to say."""
+    if counts[-1:] == [1]:
+        return "one replication each: no intervals, and no statement about differences and objectives"
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{many} replications each, means with 95 % intervals"
+
+
 def _show_verdict(console: Console, results: Results) -> None:
     if len(results.candidates) == 1:
         return  # the objectives have said it
     decision = results.verdict()
     console.print(f"[bold]{_plain(decision.reasons[0])}[/]", soft_wrap=True)
-    if len(results.conditions) > 1:
+    if len(results.conditions) > 1 or decision.chosen is None:
         for condition, name in decision.by_condition.items():
-            told = f"{name} is best" if name is not None else "nothing detectable separates the best"
-            console.print(f"  under {_plain(condition)}: {_plain(told)}", soft_wrap=True)
+            told = f"{name} is best" if name is not None else decision.ties[condition]
+            where = f"under {_plain(condition)}: " if len(results.conditions) > 1 else ""
+            console.print(f"  {where}{_plain(told)}", soft_wrap=True)
 
 
 def _number_tables(results: Results, condition: str, width: int) -> Iterator[Table]:
     """The metrics of a condition, as many candidates side by side as fit."""
     from sim.analysis.intervals import headline
+    from sim.analysis.metrics import effects_in
 
-    summary = results.summary
+    summary, effects = results.summary, effects_in(results.summary)
     here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
     names = [name for name in results.candidates if (here["candidate"] == name).any()]
     side_by_side = max(1, (width - _NAME_WIDTH) // _VALUE_WIDTH)
     for start in range(0, len(names), side_by_side):
-        yield _number_table(here, _shown_metrics(results, here), names[start : start + side_by_side])
+        yield _number_table(here, _shown_metrics(results, here), names[start : start + side_by_side], effects)
 
 
-def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str]) -> Table:
+def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str], effects: list[str]) -> Table:
     from rich.table import Table
 
     from sim.analysis import words
@@ -129,14 +137,16 @@ def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str]) -> T
     table.add_column("")
     for name in names:
         table.add_column(_plain(name))
+    once = rows["n"].max() <= 1
     for metric in metrics:
         cells = []
         for name in names:
             found = rows[(rows["candidate"] == name) & (rows["metric"] == metric)]
             values = [float(found[column].iloc[0]) for column in ("mean", "low", "high")] if len(found) else [math.nan] * 3
-            cells.append(words.with_interval(metric, *values))
+            # Where every number stands alone, the heading has said so.
+            cells.append(words.amount(metric, values[0]) if once else _plain(words.with_interval(metric, *values)))
         if any(cell != "no value" for cell in cells):
-            table.add_row(words.metric_words(metric), *cells)
+            table.add_row(_plain(words.metric_words(metric, effects)), *cells)
     return table
 
 
@@ -160,25 +170,30 @@ def _difference_table(differences: pd.DataFrame, condition: str, focus: str | No
 
     rows = differences[(differences["condition"] == condition) & headline(differences, focus)]
     rows = rows[rows["metric"].isin(_DECIDING) & rows["difference"].notna()]
-    # What is the same for all candidates needs no lines.
-    differs = rows.groupby("metric")["difference"].transform(lambda values: (values != 0).any())
-    if not len(rows) or not differs.any():
+    if not len(rows):
         return None
-    rows = rows[differs]
     from rich.table import Table
 
     from sim.analysis import words
+    from sim.analysis.metrics import effects_in
 
+    effects = effects_in(differences)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in (f"against {_plain(str(rows['baseline'].iloc[0]))}", "", "difference", ""):
         table.add_column(title)
-    last = None
-    for row in rows.sort_values("metric", key=lambda names: names.map(_DECIDING.index), kind="stable").to_dict("records"):
-        change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
-        name = words.metric_words(row["metric"])
-        told = f"[bold]{row['verdict']}[/]" if row["verdict"] in ("higher", "lower") else f"[dim]{row['verdict']}[/]"
-        table.add_row("" if name == last else name, _plain(row["candidate"]), _plain(change), told)
-        last = name
+    order = rows.sort_values("metric", key=lambda names: names.map(_DECIDING.index), kind="stable")
+    for metric, mine in order.groupby("metric", sort=False):
+        name = _plain(words.metric_words(str(metric), effects))
+        same = (mine[["difference", "low", "high"]] == 0).all(axis=1)
+        if len(mine) > 1 and same.all():
+            table.add_row(name, "all", words.SAME, "[dim]identical[/]")
+            continue
+        for row, is_same in zip(mine.to_dict("records"), same, strict=True):
+            change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
+            told = "identical" if is_same else row["verdict"]
+            told = f"[bold]{told}[/]" if told in ("higher", "lower") else f"[dim]{told}[/]"
+            table.add_row(name, _plain(row["candidate"]), _plain(change), told)
+            name = ""
     return table
 
 

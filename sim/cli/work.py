@@ -160,6 +160,7 @@ def as_data(results: Results, charts: Sequence[Path]) -> dict[str, Any]:
         "verdict": {
             "chosen": decision.chosen,
             "by_condition": decision.by_condition,
+            "ties": decision.ties,
             "meets_objectives": decision.meets_objectives,
             "reasons": decision.reasons,
         },

@@ -8,8 +8,9 @@
                                           link law: client span - server span, half of it each way; what exceeds the 90th
                                           percentile is taken for waiting in front of the handler, not for network
 
-Measured: services, operations, calls and how often, work, network, rate and mix. Assumed: Poisson arrivals, no limit of workers,
-independence of everything that no CPU limit ties together. `Calibration.recorded` and `compare_pages` show how far that carries.
+Measured: services, operations, calls and how often, work, network, rate and mix. Assumed: Poisson arrivals or, where the users'
+pauses are known, users who wait for their answers; no limit of workers; independence of everything that no CPU limit ties
+together. `Calibration.recorded` and `compare_pages` show how far that carries.
 """
 
 from __future__ import annotations
@@ -23,17 +24,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from sim.errors import ScenarioError
 from sim.interop.fitting import law_of, milliseconds, one_way_s, steps_of
 from sim.interop.pages import Page, find_pages, page_of
 from sim.interop.spans import RecordedVisit, Recording, read_spans
 from sim.interop.throttling import NETWORK_QUANTILE, Throttled, describe, find_throttled
+from sim.interop.users import AT_ONCE_S, find_users
 from sim.interop.written import yaml_text
+from sim.laws import Law
 from sim.scenario.model import Scenario, operations_of
 from sim.scenario.model import steps_of as scenario_steps
-from sim.scenario.services import Call
+from sim.scenario.services import Call, Work
 from sim.units import parse
+from sim.values import dump_law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +66,17 @@ class Calibration:
     data: Mapping[str, Any] = field(repr=False)
     comments: Mapping[tuple[str, ...], str] = field(repr=False)
 
-    def to_yaml(self) -> str:
-        """The scenario as a YAML file, with the origin of its numbers in comments."""
-        return yaml_text(self.data, self.comments)
+    def to_yaml(self, base: str | None = None) -> str:
+        """The scenario as a YAML file, with the origin of its numbers in comments.
+
+        Args:
+            base: path of a scenario file with the same services: then only the load is written, as a change of that one.
+        """
+        if base is None:
+            return yaml_text(self.data, self.comments)
+        data = {"base": base, "name": self.data["name"], "load": self.data["load"]}
+        file = Path(self.recording.name).name
+        return yaml_text(data, {**self.comments, (): f"The users behind {file}; the system is that of {base}."})
 
     @cached_property
     def scenario(self) -> Scenario:
@@ -87,6 +100,7 @@ def calibrate(
     duration: str | float = "5min",
     page_names: Mapping[str, str] | None = None,
     unrecorded: Mapping[str, str] | None = None,
+    think: Any = None,
 ) -> Calibration:
     """Derive a scenario from recorded spans (see `sim.interop.spans` for the columns).
 
@@ -96,6 +110,8 @@ def calibrate(
         duration: measured time of the scenario's runs.
         page_names: better names for pages, for example ``{"list_products": "home"}``.
         unrecorded: calls whose callee left no span, ``{"checkout.Convert": "currency.Convert"}``.
+        think: the law of the users' pauses, as a scenario has it (``"5s"``, ``{"uniform": {"low": "1s", "high": "10s"}}``), if it
+            is known: then the load is closed, with as many users as it takes (see `sim.interop.users`).
 
     The laws cannot produce what the recording did not have: a load far from the recorded one, or a limit of workers that was
     never reached, is beyond them. Record under load if the question is about load.
@@ -107,6 +123,7 @@ def calibrate(
         parse(duration, "duration")
     except ValueError as exc:
         raise ScenarioError(f"duration: {exc}") from exc
+    pause = None if think is None else _pause(think)
     recording = read_spans(source, unrecorded=unrecorded)
     if len(recording.roots) < 2:
         raise ScenarioError(f"{recording.name}: one usable trace is not enough for a rate; record at least some dozens")
@@ -116,7 +133,7 @@ def calibrate(
     data = {
         "name": stem,
         "run": {"duration": duration if isinstance(duration, str) else f"{duration:g}s", "warmup": "20s"},
-        "load": draft.load(),
+        "load": draft.load() if pause is None else draft.users(pause),
         "services": draft.services(),
         "links": draft.links(),
         "laws": draft.laws,
@@ -125,7 +142,7 @@ def calibrate(
         del data["links"]
     if not data["laws"]:
         del data["laws"]
-    draft.comments[()] = draft.header(unrecorded or {})
+    draft.comments[()] = draft.header(unrecorded or {}, open_load=pause is None)
     return Calibration(
         recording=recording,
         pages=pages,
@@ -134,6 +151,13 @@ def calibrate(
         data=data,
         comments=draft.comments,
     )
+
+
+def _pause(think: Any) -> Law:
+    try:
+        return Work(work=think).work
+    except ValidationError as exc:
+        raise ScenarioError(f"think: {exc.errors()[0]['msg'].removeprefix('Value error, ')}") from exc
 
 
 class _Draft:
@@ -255,6 +279,17 @@ class _Draft:
         rate = len(gaps) / (arrivals[-1] - arrivals[0])
         return {"rate": f"{rate:.3g}/s", "mix": {page: len(roots) for page, roots in self.of_page.items()}}
 
+    def users(self, pause: Law) -> dict[str, Any]:
+        """A closed load that asks as often as recorded, by users who pause between an answer and their next round."""
+        found = find_users(_recorded(self.recording, self.pages), pause.mean, self.recording.name)
+        self.comments["load",] = (
+            f"measured: {found.rounds_rps:.3g} rounds a second, each of {milliseconds(found.round_s)} without its pause; what "
+            f"followed an answer within {AT_ONCE_S * 1e3:.0f} ms, far more often than by chance, is what it led to.\n"
+            f"assumed: the pauses, which no span shows. So many users make that many rounds: {found.rounds_rps:.3g}/s x "
+            f"({found.round_s:.3g} s + {pause.mean:.3g} s)"
+        )
+        return found.load(dump_law(pause))
+
     def services(self) -> dict[str, Any]:
         """Services with their operations."""
         services: dict[str, Any] = {}
@@ -320,15 +355,16 @@ class _Draft:
         )
         return links
 
-    def header(self, unrecorded: Mapping[str, str]) -> str:
+    def header(self, unrecorded: Mapping[str, str], open_load: bool) -> str:
         """What the file is, above everything."""
         file = Path(self.recording.name).name
         traces = sum(map(len, self.of_page.values()))
         lines = [
             f"Derived from recorded spans: {file}, {traces} traces, {self.recording.spans} spans.",
             "Measured: services, operations, calls and how often, work, network, rate and mix.",
-            "Assumed: Poisson arrivals; workers without limit (the recording shows none) except where a CPU limit shows; "
-            "counts of different calls, and times of different parts, independent of each other.",
+            f"Assumed: {'Poisson arrivals' if open_load else 'pauses of the users'}; workers without limit (the recording shows "
+            "none) except where a CPU limit shows; counts of different calls, and times of different parts, independent of each "
+            "other.",
             *(f"Assumed: spans of {span} are calls of {to} whose own spans were lost." for span, to in unrecorded.items()),
         ]
         told = [f"{page.address} by {page.told_by}" for page in self.pages if page.told_by not in page.address]

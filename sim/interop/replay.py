@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import simpy
 
 from sim.errors import ScenarioError
+from sim.laws import Constant
 from sim.runtime.world import World
-from sim.scenario.load import Replay
+from sim.scenario.load import Closed
 from sim.scenario.model import Scenario
 from sim.single import RunResult, run
 
@@ -37,10 +38,9 @@ def replay(scenario: Scenario, recorded: pd.DataFrame, seed: int | None = None) 
         raise ScenarioError(f"recorded: {', '.join(unknown)} is no entry of the scenario; known: {', '.join(scenario.load.mix)}")
     asked = recorded.sort_values("arrived_s", kind="stable")
     arrivals = list(zip(asked["arrived_s"].astype(float).tolist(), asked["page"].astype(str).tolist(), strict=True))
-    load = Replay(mix=scenario.load.mix, times=())
     length = scenario.run.model_copy(update={"warmup": 0.0, "duration": arrivals[-1][0] + 1e-9})
-
-    # The load itself asks nothing, but keeps the run open until its end.
+    # The load itself asks nothing, but keeps the run open until its end: its one user thinks longer.
+    load = Closed(mix=scenario.load.mix, users=1, think=Constant(length.duration + 1))
     return run(scenario.model_copy(update={"load": load, "run": length}), seed, processes=[lambda world: _ask(world, arrivals)])
 
 

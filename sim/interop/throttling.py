@@ -46,7 +46,7 @@ class Stalls:
     begin_s: Array
     end_s: Array
     coherence: float
-    renewed_s: float  # a moment at which the quota is renewed: only a fiftieth of the wake-ups keep the beat earlier
+    renewed_s: float  # a moment at which the quota is renewed
 
     @property
     def woken_s(self) -> Array:
@@ -202,10 +202,20 @@ def _stalls(calls: _Calls, own: tuple[Array, Array] | None) -> Stalls:
     begin_s, end_s = begin_s[waited_for], end_s[waited_for]
     if not len(end_s):
         return Stalls(begin_s, end_s, 0.0, 0.0)
-    mean = np.exp(2j * np.pi * end_s / PERIOD_S).mean()
-    phase_s = float(np.angle(mean)) / (2 * np.pi) * PERIOD_S
-    off_beat_s = (end_s - phase_s + PERIOD_S / 2) % PERIOD_S - PERIOD_S / 2
-    return Stalls(begin_s, end_s, float(abs(mean)), phase_s + float(np.quantile(off_beat_s, 0.02)))
+    coherence = float(abs(np.exp(2j * np.pi * end_s / PERIOD_S).mean()))
+    return Stalls(begin_s, end_s, coherence, _renewed_s(end_s))
+
+
+def _renewed_s(woken_s: Array) -> float:
+    """Where the beat lies: the start of the shortest stretch of a period that holds half of the wake-ups.
+
+    They crowd behind the renewal. The earliest ones would not do: some silences end by themselves, at any moment.
+    """
+    phases_s = np.sort(woken_s % PERIOD_S)
+    half = (len(phases_s) + 1) // 2
+    twice_s = np.concatenate([phases_s, phases_s + PERIOD_S])
+    lengths_s = twice_s[half - 1 : half - 1 + len(phases_s)] - phases_s
+    return float(phases_s[np.argmin(lengths_s)])
 
 
 def _measure(service: str, calls: _Calls, stalls: Stalls, share: float, duration_s: float) -> Throttled:

@@ -1,7 +1,7 @@
 """What is due, in SimPy's order: by time, then by priority, then first come first served. Plain C, inlined where it is used.
 
-Most of what happens is due at once (a succeeded event, a granted request, the start of a process). Those entries come in the order
-in which they leave, so two rings take them and only what lies in the future pays for a heap::
+Most of what happens is due at once (a succeeded event, a granted request, the start of a process). Those entries come in the
+order in which they leave, so two rings take them and only what lies in the future pays for a heap::
 
     starts and interrupts of this instant  --ring-->  \
     everything else of this instant        --ring-->   the smallest of three leaves first
@@ -21,8 +21,8 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
 
-    // A time as an integer of the same order. Together with the key it is one number of 128 bits: comparing needs no branch, and a
-    // processor that need not guess the smaller child sifts a heap of a thousand entries in 40 % less time.
+    // A time as an integer of the same order. Together with the key it is one number of 128 bits: comparing needs no branch, and
+    // a processor that need not guess the smaller child sifts a heap of a thousand entries in 40 % less time.
     static inline uint64_t sim_from_time(double time) {
         uint64_t bits;
         time += 0.0;  // there are two zeros, and they are equal

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import simpy
 
-try:
-    from sim.kernel.core import Environment as _Compiled
-except ImportError:
-    _Compiled = None
+from sim.compiled import uses_kernel
+
+#: The compiled environment, or None.
+_Compiled: Any = importlib.import_module("sim.kernel.core").Environment if uses_kernel() else None
 
 
 def kernel_of(env: Any) -> Any:

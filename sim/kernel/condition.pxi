@@ -57,8 +57,8 @@ cdef class ConditionValue:
 cdef class Condition(Event):
     """An event that is triggered once `evaluate(events, number_processed)` is true, or one of the events fails.
 
-    Its value is a ConditionValue with the events that had happened when the condition was processed. Without events it is triggered
-    at once. Raises ValueError if the events are of different environments.
+    Its value is a ConditionValue with the events that had happened when the condition was processed. Without events it is
+    triggered at once. Raises ValueError if the events are of different environments.
     """
 
     def __init__(self, Environment env not None, evaluate, events):

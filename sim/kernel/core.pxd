@@ -6,7 +6,7 @@ from sim.kernel.agenda cimport Agenda, Due
 
 
 cdef class Environment:
-    cdef double now_s  # the current time
+    cdef readonly double now_s  # the current time
     cdef bint now_is_whole  # SimPy's `now` would be an int
     cdef bint own_step  # `step` was replaced, by a subclass or on the instance
     cdef bint own_schedule  # the same for `schedule`

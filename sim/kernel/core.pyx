@@ -1,4 +1,5 @@
-# cython: language_level=3, binding=False, embedsignature=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=True
+# cython: language_level=3, binding=False, embedsignature=True
+# cython: boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=True
 """SimPy's environment, events and processes, compiled: the same interface, the same order of events, the same errors.
 
 Use it through `sim.kernel.fast`, which has all of SimPy's names and falls back to SimPy where this was not compiled.
@@ -12,10 +13,11 @@ What differs from SimPy 4.1, on purpose:
   and NumPy numbers become floats or ints.
 - Priorities are ints from -32768 to 32767.
 - `env._queue` is a tuple, a snapshot: reading it works (tracing), changing the queue through it does not.
-- `isinstance(event, simpy.Event)` is true for what this module makes, because `event.__class__` names SimPy's class; for instances
-  of your own subclasses it is not: they are what their class says.
-- Events of SimPy's own classes live in this environment too (`simpy.Store(env)` works as it is); events of this module do not live
-  in SimPy's environment.
+- `isinstance(event, simpy.Event)` is true for what this module makes, because `event.__class__` names SimPy's class, while
+  `type(event)` is ours. For instances of your own subclasses it is not: they are what their class says.
+- Events of SimPy's own classes live in this environment too (`simpy.Store(env)` works as it is); events of this module do not
+  live in SimPy's environment.
+- Tracebacks name lines of the kernel (`environment.pxi`) where SimPy's name its own; the users' lines are the same.
 
 The parts are included, not imported, so that the C compiler sees one unit and can inline across them.
 """

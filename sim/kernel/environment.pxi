@@ -11,8 +11,8 @@ cdef inline int kind_of(object entry):
 cdef class Environment:
     """Runs events in the order of their times; the same as `simpy.Environment`.
 
-    `initial_time` is where the clock starts, an int or a float in any unit. Raises TypeError if it is no number. Subclasses in Python
-    may replace `step` and `schedule`, and so may assignments to an instance; without that both are C.
+    `initial_time` is where the clock starts, an int or a float in any unit. Raises TypeError if it is no number. Subclasses in
+    Python may replace `step` and `schedule`, and so may assignments to an instance; without that both are C.
     """
 
     def __cinit__(self):
@@ -191,10 +191,11 @@ cdef class Environment:
 
         Raises ValueError if the time has passed already, RuntimeError if nothing is left to do and the event has not happened.
         """
+        self.look_for_replacements()  # somebody may have changed a class meanwhile
         if until is not None:
             if not isinstance(until, (Event, StockEvent)):
                 until = self.stop_at(until)
-            elif until.callbacks is None:
+            elif until.processed:
                 return until.value
             if isinstance(until, Event):
                 (<Event>until).add_callback(StopSimulation.callback)

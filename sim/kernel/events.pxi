@@ -19,7 +19,7 @@ cdef inline object copy_of(object exception):
 cdef class Event:
     """An event that may happen at some point in time: not triggered, triggered (about to happen), or processed.
 
-    The same as `simpy.Event`: `succeed`, `fail`, `trigger`, `callbacks`, `value`, `ok`, `defused`, and `&` and `|` for conditions.
+    The same as `simpy.Event`: `succeed`, `fail`, `trigger`, `callbacks`, `value`, `ok`, `defused`, `&` and `|` for conditions.
     Subclasses in Python must call `super().__init__(env)` before they use the event.
     """
 

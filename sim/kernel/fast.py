@@ -7,9 +7,9 @@
     env = simpy.Environment()
     workers = simpy.Resource(env, capacity=8)
 
-`COMPILED` tells whether the kernel was compiled where this was installed; without it every name is SimPy's own, and everything works
-at SimPy's speed. What differs from SimPy on purpose stands in `sim/kernel/core.pyx`. SimPy's submodules are attributes as there:
-`simpy.events.Initialize`, `simpy.resources.base.Put`, `simpy.util.start_delayed`.
+`COMPILED` tells whether the kernel was compiled where this was installed; without it every name is SimPy's own, and everything
+works at SimPy's speed. What differs from SimPy on purpose stands in `sim/kernel/core.pyx`. SimPy's submodules are attributes as
+there: `simpy.events.Initialize`, `simpy.resources.base.Put`, `simpy.util.start_delayed`.
 
 >>> env = Environment()
 >>> def clock(env, tick):

@@ -1,9 +1,10 @@
-# cython: language_level=3, binding=False, embedsignature=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=True
+# cython: language_level=3, binding=False, embedsignature=True
+# cython: boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=True
 """SimPy's resources, compiled: `Resource`, `Container`, `Store` and their kin with the same behaviour, attributes and errors.
 
 SimPy's own Python classes run on the compiled environment as well, at a fraction of the speed. Subclasses in Python work as with
-SimPy: whoever replaces `_do_put`, `_do_get`, `_trigger_put`, `_trigger_get`, `request`, `release`, `put` or `get`, in a class or on an
-instance, is asked; what is not replaced stays in C.
+SimPy: whoever replaces `_do_put`, `_do_get`, `_trigger_put`, `_trigger_get`, `request`, `release`, `put` or `get`, in a class or
+on an instance, is asked; what is not replaced stays in C.
 """
 
 from heapq import heappop, heappush
@@ -27,7 +28,7 @@ cdef double INFINITE = float("inf")
 
 
 cdef class Claim(Event):
-    """What `Put` and `Get` share: an event that is triggered once the resource can serve it. A context manager that cancels it."""
+    """What `Put` and `Get` share: an event that is triggered once the resource can serve it. As a context manager it cancels."""
 
     cdef public BaseResource resource
     cdef public object proc
@@ -154,8 +155,8 @@ cdef inline bint is_list(object queue):
 cdef class BaseResource:
     """What all resources share: two queues of claims and the rule by which they are served.
 
-    Subclasses in Python say what a claim needs in `_do_put` and `_do_get` (trigger the claim if it can be served; return a true value
-    to look at the next one), and may choose their queues with `PutQueue` and `GetQueue`.
+    Subclasses in Python say what a claim needs in `_do_put` and `_do_get` (trigger the claim if it can be served; return a true
+    value to look at the next one), and may choose their queues with `PutQueue` and `GetQueue`.
     """
 
     PutQueue = list

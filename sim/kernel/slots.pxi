@@ -2,8 +2,8 @@
 
 cdef extern from *:
     """
-    // Events come and go by the million. Their memory is kept for the next one of the same size; what is pooled does not count as an
-    // allocation for the garbage collector, which therefore runs far less often.
+    // Events come and go by the million. Their memory is kept for the next one of the same size; what is pooled does not count as
+    // an allocation for the garbage collector, which therefore runs far less often.
     #define SIM_POOL_SIZES 32
     #define SIM_POOL_LENGTH 1024
     static PyObject *sim_pool[SIM_POOL_SIZES][SIM_POOL_LENGTH];
@@ -33,7 +33,7 @@ cdef extern from *:
     #endif
     }
 
-    // An instance dict that is made when the first attribute is set: Cython would make one for every event. Macros, because Cython
+    // An instance dict that is made when the first attribute is set: Cython would make one for every event. Macros, as Cython
     // defines the struct further down; should it ever name it differently, this does not compile.
     #define SIM_EVENT struct __pyx_obj_3sim_6kernel_4core_Event
     #define sim_use_lazy_dict(type) (((type)->tp_dictoffset = offsetof(SIM_EVENT, attributes)), PyType_Modified(type))

@@ -8,12 +8,6 @@ cdef object _ENDED
 cdef object _CALLED
 
 
-@cython.final
-cdef class _Failure:
-    cdef object exception
-
-
-@cython.freelist(64)
 cdef class Task(Entry):
     cdef Tasks _tasks
     cdef object _generator
@@ -90,7 +84,6 @@ cdef class Tasks:
 
 
 @cython.final
-@cython.freelist(64)
 cdef class Ticket(Reply):
     cdef public bint granted
 

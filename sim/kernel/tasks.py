@@ -224,9 +224,8 @@ class Tasks:
 
     def now_s(self) -> float:
         """Clock time, in seconds."""
-        if self._kernel is not None:
-            return self._kernel.now_s
-        return self.env.now
+        now_s: float = self._kernel.now_s if self._kernel is not None else self.env.now
+        return now_s
 
     def schedule(self, entry: Entry, at_s: float) -> None:
         """Let an entry fire at a clock time, in seconds, after all that were scheduled for the same time before it."""
@@ -298,10 +297,8 @@ class Tasks:
         self.current = task
         try:
             while True:
-                if type(value) is _Failure:
-                    wait = _throw(task._generator, value.exception)
-                else:
-                    wait = resume(task._generator, value)
+                failed = type(value) is _Failure
+                wait = _throw(task._generator, value.exception) if failed else resume(task._generator, value)
                 if type(wait) is float:
                     self.schedule(task, self.now_s() + wait)
                     return

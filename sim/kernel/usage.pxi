@@ -195,7 +195,7 @@ cdef class PriorityResource(Resource):
 
 
 cdef class PreemptiveResource(PriorityResource):
-    """A resource whose users lose their slot to more important requests: their process gets an Interrupt with a `Preempted` as cause."""
+    """A resource whose users lose their slot to more important requests: an Interrupt with a `Preempted` as its cause."""
 
     cdef bint do_put(self, Put event) except -1:
         if len(self.users) >= self.capacity and event.preempt:

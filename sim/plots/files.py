@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from sim.analysis.metrics import effects_in, is_of_effects
 from sim.errors import ScenarioError
 from sim.plots import lines, rows, style, words
 from sim.plots.style import Look
@@ -162,7 +163,8 @@ def charts(
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `latency_cdf`, `time_parts`; and
-            optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are shaded.
+            optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are shaded, and
+            `warmup` with columns condition, end_s, which is hatched.
         directory: where to; made if it is not there.
         question: what is to be decided, written on every chart.
         formats: of the files, any that matplotlib can write without a display.
@@ -232,7 +234,9 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
             mine = table[(table["metric"].astype(str) == metric) & (table["of"].astype(str) == "all")]
             if len(mine):
                 baseline = style.names_in(mine, "baseline")[0]
-                yield _Picture(f"difference_{metric}", rows.difference_forest, mine, f"Difference to {baseline}, paired by seed")
+                pooled = ", all effects together" if is_of_effects(metric) and len(effects_in(table)) > 1 else ""
+                title = f"Difference to {baseline}, paired by seed{pooled}"
+                yield _Picture(f"difference_{metric}", rows.difference_forest, mine, title)
     if "latency_cdf" in tables:
         table = tables["latency_cdf"]
         success = {"summary": tables.get("summary")}
@@ -240,7 +244,7 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         yield _Picture("latency_cdf", lines.latency_cdf, table, "Share of good answers within a time", success)
     if "over_time" in tables:
         table = tables["over_time"]
-        options = {"each": _windows(tables["faults"])} if "faults" in tables else {}
+        options = {"each": _marks(tables)}
         yield _Picture("success_over_time", lines.success_over_time, table, "Requests answered well over time", options)
         yield _Picture("goodput_over_time", lines.goodput_over_time, table, "Good answers per second over time", options)
     if "time_parts" in tables:
@@ -270,10 +274,17 @@ def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:
             yield _Picture(f"price_{metric}", rows.metric_bars, mine, heading, {"metric": metric})
 
 
-def _windows(faults: pd.DataFrame) -> dict[str, dict[str, list[lines.Window]]]:
-    style.need(faults, ("condition", "label", "start_s", "end_s"), "charts: faults")
-    return {
-        condition: {"windows": [(str(label), float(start), float(end)) for label, start, end in zip(*columns, strict=True)]}
-        for condition, group in faults.groupby(faults["condition"].astype(str), sort=False)
-        for columns in [(group["label"], group["start_s"], group["end_s"])]
-    }
+def _marks(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+    """What is marked on the time axis of each condition: faults, and the warm-up."""
+    marks: dict[str, dict[str, Any]] = {}
+    if "faults" in tables:
+        faults = tables["faults"]
+        style.need(faults, ("condition", "label", "start_s", "end_s"), "charts: faults")
+        for row in faults.to_dict("records"):
+            window = (str(row["label"]), float(row["start_s"]), float(row["end_s"]))
+            marks.setdefault(str(row["condition"]), {}).setdefault("windows", []).append(window)
+    if "warmup" in tables:
+        style.need(tables["warmup"], ("condition", "end_s"), "charts: warmup")
+        for row in tables["warmup"].to_dict("records"):
+            marks.setdefault(str(row["condition"]), {})["warmup_s"] = float(row["end_s"])
+    return marks

@@ -135,6 +135,7 @@ def success_over_time(
     *,
     condition: str | None = None,
     windows: Sequence[Window] = (),
+    warmup_s: float = 0.0,
     looks: Mapping[str, Look] | None = None,
     legend: bool = True,
     title: str | None = None,
@@ -146,6 +147,7 @@ def success_over_time(
         ax: where to draw; None makes a new figure.
         condition: which one, if the table holds several.
         windows: faults to shade: (label, start in seconds, end in seconds or None).
+        warmup_s: until when nothing counts, in seconds; hatched, with its place in the legend.
         looks: from `style.looks`, when several charts shall agree.
         legend: whether to put one beside the axes.
         title: instead of the chart's own.
@@ -168,7 +170,7 @@ def success_over_time(
             room = max(0.002, 1.1 * (1 - lowest))
             ax.set_ylim(1 - room, 1 + 0.05 * room)
             ax.set_ylabel("requests answered well (%, axis cut)")
-        _finish(ax, title, f"Requests answered well · {name}", legend, windows)
+        _finish(ax, title, f"Requests answered well · {name}", legend, windows, warmup_s)
     return ax
 
 
@@ -178,6 +180,7 @@ def goodput_over_time(
     *,
     condition: str | None = None,
     windows: Sequence[Window] = (),
+    warmup_s: float = 0.0,
     looks: Mapping[str, Look] | None = None,
     legend: bool = True,
     title: str | None = None,
@@ -189,6 +192,7 @@ def goodput_over_time(
         ax: where to draw; None makes a new figure.
         condition: which one, if the table holds several.
         windows: faults to shade: (label, start in seconds, end in seconds or None).
+        warmup_s: until when nothing counts, in seconds; hatched, with its place in the legend.
         looks: from `style.looks`, when several charts shall agree.
         legend: whether to put one beside the axes.
         title: instead of the chart's own.
@@ -205,8 +209,19 @@ def goodput_over_time(
         style.set_number_axis(ax.yaxis, "goodput (good answers/s)")
         highest = float(np.max(style.finite(over_time[list(columns)].to_numpy().ravel()), initial=0.0))
         ax.set_ylim(0.0, 1.05 * highest or 1.0)
-        _finish(ax, title, f"Good answers per second · {name}", legend, windows)
+        _finish(ax, title, f"Good answers per second · {name}", legend, windows, warmup_s)
     return ax
+
+
+def _hatch_warmup(ax: Axes, end_s: float) -> None:
+    """Mark the time that does not count; not shaded, for shades are faults."""
+    left, right = ax.get_xlim()
+    if end_s > left:
+        ax.axvspan(
+            left, min(end_s, right), facecolor="none", edgecolor=style.SHADE, hatch="///", alpha=0.55, linewidth=0, zorder=0.4,
+            label="warm-up, not counted",
+        )  # fmt: skip
+        ax.set_xlim(left, right)
 
 
 def shade(ax: Axes, windows: Sequence[Window]) -> int:
@@ -282,7 +297,8 @@ def _steps(
     style.note_missing(ax, missing, "no requests")
 
 
-def _finish(ax: Axes, title: str | None, own: str, legend: bool, windows: Sequence[Window] = ()) -> None:
+def _finish(ax: Axes, title: str | None, own: str, legend: bool, windows: Sequence[Window] = (), warmup_s: float = 0.0) -> None:
+    _hatch_warmup(ax, warmup_s)
     style.set_title(ax, title, own, pad=8 + LINE_PT * shade(ax, windows))
     if legend:
         style.legend_beside(ax, "bands: 95 % intervals" if ax.collections else None)

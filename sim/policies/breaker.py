@@ -27,9 +27,9 @@ class CircuitBreaker(Spec):
            ^                                        ^                      |  |
            +------------ the probe succeeded -------+-- the probe failed --+--+
 
-    Scope: one gate per caller process and target, over all of the target's endpoints. Errors, timeouts, refusals and unreachable
-    endpoints are failures. Not for a target of which only one of many endpoints fails: the breaker then refuses the good ones too.
-    The rule is that of a consecutive-failures breaker as in gobreaker (`ReadyToTrip` of 6 failures there, 60 s open) and Polly v7.
+    Scope: one gate per caller process and target, over all of the target's endpoints. Errors, timeouts, refusals and
+    unreachable endpoints are failures. Not for a target of which only one of many endpoints fails: the breaker then refuses
+    the good ones too. The rule is that of a consecutive-failures breaker, as Polly v7's `CircuitBreaker`.
 
     >>> gate = BreakerGate(CircuitBreaker(consecutive_failures=2, open="1s"))
     >>> for now_s in (0.0, 0.1):

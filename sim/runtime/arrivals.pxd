@@ -10,6 +10,7 @@ cdef double _INF
 cdef unsigned long long _GAP
 cdef unsigned long long _ENTRY
 cdef unsigned long long _THINK
+cdef unsigned long long _THEN
 cdef unsigned long long _REQUEST
 
 
@@ -49,6 +50,7 @@ cdef class Source:
     cdef long _clients
     cdef list _origins
     cdef list _shares
+    cdef dict _then
 
     cpdef start(self)
     @cython.locals(request_key=cython.ulonglong)

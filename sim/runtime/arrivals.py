@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Steps
+from sim.records import GOOD
 from sim.scenario.load import Closed, Daily, Even, Load, Poisson, Ramp, Replay, Spike
 from sim.scenario.load import Steps as Stairs
 from sim.streams import child, key, salt, uniform
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _INF = math.inf
 
-_GAP, _ENTRY, _THINK, _REQUEST = (salt("arrivals", name) for name in ("gap", "entry", "think", "request"))
+_GAP, _ENTRY, _THINK, _THEN, _REQUEST = (salt("arrivals", name) for name in ("gap", "entry", "think", "then", "request"))
 _DAILY_PIECES = 96
 
 
@@ -74,7 +75,8 @@ def rate_of(load: Load) -> Rate:
 
 def _day(load: Daily, end_s: float) -> Rate:
     step_s = load.period / _DAILY_PIECES
-    times = [i * step_s for i in range(math.ceil(end_s / step_s) + 2)]
+    pieces = int(math.ceil(end_s / step_s))  # noqa: RUF046 - compiled, ceil is C's and gives a float
+    times = [i * step_s for i in range(pieces + 2)]
     rates = [load.rate * (1 + load.swing * math.cos(2 * math.pi * (t - load.peak_at) / load.period)) for t in times]
     return Rate([(t, r, r) for t, r in zip(times, rates, strict=True)])
 
@@ -121,6 +123,8 @@ class Source:
         total = sum(load.mix.values())
         self._origins = [world.origins[address] for address in load.mix]
         self._shares = [weight / total for weight in load.mix.values()]
+        then = load.then if isinstance(load, Closed) else {}
+        self._then = {world.origins[a]: [(share, world.origins[b]) for b, share in led.items()] for a, led in then.items()}
 
     def start(self) -> None:
         """Begin; the ledger is told when no more requests will come."""
@@ -165,11 +169,15 @@ class Source:
             if think_s > 0:
                 yield think_s
             began_s = tasks.now_s()
-            yield from self._entry(request_key).request(request_key, user % self._clients)
+            origin: Origin | None = self._entry(request_key)
+            while origin is not None:
+                outcome: cython.int = yield from origin.request(request_key, user % self._clients)
+                origin = self._led_to(origin, request_key) if outcome in GOOD and tasks.now_s() < self._end_s else None
+                number += 1
+                request_key = child(user_key, number)
             if think_s == 0 and tasks.now_s() == began_s:
                 # A free and instant service would stop the clock; real users take at least a moment.
                 yield 0.001
-            number += 1
         if self._end_s > tasks.now_s():
             yield self._end_s - tasks.now_s()
         self._ledger.source_ended()
@@ -184,3 +192,12 @@ class Source:
                 return self._origins[place]
             u -= share
         return self._origins[last]
+
+    def _led_to(self, origin: Origin, request_key: cython.ulonglong) -> Origin | None:
+        """Which page a good answer leads to at once; None if the user pauses."""
+        u = uniform(child(request_key, _THEN))
+        for share, following in self._then.get(origin, ()):
+            if u < share:
+                return following
+            u -= share
+        return None

@@ -37,8 +37,7 @@ class Message(Open):
     __slots__ = ("acked_s", "deliveries", "done_s", "era", "key", "published_s", "request", "started_s")
 
     def __init__(self, request: Request, key: int, published_s: float, acked_s: float) -> None:
-        self.callbacks = None
-        self._earlier = self._later = None
+        super().__init__()
         self.request = request
         self.key = key  # of the call that a synchronous design would make here: the same work either way
         self.published_s = published_s

@@ -92,6 +92,7 @@ class Caller:
             else:
                 try:
                     reply = visit.reply
+                    assert reply is not None
                     answer = reply.value if reply.settled else (yield reply)
                     outcome = TIMEOUT if answer is TIMED_OUT else answer
                 finally:
@@ -129,8 +130,8 @@ class Caller:
         """Stop a run in which retries without a pause would fail at one instant for ever."""
         caller, target = self._edge.names
         raise ScenarioError(
-            f"calls.{caller} -> {target}.retry: {call.number} attempts failed at one instant ({self._tasks.now_s():g} s) and no time "
-            "passes between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
+            f"calls.{caller} -> {target}.retry: {call.number} attempts failed at one instant ({self._tasks.now_s():g} s) "
+            "and no time passes between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
         )
 
     def _send(self, call: Call) -> Visit | None:

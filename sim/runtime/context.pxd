@@ -4,7 +4,6 @@ from sim.kernel.tasks cimport Task
 from sim.runtime.ledger cimport Open
 
 
-@cython.freelist(64)
 cdef class Context(Open):
     cdef readonly Request request
     cdef public long attempt
@@ -24,7 +23,6 @@ cdef class Context(Open):
 
 
 @cython.final
-@cython.freelist(64)
 cdef class Request(Open):
     cdef readonly long number
     cdef readonly double arrived_s

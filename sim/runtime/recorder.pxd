@@ -6,13 +6,16 @@ from sim.runtime.visit cimport Visit
 
 cdef int IN_FLIGHT
 cdef double _NAN
-cdef long _BITS
-cdef long _BLOCK
-cdef long _PLACE
+
+
+cdef class _Grown:
+    cdef public dict columns
+    cdef public long rows
+    cdef public long room
 
 
 @cython.final
-cdef class RequestBlock:
+cdef class RequestColumns(_Grown):
     cdef public int[::1] entry
     cdef public double[::1] arrived_s
     cdef public double[::1] ended_s
@@ -26,9 +29,9 @@ cdef class RequestBlock:
 
 
 @cython.final
-cdef class AttemptBlock:
-    cdef public long long[::1] parent
-    cdef public long long[::1] request
+cdef class AttemptColumns(_Grown):
+    cdef public int[::1] parent
+    cdef public int[::1] request
     cdef public int[::1] caller
     cdef public int[::1] target
     cdef public int[::1] replica
@@ -44,22 +47,19 @@ cdef class AttemptBlock:
 @cython.final
 cdef class Recorder:
     cdef Tasks _tasks
-    cdef list _requests
-    cdef list _attempts
-    cdef long _begun
-    cdef long _issued
+    cdef RequestColumns _requests
+    cdef AttemptColumns _attempts
     cdef object _effects
     cdef object _gauges
     cdef object _totals
     cdef bint _record_attempts
 
-    @cython.locals(number=long)
+    @cython.locals(requests=RequestColumns, number=long)
     cpdef long next_request(self) except -1
-    @cython.locals(number=long)
+    @cython.locals(attempts=AttemptColumns, number=long)
     cpdef long next_attempt(self, long request) except -1
-    @cython.locals(block=RequestBlock)
     cpdef count_attempt(self, long request)
-    @cython.locals(block=RequestBlock, place=long)
+    @cython.locals(to=RequestColumns, place=long)
     cpdef request(self, Request request, int entry, Context context, int outcome)
-    @cython.locals(block=AttemptBlock, place=long)
+    @cython.locals(to=AttemptColumns, place=long)
     cpdef attempt(self, Visit visit, long parent, int caller, int target, int number, int outcome)

@@ -1,13 +1,13 @@
 # cython: boundscheck=False, wraparound=False
 """Writing rows: the only place that knows how measurements are laid out in memory.
 
-Requests and attempts are numbered when they begin and written when they end, each into its own place in a column: no row object, no
-sorting. Columns grow by blocks, so nothing is copied before the end of the run.
+Requests and attempts are numbered when they begin and written when they end, each into its own place in a column: no row
+object, no sorting. Columns grow in place, a little at a time, and are handed over as they are: a run needs the memory of its
+rows once, not twice.
 """
 
 from __future__ import annotations
 
-from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,56 +26,116 @@ if TYPE_CHECKING:
 Columns = dict[str, np.ndarray[Any, Any]]
 
 _NAN = float("nan")
-_BITS = 14
-_BLOCK = 1 << _BITS  # rows
-_PLACE = _BLOCK - 1
+_FIRST_ROWS = 4096
+_GROWTH = 16  # a column grows by one part in 16: what is allocated ahead is at most that much
 
 
-def _column(code: str) -> array[Any]:
-    return array(code, bytes(array(code).itemsize * _BLOCK))
+def _view(column: np.ndarray[Any, Any]) -> Any:
+    """Python writes single numbers into a memoryview faster than into an array."""
+    return memoryview(column.data)
 
 
-class RequestBlock:
-    """The columns of some requests in a row; what has not ended is in flight."""
+class _Grown:
+    """Columns of one table that grow together: `rows` of them are used, `room` exist."""
+
+    __slots__ = ("columns", "room", "rows")
+
+    def __init__(self, table: Table) -> None:
+        self.columns: Columns = {name: np.zeros(0, dtype) for name, dtype in table.dtypes if name != table.number}
+        self.rows = 0
+        self.room = 0
+
+    def grow(self) -> None:
+        """Make room for more rows; whoever holds views of the columns has to give them up before, and gets new ones."""
+        self.room += max(_FIRST_ROWS, self.room // _GROWTH)
+        for column in self.columns.values():
+            # Large arrays are moved by the operating system, page by page, not copied.
+            column.resize(self.room, refcheck=False)
+
+    def taken(self, number: str) -> Columns:
+        """The columns, cut to what is used, with the number of each row in front."""
+        for column in self.columns.values():
+            column.resize(self.rows, refcheck=False)
+        return {number: np.arange(self.rows), **self.columns}
+
+
+class RequestColumns(_Grown):
+    """One place per request; what has not ended is in flight."""
 
     __slots__ = (
         "arrived_s", "attempts", "backoff_s", "ended_s", "entry", "lost_s", "network_s", "outcome", "queue_s", "service_s",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.entry = _column("i")
-        self.arrived_s = _column("d")
-        self.ended_s = _column("d")
-        self.outcome = _column("b")
-        self.attempts = _column("i")
-        self.queue_s = _column("d")
-        self.service_s = _column("d")
-        self.network_s = _column("d")
-        self.backoff_s = _column("d")
-        self.lost_s = _column("d")
+        super().__init__(REQUESTS)
+        self.more()
+
+    def more(self) -> None:
+        """Make room."""
+        self.look(_NO_COLUMNS)
+        self.grow()
+        self.look({name: _view(column) for name, column in self.columns.items()})
+
+    def look(self, at: Any) -> None:
+        """Hold views of columns."""
+        self.entry = at["entry"]
+        self.arrived_s = at["arrived_s"]
+        self.ended_s = at["ended_s"]
+        self.outcome = at["outcome"]
+        self.attempts = at["attempts"]
+        self.queue_s = at["queue_s"]
+        self.service_s = at["service_s"]
+        self.network_s = at["network_s"]
+        self.backoff_s = at["backoff_s"]
+        self.lost_s = at["lost_s"]
+
+    def taken(self, number: str) -> Columns:
+        """The finished columns."""
+        self.look(_NO_COLUMNS)
+        return super().taken(number)
 
 
-class AttemptBlock:
-    """The columns of some attempts in a row."""
+class AttemptColumns(_Grown):
+    """One place per attempt."""
 
     __slots__ = (
-        "caller", "ended_s", "network_s", "number", "outcome", "parent", "queue_s", "replica", "request", "service_s", "started_s",
-        "target",
+        "caller", "ended_s", "network_s", "number", "outcome", "parent", "queue_s", "replica", "request", "service_s",
+        "started_s", "target",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.parent = _column("q")
-        self.request = _column("q")
-        self.caller = _column("i")
-        self.target = _column("i")
-        self.replica = _column("i")
-        self.number = _column("i")
-        self.started_s = _column("d")
-        self.ended_s = _column("d")
-        self.outcome = _column("b")
-        self.queue_s = _column("d")
-        self.service_s = _column("d")
-        self.network_s = _column("d")
+        super().__init__(ATTEMPTS)
+        self.more()
+
+    def more(self) -> None:
+        """Make room."""
+        self.look(_NO_COLUMNS)
+        self.grow()
+        self.look({name: _view(column) for name, column in self.columns.items()})
+
+    def look(self, at: Any) -> None:
+        """Hold views of columns."""
+        self.parent = at["parent"]
+        self.request = at["request"]
+        self.caller = at["caller"]
+        self.target = at["target"]
+        self.replica = at["replica"]
+        self.number = at["number"]
+        self.started_s = at["started_s"]
+        self.ended_s = at["ended_s"]
+        self.outcome = at["outcome"]
+        self.queue_s = at["queue_s"]
+        self.service_s = at["service_s"]
+        self.network_s = at["network_s"]
+
+    def taken(self, number: str) -> Columns:
+        """The finished columns."""
+        self.look(_NO_COLUMNS)
+        return super().taken(number)
+
+
+#: Views of nothing, so that the columns themselves can grow.
+_NO_COLUMNS = {name: _view(np.zeros(0, dtype)) for table in (REQUESTS, ATTEMPTS) for name, dtype in table.dtypes}
 
 
 class _Rows:
@@ -101,10 +161,8 @@ class Recorder:
 
     def __init__(self, tasks: Tasks, record_attempts: bool) -> None:
         self._tasks = tasks
-        self._requests: list[RequestBlock] = []
-        self._attempts: list[AttemptBlock] = []
-        self._begun = 0  # requests
-        self._issued = 0  # attempts
+        self._requests = RequestColumns()
+        self._attempts = AttemptColumns()
         self._effects = _Rows(EFFECTS)
         self._gauges = _Rows(GAUGES)
         self._totals = _Rows(TOTALS)
@@ -112,39 +170,39 @@ class Recorder:
 
     def next_request(self) -> cython.long:
         """Number of a new logical request."""
-        number = self._begun
-        if number & _PLACE == 0:
-            self._requests.append(RequestBlock())
-        self._begun += 1
+        requests = self._requests
+        number = requests.rows
+        if number == requests.room:
+            requests.more()
+        requests.rows += 1
         return number
 
     def next_attempt(self, request: cython.long) -> cython.long:
         """Number of a new attempt on behalf of a request."""
         self.count_attempt(request)
-        number = self._issued
-        if number & _PLACE == 0 and self._record_attempts:
-            self._attempts.append(AttemptBlock())
-        self._issued += 1
+        attempts = self._attempts
+        number = attempts.rows
+        if number == attempts.room and self._record_attempts:
+            attempts.more()
+        attempts.rows += 1
         return number
 
     def count_attempt(self, request: cython.long) -> None:
         """Count a delivery on behalf of a request; it has no row among the attempts."""
-        block: RequestBlock = self._requests[request >> _BITS]
-        block.attempts[request & _PLACE] += 1
+        self._requests.attempts[request] += 1
 
     def request(self, request: Request, entry: cython.int, context: Context, outcome: cython.int) -> None:
         """End a logical request: its one row."""
-        block: RequestBlock = self._requests[request.number >> _BITS]
-        place = request.number & _PLACE
-        block.entry[place] = entry
-        block.arrived_s[place] = request.arrived_s
-        block.ended_s[place] = _NAN if outcome == IN_FLIGHT else self._tasks.now_s()
-        block.outcome[place] = outcome
-        block.queue_s[place] = context.queue_s
-        block.service_s[place] = context.service_s
-        block.network_s[place] = context.network_s
-        block.backoff_s[place] = context.backoff_s
-        block.lost_s[place] = context.lost_s
+        to, place = self._requests, request.number
+        to.entry[place] = entry
+        to.arrived_s[place] = request.arrived_s
+        to.ended_s[place] = _NAN if outcome == IN_FLIGHT else self._tasks.now_s()
+        to.outcome[place] = outcome
+        to.queue_s[place] = context.queue_s
+        to.service_s[place] = context.service_s
+        to.network_s[place] = context.network_s
+        to.backoff_s[place] = context.backoff_s
+        to.lost_s[place] = context.lost_s
 
     def attempt(
         self, visit: Visit, parent: cython.long, caller: cython.int, target: cython.int, number: cython.int, outcome: cython.int
@@ -152,20 +210,19 @@ class Recorder:
         """End an attempt as its caller saw it."""
         if not self._record_attempts:
             return
-        block: AttemptBlock = self._attempts[visit.attempt >> _BITS]
-        place = visit.attempt & _PLACE
-        block.parent[place] = parent
-        block.request[place] = visit.request.number
-        block.caller[place] = caller
-        block.target[place] = target
-        block.replica[place] = visit.chosen
-        block.number[place] = number
-        block.started_s[place] = visit.sent_s
-        block.ended_s[place] = _NAN if outcome == IN_FLIGHT else self._tasks.now_s()
-        block.outcome[place] = outcome
-        block.queue_s[place] = visit.own_queue_s
-        block.service_s[place] = visit.own_s
-        block.network_s[place] = visit.own_network_s
+        to, place = self._attempts, visit.attempt
+        to.parent[place] = parent
+        to.request[place] = visit.request.number
+        to.caller[place] = caller
+        to.target[place] = target
+        to.replica[place] = visit.chosen
+        to.number[place] = number
+        to.started_s[place] = visit.sent_s
+        to.ended_s[place] = _NAN if outcome == IN_FLIGHT else self._tasks.now_s()
+        to.outcome[place] = outcome
+        to.queue_s[place] = visit.own_queue_s
+        to.service_s[place] = visit.own_s
+        to.network_s[place] = visit.own_network_s
 
     def synchronous_effect(self, effect: int, request: Request, received_s: float, started_s: float, done_s: float) -> None:
         """An operation marked as effect was completed by a call."""
@@ -188,37 +245,12 @@ class Recorder:
 
     def tables(self) -> dict[str, Columns]:
         """All tables, once: requests in order of arrival, attempts in order of issue; what was recorded is handed over."""
-        requests = _joined(REQUESTS, self._requests, self._begun)
-        attempts = _joined(ATTEMPTS, self._attempts, self._issued if self._record_attempts else 0)
+        if not self._record_attempts:
+            self._attempts.rows = 0
         return {
-            "requests": requests,
-            "attempts": attempts,
+            "requests": self._requests.taken("request"),
+            "attempts": self._attempts.taken("attempt"),
             "effects": self._effects.columns(),
             "gauges": self._gauges.columns(),
             "totals": self._totals.columns(),
         }
-
-
-def _joined(table: Table, blocks: list[Any], rows: int) -> Columns:
-    """The blocks' columns, one after the other; a block's column is given back as soon as it is copied."""
-    columns: Columns = {}
-    for name, dtype in table.dtypes:
-        column = np.empty(rows, dtype)
-        if name == table.number:
-            column[:] = np.arange(rows)
-        else:
-            _move(name, blocks, column)
-        columns[name] = column
-    return columns
-
-
-def _move(name: str, blocks: list[Any], column: np.ndarray[Any, Any]) -> None:
-    start = 0
-    for block in blocks:
-        piece = np.asarray(getattr(block, name))[: len(column) - start]
-        column[start : start + len(piece)] = piece
-        setattr(block, name, _NOTHING[piece.dtype.char])
-        start += len(piece)
-
-
-_NOTHING = {code: array(code) for code in "qilbd"}

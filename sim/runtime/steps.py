@@ -31,8 +31,8 @@ _HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
 class Runnable:
     """A step that can run.
 
-    `run` itself is no generator function, it returns the steps of one: so it is a C call where the package was compiled, and a step
-    that only passes on to another's steps adds no layer to them.
+    `run` itself is no generator function, it returns the steps of one: so it is a C call where the package was compiled,
+    and a step that only passes on to another's steps adds no layer to them.
     """
 
     __slots__ = ()

@@ -45,7 +45,6 @@ cdef class Edge:
     cdef readonly tuple names
 
 
-@cython.freelist(64)
 cdef class Visit(Context):
     cdef Edge _edge
     cdef readonly Reply reply

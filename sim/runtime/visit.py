@@ -57,8 +57,8 @@ class Edge:
     """What all caller processes of one service share on the way to one target: policy, lines, codes."""
 
     __slots__ = (
-        "back", "caller_code", "cancellation", "ledger", "names", "per_try", "per_try_s", "policy", "target", "target_code", "tasks",
-        "there", "timeout_s",
+        "back", "caller_code", "cancellation", "ledger", "names", "per_try", "per_try_s", "policy", "target", "target_code",
+        "tasks", "there", "timeout_s",
     )  # fmt: skip
 
     def __init__(

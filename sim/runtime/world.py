@@ -85,7 +85,11 @@ class World:
         Source(self, self.scenario.load, run.end).start()
         drain_s = run.end if run.drain is None else run.drain
         self.tasks.start(self._stop_at(run.end + drain_s))
-        self.env.run(until=self._finished)
+        try:
+            self.env.run(until=self._finished)
+        finally:
+            # Also after an error: whatever ends now, by hand or by the garbage collector, moves nobody any more.
+            self.tasks.close()
         return self._collect()
 
     def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
@@ -141,7 +145,6 @@ class World:
             busy_worker_s, served = _spent(service)
             self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
         # What is still open gets its row from its own `finally`, in the order in which it began.
-        self.tasks.close()
         for what in self.ledger.everything():
             if isinstance(what, Visit | Request) and what.task is not None:
                 what.task.kill()

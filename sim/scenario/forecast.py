@@ -70,9 +70,9 @@ def forecast(scenario: Scenario) -> Forecast:
     per_request = visits_per_request(scenario, demands)
     rate, peak = offered_rps(scenario.load, scenario.run.warmup, scenario.run.end)
     if isinstance(scenario.load, Closed):
-        held_s = sum(share * demands[entry].held_s for entry, share in shares(scenario.load.mix).items())
-        cycle_s = held_s + scenario.load.think.mean
-        rate = peak = scenario.load.users / cycle_s if cycle_s > 0 else None
+        asked = scenario.load.per_round
+        cycle_s = sum(number * demands[entry].held_s for entry, number in asked.items()) + scenario.load.think.mean
+        rate = peak = scenario.load.users * sum(asked.values()) / cycle_s if cycle_s > 0 else None
     of_services = _shares_of_services(demands, per_request)
     services = tuple(_service(scenario, name, of_services[name], rate, peak) for name in scenario.services)
     span_s = scenario.run.end
@@ -211,7 +211,7 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
 def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[str, float]:
     """How often each operation is visited for one request of the mix, messages from queues included."""
     visits = dict.fromkeys(demands, 0.0)
-    waiting = shares(scenario.load.mix)
+    waiting = shares(_weights(scenario.load))
     # Calls have no circles, but a consumer may publish again: follow the messages until nothing is left of them.
     for _ in range(_ROUNDS):
         made, waiting = _with_all_calls(waiting, demands, scenario.queues)
@@ -220,6 +220,11 @@ def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[s
         if sum(waiting.values()) < _NOTHING:
             break
     return visits
+
+
+def _weights(load: Load) -> dict[str, float]:
+    """The entries in the proportions in which they are asked for."""
+    return load.per_round if isinstance(load, Closed) else load.mix
 
 
 def _with_all_calls(
@@ -303,7 +308,9 @@ class Edge:
 def edges_of(scenario: Scenario) -> list[Edge]:
     """Every way that calls and messages take, the client's first."""
     found = [
-        Edge(CLIENT, entry, scenario.policy(CLIENT, entry), None, 1) for entry, weight in scenario.load.mix.items() if weight > 0
+        Edge(CLIENT, entry, scenario.policy(CLIENT, entry), None, 1)
+        for entry, weight in _weights(scenario.load).items()
+        if weight > 0
     ]
     for address, operation in operations_of(scenario).items():
         service = address.split(".")[0]

@@ -10,6 +10,9 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, mod
 from sim.laws import Constant, Law
 from sim.values import Address, Duration, LawSpec, PositiveDuration, PositiveRate, Rate, Ratio, Spec
 
+#: Requests of one round that are followed when they are counted; rounds that go on for longer are rarer than rare.
+_MOST_LEADS = 10_000
+
 
 class _Mix(Spec):
     mix: Annotated[dict[Address, float], Field(min_length=1)] = Field(
@@ -112,6 +115,14 @@ class Daily(_Open):
 class Closed(_Mix):
     """Users who think, ask, wait for the answer, and think again (closed loop).
 
+    What comes before a pause is one request, or several where `then` leads on: a redirect, a form that is filled in, the way to
+    the checkout.
+
+    ::
+
+        mix: {shop.list: 3, shop.buy: 1, shop.thanks: 0}      list ... buy, thanks ... list ... list ... buy, thanks
+        then: {shop.buy: {shop.thanks: 100 %}}
+
     Slow answers slow the users down, so overload hides (coordinated omission): use it only where the users are really few
     and patient.
     """
@@ -121,6 +132,11 @@ class Closed(_Mix):
     think: LawSpec = Field(
         Constant(0.0), description="pause between an answer and the next request; its mean is 0 or at least 1us"
     )
+    then: dict[Address, dict[Address, Ratio]] = Field(
+        {},
+        description="what a good answer leads to at once, instead of a pause, and how often; all stand in `mix`, "
+        "with weight 0 where nobody begins",
+    )
 
     @field_validator("think")
     @classmethod
@@ -129,6 +145,40 @@ class Closed(_Mix):
         if 0 < value.mean < 1e-6:
             raise ValueError(f"a mean of {value.mean:g} s is too short for a pause; write 0s, or at least 1us")
         return value
+
+    @model_validator(mode="after")
+    def _then_ends(self) -> Closed:
+        if strange := sorted({page for after, led in self.then.items() for page in (after, *led)} - set(self.mix)):
+            raise ValueError(f"then: {', '.join(strange)} is not in the mix; add it there, with weight 0 if nobody begins there")
+        for page, led in self.then.items():
+            if sum(led.values()) > 1 + 1e-9:
+                raise ValueError(f"then: {page} leads on with {100 * sum(led.values()):g} % in all; leave it at 100 % or less")
+        ending = {page for page in self.mix if sum(self.then.get(page, {}).values()) < 1 - 1e-9}
+        while more := {page for page in self.mix if page not in ending and self._leads_to(page, ending)}:
+            ending |= more
+        if endless := sorted(set(self.mix) - ending):
+            raise ValueError(f"then: {', '.join(endless)} would lead on for ever; let one of them lead on less than always")
+        return self
+
+    def _leads_to(self, page: str, pages: set[str]) -> bool:
+        return any(share > 0 and led in pages for led, share in self.then.get(page, {}).items())
+
+    @property
+    def per_round(self) -> dict[str, float]:
+        """Expected requests for each page between two pauses of a user.
+
+        >>> Closed(users=1, mix={"a.x": 3, "a.y": 1, "a.z": 0}, then={"a.y": {"a.z": 0.5}}).per_round
+        {'a.x': 0.75, 'a.y': 0.25, 'a.z': 0.125}
+        """
+
+        coming = {page: weight / sum(self.mix.values()) for page, weight in self.mix.items()}
+        asked = dict.fromkeys(self.mix, 0.0)
+        for _ in range(_MOST_LEADS):
+            asked = {page: number + coming[page] for page, number in asked.items()}
+            coming = {to: sum(n * self.then.get(page, {}).get(to, 0.0) for page, n in coming.items()) for to in self.mix}
+            if sum(coming.values()) < 1e-9:
+                break
+        return asked
 
 
 class Replay(_Mix):

@@ -12,27 +12,25 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from sim.analysis.curves import label_run
+from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.study import store
 from sim.study.execute import interrupts_later, run_tasks
 from sim.study.measure import TABLES, Tables, measure
-from sim.study.results import Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
+from sim.study.results import ONLY_CONDITION, Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
 from sim.study.tasks import Case, Finished, Task, plan
 
 #: How one run is made: scenario and seed in, tables out; `sim.run` unless you bring your own.
 Simulate = Callable[[Scenario, int], Tables]
 #: Told after each run: how many are done, how many there are, which one it was.
 Progress = Callable[[int, int, str], None]
-
-#: Name of the one condition of a study that has no others.
-ONLY_CONDITION: Final = "base"
 
 
 def replicate(
@@ -162,9 +160,9 @@ class _Work:
 
 
 def _run(scenario: Scenario, seed: int) -> Tables:
-    from sim.single import run  # lazily: whoever only reads results needs no simulator
+    from sim.single import simulate  # lazily: whoever only reads results needs no simulator
 
-    return run(scenario, seed)
+    return simulate(scenario, seed)
 
 
 @dataclass(frozen=True)
@@ -180,6 +178,7 @@ class _Study:
 
     def carry_out(self, tasks: list[Task], workers: int | None, on_progress: Progress | None, out: str | Path | None) -> Results:
         """Run the tasks and gather their results; on disk, too, if there is a directory for them."""
+        say_if_slow()
         writer = store.Writer(out) if out is not None else None
         finished: dict[int, Finished] = {}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pandas as pd
 
@@ -24,6 +24,8 @@ from sim.study import store
 from sim.study.measure import TABLES
 
 Pair = tuple[str, str]
+#: Name of the one condition of a study that has no others.
+ONLY_CONDITION: Final = "base"
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,10 @@ class Results:
         return store.stack_rows(found)
 
     def tables(self, bin_s: float | None = None) -> dict[str, pd.DataFrame]:
-        """Every table that charts are drawn from: summary, differences, over_time, latency_cdf, time_parts, faults.
+        """Every table that charts are drawn from: summary, differences, over_time, latency_cdf, time_parts, faults, warmup.
 
-        Runs are read one after the other, so this needs no more memory than one of them.
+        Runs are read one after the other, so this needs no more memory than one of them. The one condition of a study that
+        has no others is called like the study here, for that is what a chart is about.
 
         Args:
             bin_s: width of the time bins, in seconds; absent: about a sixtieth of the longest run.
@@ -227,7 +230,18 @@ class Results:
         }
         made = {name: bands[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
         told = {"summary": self._told(self.summary), "differences": self._told(self.differences())}
-        return {**told, **made, "faults": self.faults()}
+        tables = {**told, **made, "faults": self.faults(), "warmup": self._warmup()}
+        if self.conditions == (ONLY_CONDITION,):
+            tables = {name: table.assign(condition=self.name) for name, table in tables.items()}
+        return tables
+
+    def _warmup(self) -> pd.DataFrame:
+        """When the measured window begins, for marking: condition, end_s (of the candidate that takes longest)."""
+        ends_s = {
+            condition: max(self.scenarios[candidate, condition].run.warmup for candidate in self.candidates)
+            for condition in self.conditions
+        }
+        return pd.DataFrame({"condition": list(ends_s), "end_s": list(ends_s.values())})
 
     def _told(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table as charts want it: the rows of the focus stand for all."""

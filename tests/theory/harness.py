@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from rows import records
 from scipy import stats
 
 from sim.scenario.model import Scenario
@@ -61,7 +62,7 @@ def poisson(rate_rps, target, **more):
 
 def measured(result: RunResult) -> Rows:
     """Rows of the requests that arrived in the measured window."""
-    rows, settings = result.arrays["requests"], result.scenario.run
+    rows, settings = records(result, "requests"), result.scenario.run
     return rows[(rows["arrived_s"] >= settings.warmup) & (rows["arrived_s"] < settings.end)]
 
 

@@ -18,6 +18,7 @@ from harness import (
     service,
     times,
 )
+from rows import records
 
 from sim import theory
 from sim.laws import Exponential
@@ -43,7 +44,7 @@ def test_q9_immediate_retries_go_through_the_line_again():
 
     def read(result):
         rows = measured(result)
-        attempts = result.arrays["attempts"]
+        attempts = records(result, "attempts")
         passes = attempts[attempts["request"] >= rows["request"][0]]
         failed = passes["outcome"] != OK
         wait_s, pass_s = passes["queue_s"], passes["ended_s"] - passes["started_s"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from harness import assert_reproduces, scenario, service
+from rows import records
 
 from sim import theory
 from sim.laws import Constant, Exponential
@@ -35,12 +36,12 @@ def test_a1_consumers_down_for_a_minute():
         faults=[{"crash": "worker", "at": 20.0, "for": 60.0}],
     )
     result = run(case, 1)
-    effects = result.arrays["effects"]
+    effects = records(result, "effects")
     backlog = ((effects["acked_s"] < 80) & ~(effects["done_s"] < 80)).sum()
     assert backlog == pytest.approx(theory.backlog(80, 0, 60), abs=2)
     assert caught_up_s(effects, 80) - 80 == pytest.approx(theory.drain_s(4800, 80, 100), abs=0.1)
     # Nothing was lost on the way, and only what the consumer held when it died was delivered twice.
-    assert effects["request"].tolist() == list(range(len(result.arrays["requests"])))
+    assert effects["request"].tolist() == list(range(len(records(result, "requests"))))
     assert np.isfinite(effects["done_s"]).all()
     assert effects["deliveries"].sum() <= len(effects) + 1
 
@@ -50,7 +51,7 @@ def test_a3_a_minute_of_more_than_the_consumers_can_do():
     case = pipeline(Exponential(1 / 120), {"kind": "steps", "points": points, "mix": "gate.do"}, duration_s=190)
 
     def read(result):
-        effects = result.arrays["effects"]
+        effects = records(result, "effects")
         assert np.isfinite(effects["done_s"]).all()
         waiting = ((effects["acked_s"] <= 80) & (effects["started_s"] > 80)).sum()
         largest_s = (effects["started_s"] - effects["acked_s"]).max()

@@ -17,6 +17,7 @@ from harness import (
     service,
     times,
 )
+from rows import records
 
 from sim import theory
 from sim.laws import Exponential
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.theory
 
 def visits(result, address, rows):
     """Attempt rows of one target for the measured requests; one visit per request, in order of arrival."""
-    attempts = result.arrays["attempts"]
+    attempts = records(result, "attempts")
     here = attempts[attempts["target"] == result.names.index(address)]
     return here[(here["request"] >= rows["request"][0]) & (here["request"] <= rows["request"][-1])]
 

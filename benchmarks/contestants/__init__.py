@@ -1,0 +1,1 @@
+"""One file per contestant: the model as its users would write it, and nothing else."""

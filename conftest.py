@@ -1,0 +1,11 @@
+"""Doctests of compiled modules are run from their source by tests/test_compiled.py: pytest finds none in what was compiled."""
+
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+_ROOT = Path(__file__).parent
+collect_ignore = [
+    str(path)
+    for path in (_ROOT / "sim").rglob("*.py")
+    if any(path.with_name(path.stem + suffix).exists() for suffix in EXTENSION_SUFFIXES)
+]
