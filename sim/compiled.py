@@ -11,6 +11,7 @@ Two environment variables choose by hand, for tests and for finding faults:
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -76,10 +77,9 @@ def stale() -> list[str]:
         if suffix is None:
             continue
         stem = binary.with_name(binary.name.removesuffix(suffix))
-        sources = [stem.with_suffix(".pyx"), *stem.parent.glob("*.pxi")]
-        if not sources[0].exists():
-            sources = [stem.with_suffix(".py")]
-        sources.append(stem.with_suffix(".pxd"))
+        source = stem.with_suffix(".pyx") if stem.with_suffix(".pyx").exists() else stem.with_suffix(".py")
+        included = re.findall(r'^include "(.+)"', source.read_text(encoding="utf-8"), re.MULTILINE)
+        sources = [source, stem.with_suffix(".pxd"), *(source.with_name(name) for name in included)]
         if any(source.exists() and source.stat().st_mtime > binary.stat().st_mtime for source in sources):
             newer.append(str(stem.relative_to(root.parent)))
     return newer

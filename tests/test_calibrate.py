@@ -16,6 +16,7 @@ from sim.interop.calibrate import calibrate, compare_pages, recorded_pages
 from sim.interop.fitting import law_of, one_way_s, quantiles_of
 from sim.interop.replay import replay
 from sim.interop.spans import COLUMNS, read_spans
+from sim.interop.throttling import _renewed_s as renewal
 from sim.interop.throttling import find_throttled
 from sim.interop.written import yaml_text
 from sim.scenario.model import Scenario
@@ -572,6 +573,24 @@ def test_home_pages_are_foreseen_too_when_the_arrivals_of_the_minute_are_known(m
     pages = compare_pages(recorded, pd.concat([replay(delayed, recorded, seed).requests for seed in range(30)])).set_index("page")
     home = pages.loc["frontend.home"]
     assert home.recorded_median_low_s < home.simulated_median_s < home.recorded_median_high_s
+
+
+def test_the_beat_is_where_the_wake_ups_crowd_not_where_the_first_of_them_is():
+    rng = np.random.default_rng(5)
+    on_the_beat_s = 0.1 * np.arange(100) + 0.03 + rng.exponential(0.002, 100)
+    astray_s = 0.1 * np.arange(15) + rng.uniform(0.005, 0.03, 15)
+    assert renewal(np.concatenate([on_the_beat_s, astray_s])) == pytest.approx(0.03, abs=0.001)
+    over_the_edge_s = np.concatenate([on_the_beat_s, astray_s]) + 0.069
+    assert (renewal(over_the_edge_s) + 0.05) % 0.1 == pytest.approx(0.049, abs=0.001)
+
+
+@needs_data
+@pytest.mark.parametrize("minute", ["14_30", "14_31", "14_32"])
+def test_the_quota_is_the_same_in_every_recorded_minute(boutique, minute):
+    (known,) = boutique.throttled
+    found, _ = find_throttled(read_spans(DATA / f"catalog-delay-{minute}.csv.gz", unrecorded=UNRECORDED))
+    quotas = {throttled.service: throttled.limit.quota for throttled in found}
+    assert quotas["currencyservice"] == pytest.approx(known.limit.quota, rel=0.05)
 
 
 def test_a_recording_without_stalls_finds_no_limit():

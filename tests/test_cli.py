@@ -348,6 +348,28 @@ def test_calibrate_writes_a_scenario_and_compares_it_with_the_recording(place: P
     assert "--force" in sim("calibrate", "spans.csv", "--out", "found.yaml", code=2).stderr
 
 
+def test_calibrate_writes_users_as_a_change_of_what_it_found(place: Path) -> None:
+    write_spans(place / "spans.csv")
+    quick = ("-r", "1", "-w", "1", "-d", "20s")
+    sim("calibrate", "spans.csv", "--out", "found.yaml", *quick)
+    (place / "more").mkdir()
+    over = ("--base", "found.yaml", "--out", "more/users.yaml", *quick)
+    sim("calibrate", "spans.csv", "--think", "{uniform: {low: 1s, high: 3s}}", *over)
+    found, users = load(place / "found.yaml"), load(place / "more" / "users.yaml")
+    assert isinstance(found, Scenario)
+    assert isinstance(users, Scenario)
+    assert users.services == found.services
+    assert users.load.kind == "closed"
+    assert users.load.users == 10
+    wrong = sim("calibrate", "spans.csv", "--think", "5", "--out", "x.yaml", code=2).stderr
+    assert "--think 5: is not a law; write 5s" in wrong
+    wrong = sim("calibrate", "spans.csv", "--think", "5s", "--base", "shop.yaml", "--out", "x.yaml", code=2).stderr
+    assert "--base shop.yaml: its services or links are not those of this recording" in wrong
+    wrong = sim("calibrate", "spans.csv", "--base", "found.yaml", "--out", "found.yaml", "--force", code=2).stderr
+    assert "--base found.yaml: is the file to be written" in wrong
+    assert not (place / "x.yaml").exists()
+
+
 def test_calibrate_refuses_what_is_no_recording(place: Path) -> None:
     assert sim("calibrate", "shop.yaml", "--out", "found.yaml", code=2).stderr.startswith("shop.yaml")
     assert sim("calibrate", "no.csv", "--out", "found.yaml", code=2).stderr

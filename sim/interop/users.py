@@ -14,21 +14,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.errors import ScenarioError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Who asks within this time after an answer was led there by it.
+#: Who asks within this time after an answer may have been led there by it.
 AT_ONCE_S = 0.1
 #: Pages follow each other by chance too: it takes this many standard errors, and this many cases, to call it a lead.
 _LEAST_Z, _LEAST_CASES = 4.0, 5
+
+
+Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,22 +69,21 @@ def find_users(recorded: pd.DataFrame, think_s: float, name: str) -> Users:
         ScenarioError: all requests came at one moment, so that there is no rate.
     """
     ordered = recorded.sort_values("arrived_s", kind="stable")
-    pages = ordered["page"].astype(str).to_numpy()
+    pages = ordered["page"].astype(str).to_list()
     arrived_s = ordered["arrived_s"].to_numpy(dtype=float)
     ended_s = arrived_s + ordered["latency_s"].to_numpy(dtype=float)
+    span_s = float(arrived_s[-1] - arrived_s[0])
+    if span_s <= 0:
+        raise ScenarioError(f"{name}: all traces begin at the same moment; a rate needs time between them")
     led_by = _leads(pages, arrived_s, ended_s)
     led: dict[str, Counter[str]] = {}
     for here, before in led_by.items():
         led.setdefault(pages[before], Counter())[pages[here]] += 1
-    begun = np.array([i not in led_by for i in range(len(pages))])
-    span_s = float(arrived_s[-1] - arrived_s[0])
-    if span_s <= 0:
-        raise ScenarioError(f"{name}: all traces begin at the same moment; a rate needs time between them")
-    rounds = int(begun.sum())
+    rounds = len(pages) - len(led_by)
     rounds_rps = rounds * (1 - 1 / len(pages)) / span_s
     round_s = float((ended_s - arrived_s).sum()) / rounds
-    asked = Counter(pages.tolist())
-    starts = Counter(pages[begun].tolist())
+    asked = Counter(pages)
+    starts = Counter(page for i, page in enumerate(pages) if i not in led_by)
     return Users(
         number=max(1, round(rounds_rps * (round_s + think_s))),
         rounds={page: starts[page] for page, _ in asked.most_common()},
@@ -91,50 +94,58 @@ def find_users(recorded: pd.DataFrame, think_s: float, name: str) -> Users:
     )
 
 
-def _leads(pages: np.ndarray[Any, Any], arrived_s: np.ndarray[Any, Any], ended_s: np.ndarray[Any, Any]) -> dict[int, int]:
+def _leads(pages: list[str], arrived_s: Seconds, ended_s: Seconds) -> dict[int, int]:
     """For each request that an answer led to: which one. An answer leads to one request at most."""
-    kinds = _kinds(pages, arrived_s, ended_s)
+    longest_s = _kinds(pages, arrived_s, ended_s)
     led_by: dict[int, int] = {}
     free = set(range(len(pages)))
-    for here in range(len(pages)):
-        possible = [before for before in _just_answered(arrived_s[here], ended_s) if before in free]
-        possible = [before for before in possible if (pages[before], pages[here]) in kinds]
-        if possible:
-            led_by[here] = max(possible, key=lambda before: ended_s[before])
-            free.remove(led_by[here])
+    for here, answered in enumerate(_just_answered(arrived_s, ended_s)):
+        for before in reversed(answered):
+            gap_s = arrived_s[here] - ended_s[before]
+            if before in free and gap_s <= longest_s.get((pages[before], pages[here]), -1.0):
+                led_by[here] = before
+                free.remove(before)
+                break
     return led_by
 
 
-def _kinds(pages: np.ndarray[Any, Any], arrived_s: np.ndarray[Any, Any], ended_s: np.ndarray[Any, Any]) -> set[tuple[str, str]]:
-    """Pairs of pages of which the second follows the last answer of the first far more often than by chance."""
-    followed: Counter[tuple[str, str]] = Counter()
-    for here, moment_s in enumerate(arrived_s):
-        answered = _just_answered(moment_s, ended_s)
-        if len(answered):
-            followed[pages[answered[np.argmax(ended_s[answered])]], pages[here]] += 1
-    last = _share_of_time(pages, arrived_s, ended_s)
-    asked = Counter(pages.tolist())
+def _kinds(pages: list[str], arrived_s: Seconds, ended_s: Seconds) -> dict[tuple[str, str], float]:
+    """Pairs of pages of which the second follows the last answer of the first far more often than by chance, and how late.
 
-    def lead(pair: tuple[str, str], count: int) -> bool:
-        by_chance = asked[pair[1]] * last.get(pair[0], 0.0)
-        return count >= _LEAST_CASES and count > by_chance + _LEAST_Z * math.sqrt(by_chance)
+    Gaps by chance are as likely to be long as short, those of leads are short: the longest is where the surplus is largest.
+    """
+    gaps_s: dict[tuple[str, str], list[float]] = {}
+    for here, answered in enumerate(_just_answered(arrived_s, ended_s)):
+        if answered:
+            gap_s = float(arrived_s[here] - ended_s[answered[-1]])
+            gaps_s.setdefault((pages[answered[-1]], pages[here]), []).append(gap_s)
+    shares = _share_of_time(pages, arrived_s, ended_s)
+    asked = Counter(pages)
+    found: dict[tuple[str, str], float] = {}
+    for (page, to), gaps in gaps_s.items():
+        by_chance = asked[to] * shares[page]
+        if len(gaps) >= _LEAST_CASES and len(gaps) > by_chance + _LEAST_Z * math.sqrt(by_chance):
+            ordered = np.sort(gaps)
+            surplus = np.arange(1, len(ordered) + 1) - by_chance * ordered / AT_ONCE_S
+            found[page, to] = float(ordered[np.argmax(surplus)])
+    return found
 
-    return {pair for pair, count in followed.items() if lead(pair, count)}
+
+def _just_answered(arrived_s: Seconds, ended_s: Seconds) -> Iterator[list[int]]:
+    """For each request those that were answered shortly before it, the last one last."""
+    order = np.argsort(ended_s, kind="stable")
+    first, last = (np.searchsorted(ended_s[order], arrived_s - ago_s, side="right") for ago_s in (AT_ONCE_S, 0.0))
+    for here, (begin, end) in enumerate(zip(first, last, strict=True)):
+        yield [before for before in order[begin:end].tolist() if before != here]
 
 
-def _just_answered(moment_s: float, ended_s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.flatnonzero((ended_s <= moment_s) & (ended_s > moment_s - AT_ONCE_S))
-
-
-def _share_of_time(
-    pages: np.ndarray[Any, Any], arrived_s: np.ndarray[Any, Any], ended_s: np.ndarray[Any, Any]
-) -> Mapping[str, float]:
+def _share_of_time(pages: list[str], arrived_s: Seconds, ended_s: Seconds) -> dict[str, float]:
     """The share of time at which a page's answer was the last one, and not long ago."""
     order = np.argsort(ended_s, kind="stable")
     until_s = np.minimum(np.append(ended_s[order][1:], np.inf), ended_s[order] + AT_ONCE_S)
     lengths_s = until_s - ended_s[order]
     span_s = float(ended_s.max() - arrived_s.min())
     shares: dict[str, float] = {}
-    for page, length_s in zip(pages[order].tolist(), lengths_s.tolist(), strict=True):
-        shares[page] = shares.get(page, 0.0) + length_s / span_s if span_s > 0 else 0.0
+    for i, length_s in zip(order.tolist(), lengths_s.tolist(), strict=True):
+        shares[pages[i]] = shares.get(pages[i], 0.0) + length_s / span_s
     return shares

@@ -170,7 +170,6 @@ class Closed(_Mix):
         >>> Closed(users=1, mix={"a.x": 3, "a.y": 1, "a.z": 0}, then={"a.y": {"a.z": 0.5}}).per_round
         {'a.x': 0.75, 'a.y': 0.25, 'a.z': 0.125}
         """
-
         coming = {page: weight / sum(self.mix.values()) for page, weight in self.mix.items()}
         asked = dict.fromkeys(self.mix, 0.0)
         for _ in range(_MOST_LEADS):

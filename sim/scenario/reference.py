@@ -139,9 +139,10 @@ A law is the distribution of a duration: `20ms` for always 20 ms, one of the fol
 
 ## Objectives
 
-An objective is a sentence: a metric, perhaps `of` an operation (one that requests enter at; for effects, an effect), a sign, a bound.
-Requests have `success` (share of good answers), `goodput` (good answers per second), `mean` and percentiles such as `p99`
-(latency of good answers). Effects (work marked `effect: true`, or done from a queue) have `completeness` (share of those asked for that happened), `mean` and
+An objective is a sentence: a metric, perhaps `of` an operation (one that requests enter at; for effects, an effect), a sign, a
+bound. Requests have `success` (share of good answers), `goodput` (good answers per second), `mean` and percentiles such as `p99`
+(latency of good answers). Effects (work marked `effect: true`, whether called or done from a queue) have `completeness` (share of
+those asked for that happened), `mean` and
 percentiles from the arrival of the request to the effect.
 
 ```yaml
