@@ -6,7 +6,6 @@ Without a C compiler the installation succeeds all the same (the extensions are 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -45,16 +44,14 @@ def extensions() -> list[Extension]:
         from Cython.Build import cythonize
     except ImportError:
         return []
-    modules = [
-        Extension(source.rsplit(".", 1)[0].replace("/", "."), [source], extra_compile_args=FLAGS, optional=True)
-        for source in COMPILED
-        if Path(source).exists()
-    ]
+    modules = [Extension(source.rsplit(".", 1)[0].replace("/", "."), [source], extra_compile_args=FLAGS) for source in COMPILED]
     # Without `nonecheck`, an attribute of None would be read from whatever lies in memory there.
     directives = {"language_level": 3, "nonecheck": True, "initializedcheck": False}
-    return cythonize(
-        modules, compiler_directives=directives, annotate=bool(os.environ.get("SIM_ANNOTATE")), build_dir="build/cython"
-    )
+    annotate = bool(os.environ.get("SIM_ANNOTATE"))
+    made = cythonize(modules, compiler_directives=directives, annotate=annotate, build_dir="build/cython")
+    for extension in made:
+        extension.optional = True
+    return made
 
 
 setup(ext_modules=extensions())

@@ -360,7 +360,7 @@ def test_calibrate_writes_users_as_a_change_of_what_it_found(place: Path) -> Non
     assert isinstance(users, Scenario)
     assert users.services == found.services
     assert users.load.kind == "closed"
-    assert users.load.users == 10
+    assert users.load.users == 9
     wrong = sim("calibrate", "spans.csv", "--think", "5", "--out", "x.yaml", code=2).stderr
     assert "--think 5: is not a law; write 5s" in wrong
     wrong = sim("calibrate", "spans.csv", "--think", "5s", "--base", "shop.yaml", "--out", "x.yaml", code=2).stderr

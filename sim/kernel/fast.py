@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from sim.compiled import uses_kernel
+
 if TYPE_CHECKING:
     from simpy import (
         AllOf,
@@ -87,7 +89,9 @@ __all__ = [
 
 
 def _compiled_classes() -> dict[Any, Any]:
-    """SimPy's class -> ours; empty where nothing was compiled."""
+    """SimPy's class -> ours; empty where nothing was compiled, or SIM_KERNEL says SimPy."""
+    if not uses_kernel():
+        return {}
     try:
         kernel = importlib.import_module("sim.kernel.core")
         importlib.import_module("sim.kernel.resources")
