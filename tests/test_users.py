@@ -9,7 +9,7 @@ from test_calibrate import DATA, LINK_S, PAGE_NAMES, ROOT, UNLIMITED, UNRECORDED
 from sim.errors import ScenarioError
 from sim.interop.calibrate import calibrate, compare_pages, recorded_pages
 from sim.interop.users import find_users
-from sim.scenario.forecast import forecast
+from sim.scenario.forecast import demands_of, forecast, visits_per_request
 from sim.scenario.load import Closed
 from sim.scenario.model import Scenario
 from sim.scenario.yaml import load, loads
@@ -62,6 +62,8 @@ def test_pages_are_asked_for_as_often_as_arithmetic_says():
     counts = requests.entry.astype(str).value_counts()
     for page, share in per_round.items():
         assert counts[page] / len(requests) == pytest.approx(share / 2.35, rel=0.02)
+    visits = visits_per_request(scenario, demands_of(scenario))
+    assert visits == pytest.approx({page: share / 2.35 for page, share in per_round.items()})
     # Nothing queues, so the bound of the forecast is reached: 200 users, 2.35 requests of 0.1 s and a pause of 1 s.
     assert forecast(scenario).rate_rps == pytest.approx(200 * 2.35 / 1.235)
     assert len(requests) / 200 == pytest.approx(200 * 2.35 / 1.235, rel=0.02)
