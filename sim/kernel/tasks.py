@@ -43,6 +43,7 @@ class _TimedOut:
 TIMED_OUT: Final = _TimedOut()
 
 _ENDED: Final = ENDED
+_NO_EVENT: Final = object()
 _MOST_AT_ONCE: Final = 5_000_000
 
 
@@ -323,9 +324,9 @@ class Tasks:
 
     def _wait_for_event(self, task: Task, event: Any) -> tuple[bool, Any]:
         """Whether the task now waits for a SimPy event; if the event is over: its value, or its failure."""
-        try:
-            callbacks = event.callbacks
-        except AttributeError:
+        # An entry has callbacks for SimPy's loop only; nobody can wait for one, not for another task either.
+        callbacks = _NO_EVENT if isinstance(event, Entry) else getattr(event, "callbacks", _NO_EVENT)
+        if callbacks is _NO_EVENT:
             return False, _Failure(TypeError(f"a task yielded {event!r}; yield a float (seconds), a Reply or a SimPy event"))
         if callbacks is not None:
             callbacks.append(lambda came: self._event_came(task, came))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import cython
 
 _NEVER: Final = -math.inf
+_NO_LIMIT: Final = 2**31 - 1  # failures that no run reaches; more may not fit into a C long
 
 #: What `BreakerGate.permit` answers when the call must not be made.
 REFUSED: Final = -1
@@ -30,6 +31,9 @@ class CircuitBreaker(Spec):
     Scope: one gate per caller process and target, over all of the target's endpoints. Errors, timeouts, refusals and
     unreachable endpoints are failures. Not for a target of which only one of many endpoints fails: the breaker then refuses
     the good ones too. The rule is that of a consecutive-failures breaker, as Polly v7's `CircuitBreaker`.
+
+    A refused call is over: no retry follows, whatever `retry.on` says. A crashed replica comes back with its breakers closed.
+    Give the calls a timeout: the breaker stays half-open, and refuses, for as long as a probe waits for its answer.
 
     >>> gate = BreakerGate(CircuitBreaker(consecutive_failures=2, open="1s"))
     >>> for now_s in (0.0, 0.1):
@@ -52,7 +56,7 @@ class BreakerGate:
     __slots__ = ("_era", "_failures", "_limit", "_open_s", "_probing", "_until_s")
 
     def __init__(self, spec: CircuitBreaker) -> None:
-        self._limit = spec.consecutive_failures
+        self._limit = min(spec.consecutive_failures, _NO_LIMIT)
         self._open_s = spec.open
         self._era = 0
         self._failures = 0

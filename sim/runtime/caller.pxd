@@ -44,6 +44,7 @@ cdef class Caller:
     cdef list _in_flight
     cdef object _retry
 
+    cpdef forget(self)
     @cython.locals(call=Call)
     cpdef call(self, Context context, unsigned long long key)
     cdef bint _gives_up(self, Call call, int outcome) except -1

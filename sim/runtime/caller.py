@@ -67,9 +67,15 @@ class Caller:
         policy = edge.policy
         endpoints = len(edge.target.endpoints)
         self._balancer = RULES[policy.balancing](process_key % endpoints)
-        self._breaker = None if policy.circuit_breaker is None else BreakerGate(policy.circuit_breaker)
+        self._breaker: BreakerGate | None = None
         self._in_flight = [0] * endpoints
         self._retry = policy.retry
+        self.forget()
+
+    def forget(self) -> None:
+        """The process was started anew, with no call in flight: its breaker is closed."""
+        spec = self._edge.policy.circuit_breaker
+        self._breaker = None if spec is None else BreakerGate(spec)
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps that call, retry and pause until an answer, the last attempt or the deadline; they return the outcome."""

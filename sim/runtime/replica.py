@@ -159,6 +159,9 @@ class Replica:
             visit.task.kill()
             visit.answer(SILENCE if silent else UNREACHABLE)
         self.cpu = self._fresh_cpu(self._process_key)
+        for each in self._callers.values():
+            caller: Caller = each
+            caller.forget()
         self.service.changed(self)
 
     def restart(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+import gc
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -72,6 +74,16 @@ class World:
 
     def run(self, processes: Iterable[UserProcess] = ()) -> dict[str, Columns]:
         """Run to the end and return the tables (see `sim.records`); once per world."""
+        try:
+            self._start(processes)
+            with _rare_collections():
+                self.env.run(until=self._finished)
+        finally:
+            # Also after an error: whatever ends now, by hand or by the garbage collector, moves nobody any more.
+            self.tasks.close()
+        return self._collect()
+
+    def _start(self, processes: Iterable[UserProcess]) -> None:
         run = self.scenario.run
         for service in self.services.values():
             for replica in service.replicas:
@@ -85,12 +97,6 @@ class World:
         Source(self, self.scenario.load, run.end).start()
         drain_s = run.end if run.drain is None else run.drain
         self.tasks.start(self._stop_at(run.end + drain_s))
-        try:
-            self.env.run(until=self._finished)
-        finally:
-            # Also after an error: whatever ends now, by hand or by the garbage collector, moves nobody any more.
-            self.tasks.close()
-        return self._collect()
 
     def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
         """One logical request from its origin, as a task's steps: it ends in exactly one row."""
@@ -177,6 +183,22 @@ class World:
         broker = Broker(self, name, spec, self._codes[name], plans[spec.consumer], there, back)
         service.brokers.append(broker)
         return broker
+
+
+#: New objects between two looks for garbage in cycles, while a run goes on.
+_COLLECT_EVERY = 100_000
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for garbage in cycles less often: requests leave none, and all that is in flight takes long to search."""
+    before = gc.get_threshold()
+    if 0 < before[0] < _COLLECT_EVERY:
+        gc.set_threshold(_COLLECT_EVERY, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _spent(service: ServiceGroup) -> tuple[float, int]:

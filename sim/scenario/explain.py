@@ -207,7 +207,9 @@ def _missing(key: str, shape: Shape | None) -> str:
 
 
 def _unknown(key: str, place: _Place, also_known: Sequence[str]) -> str:
-    union, model = place.around_union, place.around.model if place.around is not None else None
+    union = place.around_union
+    around = members(place.around) if place.around is not None else []
+    model = around[0].model if len(around) == 1 else None
     if key in also_known:
         return "stands at the top of a file only, beside services and load; not in a base, a candidate or a condition"
     known = [*(fields_of(model) if model is not None else ()), *also_known]
