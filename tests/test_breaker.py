@@ -32,7 +32,7 @@ def diary(breaker, *calls):
 
 
 def test_it_opens_after_failures_in_a_row_and_a_success_starts_the_count_again():
-    assert diary(gate(2), (0, False), (1, True), (2, False), (3, True), (4, False)) == [True] * 5
+    assert diary(gate(2), (0, False), (0.1, True), (0.2, False), (0.3, True), (0.4, False)) == [True] * 5
     assert diary(gate(2), (0, False), (0.1, False), (0.2, True)) == [True, True, False]
 
 

@@ -325,7 +325,7 @@ class Tasks:
     def _wait_for_event(self, task: Task, event: Any) -> tuple[bool, Any]:
         """Whether the task now waits for a SimPy event; if the event is over: its value, or its failure."""
         # An entry has callbacks for SimPy's loop only; nobody can wait for one, not for another task either.
-        callbacks = _NO_EVENT if isinstance(event, Entry) else getattr(event, "callbacks", _NO_EVENT)
+        callbacks: Any = _NO_EVENT if isinstance(event, Entry) else getattr(event, "callbacks", _NO_EVENT)
         if callbacks is _NO_EVENT:
             return False, _Failure(TypeError(f"a task yielded {event!r}; yield a float (seconds), a Reply or a SimPy event"))
         if callbacks is not None:
