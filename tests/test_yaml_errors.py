@@ -32,9 +32,21 @@ MISTAKES = [
     ("p99: 200ms", "p99: 20ms", "4: laws.charge: the value at 99.0% (0.02 s) must be larger than the one at 50.0% (0.03 s)"),
     ("    workers: 16\n", "", "6: services.shop: workers is missing (requests a replica works on at once"),
     ("workers: 16", "wrokers: 16", "8: services.shop.wrokers: unknown key; did you mean 'workers'?"),
-    ("workers: 16", "workers: 'yes'", "8: services.shop.workers: 'yes' should be a whole number of at least 1 or 'unlimited'"),
-    ("workers: 16", "workers:", "8: services.shop.workers: has no value; write a whole number of at least 1 or 'unlimited'"),
-    ("queue: 100", "queue: lots", "9: services.shop.queue: 'lots' should be a whole number of at least 0 or 'unbounded'"),
+    (
+        "workers: 16",
+        "workers: 'yes'",
+        "8: services.shop.workers: 'yes' should be a whole number from 1 to 1,000,000,000 or 'unlimited'",
+    ),
+    (
+        "workers: 16",
+        "workers:",
+        "8: services.shop.workers: has no value; write a whole number from 1 to 1,000,000,000 or 'unlimited'",
+    ),
+    (
+        "queue: 100",
+        "queue: lots",
+        "9: services.shop.queue: 'lots' should be a whole number from 0 to 1,000,000,000 or 'unbounded'",
+    ),
     ("- work: {exponential: 5ms}", "- wrok: 5ms", "12: services.shop.operations.buy[0]: {wrok: '5ms'} is not a step;"),
     ("- call: stock.reserve", "- call: stock", "13: services.shop.operations.buy[1].call: 'stock' is not an operation;"),
     (

@@ -134,7 +134,7 @@ class Operation(Spec):
 class Waiting(Spec):
     """The line in front of a replica's workers. A bare number is the capacity: `queue: 100`."""
 
-    capacity: Annotated[int, Field(ge=0)] | Literal["unbounded"] = Field(
+    capacity: Annotated[int, Field(ge=0, le=10**9)] | Literal["unbounded"] = Field(
         "unbounded", description="requests that may wait; one more is rejected. 0: no line at all"
     )
     max_wait: PositiveDuration | None = Field(
@@ -151,7 +151,7 @@ class Service(Spec):
     """A service: identical replicas, each with its own workers and FIFO line."""
 
     replicas: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="how many processes")
-    workers: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(
+    workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
         description="requests a replica works on at once (threads; held while waiting for calls); unlimited for event loops"
     )
     queue: Waiting = Field(Waiting(), description="the line in front of the workers")
@@ -175,10 +175,10 @@ class Queue(Spec):
     consumer: Address = Field(description="the operation that handles a message")
     consumers: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="messages that a replica handles at once")
     persist: LawSpec = Field(NO_TIME, description="time the broker needs to make a message safe, before it acknowledges")
-    capacity: Annotated[int, Field(ge=1)] | Literal["unbounded"] = Field(
+    capacity: Annotated[int, Field(ge=1, le=10**9)] | Literal["unbounded"] = Field(
         "unbounded", description="messages that may wait; a publish beyond is rejected"
     )
-    max_deliveries: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(
+    max_deliveries: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
         "unlimited", description="deliveries of a message in all, the first included; then it is dead"
     )
     redelivery_delay: PositiveDuration = Field(1.0, description="pause before a failed message is delivered again, at least 1ms")
