@@ -200,7 +200,7 @@ def test_an_error_names_the_file_and_line_where_the_value_stands(tmp_path: Path)
     first, second = caught.value.messages
     assert first.startswith(f"{tmp_path}/question.yaml:6: load.rate: 'fast' is not a rate")
     assert first.endswith("(b)")
-    expected = "services.shop.workers: 'none' should be a whole number of at least 1 or 'unlimited'"
+    expected = "services.shop.workers: 'none' should be a whole number from 1 to 1,000,000,000 or 'unlimited'"
     assert second == f"{tmp_path}/shop.yaml:8: {expected}"
 
 
