@@ -44,16 +44,24 @@ class _Grown:
         self.columns: Columns = {name: np.zeros(0, dtype) for name, dtype in table.dtypes if name != table.number}
         self.rows = 0
         self.room = 0
+        self.more()
 
-    def grow(self) -> None:
-        """Make room for more rows; whoever holds views of the columns has to give them up before, and gets new ones."""
+    def look(self, at: Any) -> None:
+        """Hold views of columns, by name: an attribute for each, so that writing is one C store."""
+        raise NotImplementedError
+
+    def more(self) -> None:
+        """Make room for more rows."""
+        self.look(_NO_COLUMNS)  # what is looked at cannot grow
         self.room += max(_FIRST_ROWS, self.room // _GROWTH)
         for column in self.columns.values():
             # Large arrays are moved by the operating system, page by page, not copied.
             column.resize(self.room, refcheck=False)
+        self.look({name: _view(column) for name, column in self.columns.items()})
 
     def taken(self, number: str) -> Columns:
-        """The columns, cut to what is used, with the number of each row in front."""
+        """The finished columns, cut to what is used, with the number of each row in front."""
+        self.look(_NO_COLUMNS)
         for column in self.columns.values():
             column.resize(self.rows, refcheck=False)
         return {number: np.arange(self.rows), **self.columns}
@@ -68,13 +76,6 @@ class RequestColumns(_Grown):
 
     def __init__(self) -> None:
         super().__init__(REQUESTS)
-        self.more()
-
-    def more(self) -> None:
-        """Make room."""
-        self.look(_NO_COLUMNS)
-        self.grow()
-        self.look({name: _view(column) for name, column in self.columns.items()})
 
     def look(self, at: Any) -> None:
         """Hold views of columns."""
@@ -89,11 +90,6 @@ class RequestColumns(_Grown):
         self.backoff_s = at["backoff_s"]
         self.lost_s = at["lost_s"]
 
-    def taken(self, number: str) -> Columns:
-        """The finished columns."""
-        self.look(_NO_COLUMNS)
-        return super().taken(number)
-
 
 class AttemptColumns(_Grown):
     """One place per attempt."""
@@ -105,13 +101,6 @@ class AttemptColumns(_Grown):
 
     def __init__(self) -> None:
         super().__init__(ATTEMPTS)
-        self.more()
-
-    def more(self) -> None:
-        """Make room."""
-        self.look(_NO_COLUMNS)
-        self.grow()
-        self.look({name: _view(column) for name, column in self.columns.items()})
 
     def look(self, at: Any) -> None:
         """Hold views of columns."""
@@ -128,13 +117,8 @@ class AttemptColumns(_Grown):
         self.service_s = at["service_s"]
         self.network_s = at["network_s"]
 
-    def taken(self, number: str) -> Columns:
-        """The finished columns."""
-        self.look(_NO_COLUMNS)
-        return super().taken(number)
 
-
-#: Views of nothing, so that the columns themselves can grow.
+#: Views of nothing.
 _NO_COLUMNS = {name: _view(np.zeros(0, dtype)) for table in (REQUESTS, ATTEMPTS) for name, dtype in table.dtypes}
 
 
