@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Final
 
+from sim.scenario.calls import CallPolicy
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.model import CLIENT, Scenario, operations_of
-from sim.scenario.services import Call, CallPolicy, Fail, Parallel, Publish, Queue, Step, Work
+from sim.scenario.services import Call, Fail, Parallel, Publish, Queue, Step, Work
 
 
 @dataclass(frozen=True)
