@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.policies.balancing import Balancer
-from sim.policies.breaker import REFUSED, BreakerGate, breaker_gate
+from sim.policies.breaker import STATES, BreakerGate, breaker_gate
 from sim.policies.outlier import OutlierGate
 from sim.records import IN_FLIGHT, OUTCOMES
 from sim.streams import child
@@ -36,7 +36,7 @@ class Choice:
         self._balancer = balancer
         spec = policy.circuit_breaker
         each = spec is not None and spec.scope == "per_client_x_endpoint"
-        self._breakers: list[BreakerGate] = [breaker_gate(spec, child(process_key, i)) for i in range(endpoints)] if each else []
+        self._breakers: list[BreakerGate] = [breaker_gate(spec, child(process_key, i), now_s) for i in range(endpoints)] if each else []
         outliers = policy.outlier_detection
         self._outliers = None if outliers is None else OutlierGate(outliers, endpoints, now_s)
 
@@ -60,21 +60,13 @@ class Choice:
     def settle(self, endpoint: int, permit: int, outcome: int, now_s: float, sent_s: float, u: float) -> None:
         """Learn how an attempt ended; `u` is a uniform number for rules that act by chance."""
         if self._breakers:
-            settle_breaker(self._breakers[endpoint], permit, outcome, now_s, sent_s)
+            self._breakers[endpoint].finish(permit, outcome, now_s, now_s - sent_s)
         if self._outliers is not None and outcome != IN_FLIGHT:
             self._outliers.settle(endpoint, OUTCOMES[outcome], now_s, u)
 
     def changes(self) -> list[tuple[float, int, str]]:
         """When an endpoint's breaker changed its state, or the endpoint was ejected or let back: clock time, endpoint, state."""
-        found = [(time_s, i, state) for i, gate in enumerate(self._breakers) for time_s, state in gate.changes]
+        found = [(time_s, i, STATES[state]) for i, gate in enumerate(self._breakers) for time_s, state in gate.changes]
         if self._outliers is not None:
             found += [(time_s, i, "ejected" if out else "returned") for time_s, i, out in self._outliers.changes]
         return found
-
-
-def settle_breaker(gate: BreakerGate, permit: int, outcome: int, now_s: float, began_s: float) -> None:
-    """Give a permit back with what it says: a call that its own caller abandoned says nothing."""
-    if outcome == IN_FLIGHT:
-        gate.back(permit)
-    else:
-        gate.settle(permit, gate.counts_as_success(OUTCOMES[outcome]), now_s, now_s - began_s)

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Pool, Steps
 from sim.policies.adaptive import AdaptiveGate, adaptive_gate
-from sim.policies.breaker import REFUSED, BreakerGate, breaker_gate
-from sim.policies.budget import BudgetGate, budget_gate
+from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
+from sim.policies.budget import Account, BudgetGate, budget_gate
 from sim.policies.hedging import HedgeGate
 from sim.policies.rate import RateGate, rate_gate
 from sim.policies.throttle import ThrottleGate, throttle_gate
 from sim.records import DEGRADED, GOOD, IN_FLIGHT, OUTCOMES, REJECTED, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
 from sim.runtime.caller import Caller
-from sim.runtime.choice import Choice
+from sim.runtime.choice import ALL_REFUSE, NONE_ALIVE, Choice
 from sim.runtime.journey import Journey
 from sim.runtime.race import Race
 from sim.runtime.shelf import Shelf
@@ -41,12 +41,18 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
 
 _INF = math.inf
-_PAUSE, _PICK, _FALLBACK, _THROTTLE, _BUDGET, _FATE = (
-    salt("caller", name) for name in ("pause", "pick", "fallback", "throttle", "budget", "fate")
+_PAUSE, _PICK, _FALLBACK, _THROTTLE, _FATE, _ADAPT = (
+    salt("caller", name) for name in ("pause", "pick", "fallback", "throttle", "fate", "adapt")
 )
 
 #: Attempts of one call between two looks at whether the clock still moves.
 _STUCK_AFTER = 10_000
+
+
+def _number(limit: int | str) -> float:
+    """A limit that may be the word unbounded."""
+    return _INF if isinstance(limit, str) else limit
+
 
 #: A layer: steps of a journey that go on with the layer at the given place.
 _Layer = Callable[[Journey, int], Steps]
@@ -83,17 +89,17 @@ class GuardedCaller(Caller):
         self._breaker = None  # the plain caller's; the layer has its own
         self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
         whole = policy.circuit_breaker is not None and policy.circuit_breaker.scope == "per_client_process"
-        self._gate: BreakerGate | None = breaker_gate(policy.circuit_breaker, self._process_key) if whole else None
+        self._gate: BreakerGate | None = breaker_gate(policy.circuit_breaker, self._process_key, now_s) if whole else None
         self._budget: BudgetGate | None = None if policy.retry.budget is None else budget_gate(policy.retry.budget)
         self._hedges: HedgeGate | None = None if policy.hedging is None else HedgeGate(policy.hedging)
         self._throttled: ThrottleGate | None = None if policy.throttling is None else throttle_gate(policy.throttling)
         self._rate: RateGate | None = None if policy.rate_limit is None else rate_gate(policy.rate_limit, now_s)
         self._adaptive: AdaptiveGate | None = (
-            None if policy.adaptive_concurrency is None else adaptive_gate(policy.adaptive_concurrency, now_s)
+            None if policy.adaptive_concurrency is None else adaptive_gate(policy.adaptive_concurrency, now_s, uniform(self._process_key))
         )
         self._shelf = None if policy.cache is None else Shelf(tasks, policy.cache)
         limit = policy.concurrency_limit
-        self._places = None if limit is None else Pool(tasks, limit.max_concurrent, limit.max_queue)
+        self._places = None if limit is None else Pool(tasks, limit.max_concurrent, _number(limit.max_queue))
         self._calls = 0  # in flight, for adaptive concurrency
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
@@ -149,43 +155,48 @@ class GuardedCaller(Caller):
         began_s = tasks.now_s()
         account = None if self._budget is None else self._budget.begin(began_s)
         outcome: cython.int = IN_FLIGHT
-        pause_s, tries, retrying = 0.0, 0, False
+        pause_s, tries = 0.0, 0
         try:
             while True:
                 tries += 1
-                outcome = IN_FLIGHT
                 journey.refused_here = False
                 journey.retry_after_s = -1.0
+                outcome = IN_FLIGHT
                 outcome = yield from self._on(journey, place)
-                now_s = tasks.now_s()
-                if account is not None and retrying:
-                    account.retry_over(now_s)
-                    retrying = False
-                if outcome in GOOD or now_s >= journey.due_s:
+                if outcome in GOOD or not self._may_try_again(journey, account, tries, outcome):
                     return outcome
-                word = "overflow" if journey.refused_here else OUTCOMES[outcome]
-                if account is not None and word in retry.on:
-                    account.failed(now_s, word)
-                if not retry.again(tries, word):
-                    return outcome
-                if account is not None:
-                    retrying = account.may_retry(now_s, word, uniform(child(child(journey.key, tries), _BUDGET)))
-                    if not retrying:
-                        return outcome
-                if tries % _STUCK_AFTER == 0 and now_s <= began_s:
+                if tries % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
                     self._stuck_after(tries)
-                u = uniform(child(child(journey.key, tries), _PAUSE))
-                pause_s = retry.backoff.pause_s(tries, pause_s, u, journey.retry_after_s if journey.retry_after_s >= 0 else None)
-                if now_s + pause_s >= journey.due_s:
+                pause_s = self._pause_before(journey, tries, pause_s)
+                left_s = journey.due_s - tasks.now_s()
+                if pause_s >= left_s:
                     # The pause is cut off by the deadline, as in gRPC: no try can follow.
-                    yield from self._pause(journey, journey.due_s - now_s)
+                    yield from self._pause(journey, left_s)
                     outcome = TIMEOUT
                     return outcome
                 if pause_s > 0:
                     yield from self._pause(journey, pause_s)
+                if account is not None:
+                    account.sent(tasks.now_s())
         finally:
             if account is not None:
                 account.end(tasks.now_s(), OUTCOMES[outcome])
+
+    def _may_try_again(self, journey: Journey, account: Account | None, tries: int, outcome: cython.int) -> bool:
+        """Whether a failure is one that is tried again, in time, and within the budget."""
+        retry, now_s = self._policy.retry, self._tasks.now_s()
+        word = "overflow" if journey.refused_here else OUTCOMES[outcome]
+        if now_s >= journey.due_s or word not in retry.on:
+            return False
+        if account is not None:
+            account.failed(now_s, word)
+        return retry.again(tries, word) and (account is None or account.may_retry(now_s, word))
+
+    def _pause_before(self, journey: Journey, tries: int, previous_s: float) -> float:
+        u = uniform(child(child(journey.key, tries), _PAUSE))
+        asked_s = journey.retry_after_s if journey.retry_after_s >= 0 else None
+        pause_s: float = self._policy.retry.backoff.pause_s(tries, previous_s, u, asked_s)
+        return pause_s
 
     def _pause(self, journey: Journey, pause_s: float) -> Steps:
         yield pause_s
@@ -223,7 +234,8 @@ class GuardedCaller(Caller):
             outcome = yield from self._on(journey, place)
             return outcome
         finally:
-            self._choice.settle_breaker(gate, permit, outcome, self._tasks.now_s(), began_s)
+            now_s = self._tasks.now_s()
+            gate.finish(permit, outcome, now_s, now_s - began_s)
 
     def _pace(self, journey: Journey, place: cython.long) -> Steps:
         """Wait for the rate limiter's leave, or be refused."""
@@ -231,15 +243,18 @@ class GuardedCaller(Caller):
         assert gate is not None
         now_s = self._tasks.now_s()
         wait_s = gate.ask(now_s)
-        if wait_s < 0:
+        refused = wait_s < 0
+        if refused:
             journey.refused_here = True
-            return REJECTED
+            wait_s = gate.refusal_s
         if wait_s > 0:
             allowed_s = min(wait_s, journey.due_s - now_s)
             yield allowed_s
             journey.context.queue_s += allowed_s
             if allowed_s < wait_s:
                 return TIMEOUT
+        if refused:
+            return REJECTED
         return (yield from self._on(journey, place))
 
     def _adapt(self, journey: Journey, place: cython.long) -> Steps:
@@ -247,19 +262,19 @@ class GuardedCaller(Caller):
         gate, tasks = self._adaptive, self._tasks
         assert gate is not None
         began_s = tasks.now_s()
-        if not gate.admits(began_s, self._calls):
+        if self._calls >= gate.limit(began_s):
             journey.refused_here = True
             return REJECTED
         self._calls += 1
-        outcome: cython.int = IN_FLIGHT
+        calls, outcome = self._calls, IN_FLIGHT
         try:
             outcome = yield from self._on(journey, place)
             return outcome
         finally:
-            if outcome != IN_FLIGHT:
-                now_s = tasks.now_s()
-                gate.sample(now_s, now_s - began_s, self._calls, outcome in (TIMEOUT, REJECTED))
             self._calls -= 1
+            if outcome != IN_FLIGHT:
+                now_s, u = tasks.now_s(), uniform(child(child(journey.key, journey.numbers[0]), _ADAPT))
+                gate.sample(now_s, now_s - began_s, calls, outcome in (TIMEOUT, REJECTED), u)
 
     def _hold_place(self, journey: Journey, place: cython.long) -> Steps:
         """Hold one of the places for calls in flight; wait for one in line, if there is a line."""
@@ -292,37 +307,40 @@ class GuardedCaller(Caller):
 
     def _attempt(self, journey: Journey, place: cython.long) -> Steps:
         """Choose an endpoint, send a visit, wait for its answer: one row."""
-        visit = self._begin(journey)
-        if visit is None:
-            return UNREACHABLE
+        visit = self._dispatch(journey)
+        if visit.chosen < 0:
+            return visit.outcome
         outcome: cython.int = IN_FLIGHT
         try:
-            reply = visit.reply
-            assert reply is not None
-            answer = reply.value if reply.settled else (yield reply)
+            answer = visit.value if visit.settled else (yield visit)
             outcome = TIMEOUT if answer is TIMED_OUT else answer
             return outcome
         finally:
             # Also when this caller itself is killed, or a faster attempt has won: then nobody waits for this one.
             self._conclude(journey, visit, outcome)
 
-    def _begin(self, journey: Journey) -> Visit | None:
-        """Choose an endpoint and let a visit begin its way; None if there is no endpoint to send it to."""
-        edge, context, now_s = self._edge, journey.context, self._tasks.now_s()
+    def _dispatch(self, journey: Journey) -> Visit:
+        """Choose an endpoint and let a visit begin its way; nothing is `chosen` if there is none to send it to."""
+        edge, context, choice, now_s = self._edge, journey.context, self._choice, self._tasks.now_s()
         number = journey.next_number()
-        visit = new_visit(context.request, edge)
+        visit = new_visit(context, edge)
         visit.sent_s = now_s
-        visit.number = number
-        visit.attempt = self._recorder.next_attempt(context.request.number)
         visit.key = child(journey.key, number)
         visit.call_key = journey.key
+        visit.number = number
         if edge.propagate_deadline:
             visit.due_s = journey.due_s
-        chosen = self._choice.choose(edge.target.believed_alive, self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
-        if chosen < 0:
-            self._note_guarded(journey, visit, UNREACHABLE)
-            return None
+        chosen = choice.choose(edge.target.believed_alive, self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
+        if chosen == ALL_REFUSE:
+            visit.outcome = SHORT_CIRCUITED
+            return visit
+        visit.attempt = self._recorder.next_attempt(context.request)
+        if chosen == NONE_ALIVE:
+            visit.outcome = UNREACHABLE
+            self._record(journey, visit, UNREACHABLE)
+            return visit
         visit.chosen = chosen
+        visit.permit = choice.permit(chosen, now_s)
         if self._policy.retry.avoid_previous_endpoints:
             journey.tried.append(chosen)
         self._in_flight[chosen] += 1
@@ -333,20 +351,29 @@ class GuardedCaller(Caller):
         """Account for an attempt that is over."""
         self._in_flight[visit.chosen] -= 1
         context, now_s = journey.context, self._tasks.now_s()
-        if outcome in (TIMEOUT, UNREACHABLE):
+        if outcome == TIMEOUT or outcome == UNREACHABLE:
             context.lost_s += now_s - visit.sent_s
         elif outcome != IN_FLIGHT:
             context.add(visit)
             journey.retry_after_s = visit.retry_after_s
-        if outcome in (TIMEOUT, IN_FLIGHT):
+        if outcome == TIMEOUT or outcome == IN_FLIGHT:
             visit.abandon()
-        self._choice.settle(visit.chosen, outcome, now_s, visit.sent_s, uniform(child(visit.key, _FATE)))
-        self._note_guarded(journey, visit, outcome)
+        self._choice.settle(visit.chosen, visit.permit, outcome, now_s, visit.sent_s, uniform(child(visit.key, _FATE)))
+        self._record(journey, visit, outcome)
 
-    def _note_guarded(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
+    def _record(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
         edge = self._edge
         self._recorder.attempt(visit, journey.context.attempt, edge.caller_code, edge.target_code, visit.number, outcome)
 
+    def _stuck_after(self, tries: int) -> None:
+        """Stop a run in which retries without a pause would fail at one instant for ever."""
+        caller, target = self._edge.names
+        raise ScenarioError(
+            f"calls.{caller} -> {target}.retry: {tries} attempts failed at one instant ({self._tasks.now_s():g} s) "
+            "and no time passes between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
+        )
+
     def changes(self) -> list[tuple[float, int, str]]:
         """When a breaker or an ejection changed its state: clock time, endpoint (-1: all), new state."""
-        return self._choice.changes(self._gate)
+        found = [] if self._gate is None else [(time_s, -1, STATES[state]) for time_s, state in self._gate.changes]
+        return sorted(found + self._choice.changes())

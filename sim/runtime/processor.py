@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from sim.kernel.entry import Entry
@@ -17,7 +18,7 @@ class Processor:
 
     __slots__ = ("_alarm", "_gate", "_replies", "_tasks")
 
-    def __init__(self, tasks: Tasks, cores: int) -> None:
+    def __init__(self, tasks: Tasks, cores: float) -> None:
         self._tasks = tasks
         self._gate = SharingGate(cores)
         self._replies: dict[int, Reply] = {}
@@ -44,9 +45,9 @@ class Processor:
         """Come back when the next piece of work ends, as things are now."""
         self._alarm = None  # what was planned is off
         end_s = self._gate.next_end_s(self._tasks.now_s())
-        if end_s is not None:
+        if end_s < inf:
             self._alarm = _Alarm(self)
-            self._tasks.schedule(self._alarm, max(end_s, self._tasks.now_s()))
+            self._tasks.schedule(self._alarm, end_s)
 
     def ring(self, alarm: _Alarm) -> None:
         """Some work ends now, unless something changed in the meantime."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Tasks
 from sim.laws import sampler
-from sim.policies.caching import Cache, CacheGate, Found
+from sim.policies.caching import COLLAPSE, MISS, STALE_REVALIDATE, Cache, CacheGate
 from sim.records import DEGRADED, GOOD, IN_FLIGHT, OK, TIMEOUT
 from sim.streams import child, salt, uniform
 
@@ -51,14 +51,14 @@ class Shelf:
         item = self._gate.key_of(uniform(child(key, _ITEM)))
         while True:
             found = self._gate.look(item, self._tasks.now_s())
-            if found is not Found.COLLAPSE:
+            if found != COLLAPSE:
                 break
             outcome = yield from self._wait_for(context, item, due_s)
             if outcome != IN_FLIGHT:  # else whoever fetched was killed: look again
                 return outcome
-        if found is Found.MISS:
+        if found == MISS:
             return (yield from self._fetch(context, item, fetch))
-        if found is Found.STALE:
+        if found == STALE_REVALIDATE:
             self._tasks.start(self._fetch(context.branch(), item, fetch))
         hit_s = self._hit_time.draw(child(key, _HIT_TIME))
         if hit_s > 0:
@@ -92,7 +92,9 @@ class Shelf:
         now_s = self._tasks.now_s()
         if outcome in GOOD:
             self._gate.store(item, now_s)
-        elif self._gate.failed(item, now_s) and outcome != IN_FLIGHT:
+        elif outcome == IN_FLIGHT:
+            self._gate.abandoned(item)
+        elif self._gate.failed(item, now_s):
             outcome = DEGRADED
         for reply in self._fetching.pop(item, ()):
             reply.settle(outcome)

@@ -48,7 +48,7 @@ class ReadVersionStep(Runnable):
         return self._run(replica, context)
 
     def _run(self, replica: Replica, context: Context) -> Steps:
-        replica.service.rows.read(context.request.number, self._row)
+        replica.service.rows.read(context.request, self._row)
         return OK
         yield  # a generator that waits for nothing
 
@@ -66,5 +66,5 @@ class CommitStep(Runnable):
         return self._run(replica, context)
 
     def _run(self, replica: Replica, context: Context) -> Steps:
-        return OK if replica.service.rows.commit(context.request.number, self._row) else ERROR
+        return OK if replica.service.rows.commit(context.request, self._row) else ERROR
         yield

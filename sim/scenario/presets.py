@@ -49,7 +49,7 @@ class Preset:
 
 
 def merged(below: Settings, above: Settings) -> dict[str, Any]:
-    """Settings over settings: mappings merge key by key, all else replaces; so does a mapping of another `kind`.
+    """Settings over settings: mappings merge key by key, all else replaces; so does a mapping of another `kind` (or algorithm, or rules).
 
     >>> merged({"retry": {"max_attempts": 3, "on": ["error"]}}, {"retry": {"max_attempts": 2}})
     {'retry': {'max_attempts': 2, 'on': ['error']}}
@@ -67,4 +67,4 @@ def merged(below: Settings, above: Settings) -> dict[str, Any]:
 
 
 def _of_one_kind(old: Settings, new: Settings) -> bool:
-    return "kind" not in new or "kind" not in old or old["kind"] == new["kind"]
+    return all(old[word] == new[word] for word in ("kind", "algorithm", "rules") if word in old and word in new)
