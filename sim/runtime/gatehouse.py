@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from sim.policies.adaptive import adaptive_gate
 from sim.policies.rate import rate_gate
-from sim.policies.shedding import SheddingGate
+from sim.policies.shedding import shedding_gate
+from sim.records import IN_FLIGHT, REJECTED
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from sim.runtime.visit import Visit
     from sim.scenario.services import Service
 
-_SHED = salt("replica", "shed")
+_SHED, _ADAPT = salt("replica", "shed"), salt("replica", "adapt")
 
 
 class Gatehouse:
@@ -22,17 +24,19 @@ class Gatehouse:
 
     __slots__ = ("_adaptive", "_inside", "_pool", "_rate", "_shedding")
 
-    def __init__(self, spec: Service, pool: Pool, now_s: float) -> None:
+    def __init__(self, spec: Service, pool: Pool, process_key: int, now_s: float) -> None:
         self._pool = pool
+        workers = inf if spec.workers == "unlimited" else spec.workers
         self._rate = None if spec.rate_limit is None else rate_gate(spec.rate_limit, now_s)
-        self._shedding = None if spec.shedding is None else SheddingGate(spec.shedding)
-        self._adaptive = None if spec.adaptive_concurrency is None else adaptive_gate(spec.adaptive_concurrency, now_s)
+        self._shedding = None if spec.shedding is None else shedding_gate(spec.shedding, workers)
+        adaptive = spec.adaptive_concurrency
+        self._adaptive = None if adaptive is None else adaptive_gate(adaptive, now_s, uniform(child(process_key, _ADAPT)))
         self._inside = 0
 
     def admits(self, visit: Visit, now_s: float) -> bool:
         """Whether a visit may come in; if not, `visit.retry_after_s` may say when it may."""
         pool = self._pool
-        if self._adaptive is not None and not self._adaptive.admits(now_s, self._inside):
+        if self._adaptive is not None and self._inside >= self._adaptive.limit(now_s):
             return False
         if self._shedding is not None:
             u = uniform(child(visit.key, _SHED))
@@ -42,10 +46,21 @@ class Gatehouse:
             visit.retry_after_s = self._rate.retry_after_s(now_s)
             return False
         self._inside += 1
+        visit.inside = self._inside
         return True
 
-    def left(self, now_s: float, received_s: float, dropped: bool) -> None:
-        """A visit that was let in is over; `dropped` if it waited in vain or was abandoned."""
-        if self._adaptive is not None:
-            self._adaptive.sample(now_s, now_s - received_s, self._inside, dropped)
+    def started(self, waited_s: float) -> None:
+        """A visit got its worker, after a wait."""
+        if self._shedding is not None:
+            self._shedding.started(waited_s)
+
+    def left(self, visit: Visit, outcome: int, now_s: float) -> None:
+        """A visit that was let in is over, with an outcome; in_flight if it was killed."""
         self._inside -= 1
+        if outcome == IN_FLIGHT:
+            return
+        if self._shedding is not None and visit.working:
+            self._shedding.served(now_s - visit.started_s)
+        if self._adaptive is not None:
+            u = uniform(child(visit.key, _ADAPT))
+            self._adaptive.sample(now_s, now_s - visit.received_s, visit.inside, outcome == REJECTED, u)
