@@ -13,7 +13,7 @@ from sim.values import Duration, PositiveDuration, Spec
 #: Outcomes that a retry can be told to act on.
 RetryOn = Literal["error", "timeout", "rejected", "unreachable", "overflow", "short_circuited"]
 
-_TANH_MEDIAN: Final = 1.4  # Polly divides by it, so that the medians lie near base, 2 · base, 4 · base …
+_TANH_MEDIAN: Final = 1.4  # Polly divides by it, so that the medians of the times lie near base, 2 · base, 4 · base …
 _TANH_STEEPNESS: Final = 4.0
 _AWS_EXTRA_S: Final = 5.0  # the AWS SDK follows a server at most so much beyond its own pause
 _ENVOY_SPREAD: Final = 0.5  # Envoy waits up to half as long again as it was told
@@ -36,7 +36,8 @@ class Backoff(Spec):
 
     `max` cuts v before the jitter (the result may exceed it by `jitter_ratio`, as in gRPC), after it (as in resilience4j), or
     both (as in Kafka). Decorrelated and tanh jitter ignore `kind` and are cut last; decorrelated has `base` as first "previous".
-    With tanh `base` is about the median of the first pause, and the tries spread over time without gaps or crowds.
+    With tanh retry n comes about 2^(n - 1) · base after the first failure (its median), and the retries of many callers leave
+    neither gaps nor crowds.
 
     Without jitter, callers that failed together return together; full jitter spreads them best per call, at half of the mean
     pause (AWS Architecture Blog, "Exponential Backoff and Jitter", 2015); ± 20 % hardly spreads them.
