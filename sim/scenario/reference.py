@@ -203,11 +203,14 @@ def _models_in(shape: Shape, place: str) -> Iterator[tuple[type[BaseModel], str]
 
 def _title(model: type[BaseModel]) -> str:
     kind = _only_kind(model)
-    return f"{kind.capitalize()} load" if kind else _TITLES.get(model.__name__, model.__name__)
+    if kind is None:
+        return _TITLES.get(model.__name__, model.__name__)
+    what = "retry budget" if model.__name__.endswith("Budget") else "load"
+    return f"{kind.replace('_', ' ').capitalize()} {what}"
 
 
 def _only_kind(model: type[BaseModel]) -> str | None:
-    """The word that a load is chosen by."""
+    """The word that a load or a budget is chosen by."""
     words = literals(shape_of(model.model_fields["kind"].annotation)) if "kind" in model.model_fields else ()
     return words[0] if len(words) == 1 else None
 

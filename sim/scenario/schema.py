@@ -92,7 +92,15 @@ def shape_of(annotation: Any, meta: Sequence[Any] = ()) -> Shape:
     flat: list[Any] = []
     for item in attached:
         flat += item.metadata if isinstance(item, FieldInfo) else [item]
+    if _is_union(annotation):
+        some = [member for member in get_args(annotation) if member is not type(None)]
+        if len(some) == 1 and _is_union(shape_of(some[0]).core):  # a union that may be absent is a union
+            return shape_of(some[0], flat)
     return Shape(annotation, tuple(flat))
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -102,7 +110,7 @@ def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def members(shape: Shape) -> list[Shape]:
     """The alternatives of a union, without null; of any other type itself alone."""
-    if shape.kind is None and get_origin(shape.core) in (Union, types.UnionType):
+    if shape.kind is None and _is_union(shape.core):
         return [shape_of(member) for member in get_args(shape.core) if member is not type(None)]
     return [shape]
 
