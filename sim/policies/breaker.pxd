@@ -22,6 +22,8 @@ cdef class BreakerGate:
     cdef long _ignored
     cdef long _era
     cdef int _state
+    cdef bint _in_a_row
+    cdef bint _plain
     cdef long _failures
     cdef long _opens
     cdef long _opened
@@ -36,9 +38,9 @@ cdef class BreakerGate:
     cpdef finish(self, long permit, int outcome, double now_s, double duration_s)
     cpdef back(self, long permit)
     cpdef int state(self, double now_s) except -1
-    cdef long _probe(self, double now_s) except? -2
+    cdef long _ask(self, double now_s) except? -2
     cdef _answer(self, long permit, bint succeeded, double now_s, double duration_s)
-    cdef int _judge(self, bint succeeded, double duration_s) except -1
+    cdef int _judge(self, bint succeeded, double now_s, double duration_s) except -1
     cdef _catch_up(self, double now_s)
     cdef _open(self, double now_s)
     cdef _turn(self, int state, double now_s)
@@ -62,4 +64,4 @@ cdef class WindowGate(BreakerGate):
     @cython.locals(window=Window)
     cdef bint _exceeded(self, double now_s) except -1
     @cython.locals(window=SnapshotWindow)
-    cdef _look(self, double now_s)
+    cdef _catch_up(self, double now_s)

@@ -164,8 +164,8 @@ class BreakerGate:
     """
 
     __slots__ = (
-        "_automatic", "_era", "_failing", "_failures", "_given", "_good", "_ignored", "_key", "_limit", "_max_wait_s", "_opened",
-        "_opens", "_probes", "_since_s", "_spec", "_state", "_until_s", "changes",
+        "_automatic", "_era", "_failing", "_failures", "_given", "_good", "_ignored", "_in_a_row", "_key", "_limit",
+        "_max_wait_s", "_opened", "_opens", "_plain", "_probes", "_since_s", "_spec", "_state", "_until_s", "changes",
     )  # fmt: skip
 
     def __init__(self, spec: CircuitBreaker, key: int = 0, start_s: float = 0.0) -> None:
@@ -180,6 +180,8 @@ class BreakerGate:
         self._ignored = sum(1 << OUTCOMES.index(name) for name in (*spec.ignored, "in_flight", "short_circuited"))
         self._era = 0
         self._state = _CLOSED
+        self._in_a_row = spec.window_type == "consecutive"
+        self._plain = self._in_a_row  # and closed: then a few comparisons are all it takes
         self._failures = 0  # in a row, while closed
         self._opens = 0  # in a row, without having been closed
         self._opened = 0  # in all
@@ -191,23 +193,21 @@ class BreakerGate:
 
     def permit(self, now_s: float) -> cython.long:
         """A permit for one call, or REFUSED."""
-        if self._state == _CLOSED:
+        if self._plain:
             return self._era
-        return self._probe(now_s)
+        return self._ask(now_s)
 
     def settle(self, permit: cython.long, succeeded: cython.bint, now_s: float, duration_s: float = 0.0) -> None:
         """Say how a permitted call ended, and how long it took."""
-        if self._state == _CLOSED:
-            if permit != self._era:
-                return
+        if not self._plain:
+            self._answer(permit, succeeded, now_s, duration_s)
+        elif permit == self._era:
             if succeeded:
                 self._failures = 0
             else:
                 self._failures += 1
                 if self._failures >= self._limit:
                     self._open(now_s)
-        else:
-            self._answer(permit, succeeded, now_s, duration_s)
 
     def finish(self, permit: cython.long, outcome: cython.int, now_s: float, duration_s: float) -> None:
         """Say with which outcome (a code of `OUTCOMES`) a permitted call ended: a failure, a success, or nothing."""
@@ -226,8 +226,11 @@ class BreakerGate:
         self._catch_up(now_s)
         return self._state
 
-    def _probe(self, now_s: float) -> cython.long:
+    def _ask(self, now_s: float) -> cython.long:
+        """A permit, where it takes more than a look at the era."""
         self._catch_up(now_s)
+        if self._state == _CLOSED:
+            return self._era
         if self._state == _OPEN:
             if now_s < self._until_s:
                 return REFUSED
@@ -239,18 +242,20 @@ class BreakerGate:
         return self._era
 
     def _answer(self, permit: cython.long, succeeded: cython.bint, now_s: float, duration_s: float) -> None:
-        """An answer that does not find the breaker closed: perhaps that of a probe."""
+        """An answer, where it takes more than counting failures in a row."""
         self._catch_up(now_s)
         if permit != self._era:
             return
-        judgement: cython.int = self._judge(succeeded, duration_s)
+        judgement: cython.int = self._judge(succeeded, now_s, duration_s)
+        if judgement == self._state:
+            return
         if judgement == _OPEN:
             self._open(now_s)
-        elif judgement == _CLOSED:
+        else:
             self._opens = 0
             self._turn(_CLOSED, now_s)
 
-    def _judge(self, succeeded: cython.bint, duration_s: float) -> cython.int:
+    def _judge(self, succeeded: cython.bint, now_s: float, duration_s: float) -> cython.int:
         """The state that follows from the answer of one more probe."""
         if not succeeded:
             return _OPEN
@@ -278,6 +283,7 @@ class BreakerGate:
 
     def _turn(self, state: cython.int, now_s: float) -> None:
         self._state = state
+        self._plain = state == _CLOSED and self._in_a_row
         self._era += 1
         self._failures = 0
         self._given = 0
@@ -313,60 +319,38 @@ class WindowGate(BreakerGate):
         self._bad = 0  # of them were failures
         self._slow = 0  # of them were slow
 
-    def permit(self, now_s: float) -> cython.long:
-        """A permit for one call, or REFUSED."""
-        if self._snapshot is not None:
-            self._look(now_s)
-        if self._state == _CLOSED:
-            return self._era
-        return self._probe(now_s)
-
-    def settle(self, permit: cython.long, succeeded: cython.bint, now_s: float, duration_s: float = 0.0) -> None:
-        """Say how a permitted call ended, and how long it took."""
-        if self._snapshot is not None:
-            self._look(now_s)
-        if self._state != _CLOSED:
-            self._answer(permit, succeeded, now_s, duration_s)
-            return
-        if permit != self._era:
-            return
-        self._window.record(now_s, not succeeded, duration_s > self._slow_s)
-        self._failures = 0 if succeeded else self._failures + 1
-        judged: cython.bint = self._snapshot is None and not (succeeded and self._on_failure)
-        if self._failures >= self._streak or (judged and self._exceeded(now_s)):
-            self._open(now_s)
-
-    def state(self, now_s: float) -> cython.int:
-        """CLOSED, OPEN or HALF_OPEN; also brings `changes` up to date."""
-        if self._snapshot is not None:
-            self._look(now_s)
-        self._catch_up(now_s)
-        return self._state
-
     def _exceeded(self, now_s: float) -> cython.bint:
         window = self._window
         if not window.enough(self._minimum, now_s):
             return False
         return window.failing(self._failure_percent) or (self._slow_s < _INF and window.slowing(self._slow_percent))
 
-    def _look(self, now_s: float) -> None:
-        """Judge the window at each tick that has passed."""
+    def _catch_up(self, now_s: float) -> None:
+        """What has happened by time alone; with snapshots, the window is judged at each tick that has passed."""
         window = self._snapshot
-        assert window is not None
-        while self._state == _CLOSED and window.next_tick_s() <= now_s:
+        while window is not None and self._state == _CLOSED and window.next_tick_s() <= now_s:
+            window.skip(now_s)
             tick_s: float = window.next_tick_s()
-            if window.skip(now_s):
-                tick_s = window.next_tick_s()
             window.roll()
             if self._exceeded(tick_s):
                 self._open(tick_s)
+        BreakerGate._catch_up(self, now_s)
 
-    def _judge(self, succeeded: cython.bint, duration_s: float) -> cython.int:
-        """The state that follows from the answer of one more probe."""
+    def _judge(self, succeeded: cython.bint, now_s: float, duration_s: float) -> cython.int:
+        """The state that follows from one more answer: of a call while closed, or of a probe."""
+        slow: cython.bint = duration_s > self._slow_s
+        if self._state == _CLOSED:
+            self._window.record(now_s, not succeeded, slow)
+            self._failures = 0 if succeeded else self._failures + 1
+            if self._failures >= self._streak:
+                return _OPEN
+            if self._snapshot is not None or (succeeded and self._on_failure):
+                return _CLOSED
+            return _OPEN if self._exceeded(now_s) else _CLOSED
         self._answers += 1
         if not succeeded:
             self._bad += 1
-        if duration_s > self._slow_s:
+        if slow:
             self._slow += 1
         if self._answers < self._needed:
             return _HALF_OPEN

@@ -53,7 +53,7 @@ cdef class SnapshotWindow(Window):
     cpdef double next_tick_s(self) except? -1
     @cython.locals(bucket=_Bucket, old=_Bucket)
     cpdef roll(self)
-    cpdef bint skip(self, double now_s) except -1
+    cpdef skip(self, double now_s)
 
 
 @cython.final

@@ -214,13 +214,11 @@ class SnapshotWindow(Window):
             self.slow -= old.slow
         self._running = _Bucket(self.next_tick_s())
 
-    def skip(self, now_s: float) -> cython.bint:
-        """Pass over all ticks up to now if nothing is known; whether it was so."""
-        if self.calls or self._running.calls:
-            return False
-        self._complete.clear()
-        self._tick = max(self._tick, int((now_s - self._start_s) / self._every_s) - 1)
-        return True
+    def skip(self, now_s: float) -> None:
+        """Pass over all ticks before the last one if nothing is known."""
+        if not self.calls and not self._running.calls:
+            self._complete.clear()
+            self._tick = max(self._tick, int((now_s - self._start_s) / self._every_s) - 1)
 
 
 class EmaWindow(TimeWindow):
