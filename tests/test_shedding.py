@@ -155,7 +155,7 @@ def overloaded(shedding, seconds=120):
     ("fields", "longest_s", "least"),
     [
         ({"kind": "utilisation", "averaged_over": 1.0, "from_busy": 0.7, "per_priority": 0.3}, 0.1, 0.8),
-        ({"kind": "wait", "max_wait": 0.05, "per_priority": 0.9}, 0.05, 0.95),
+        ({"kind": "wait", "max_wait": 0.05, "per_priority": 0.9}, 0.05, 0.88),
         ({"kind": "dagor"}, 0.3, 0.65),
     ],
 )
