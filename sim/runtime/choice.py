@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.policies.balancing import Balancer
 from sim.policies.breaker import STATES, BreakerGate, breaker_gate
-from sim.policies.outlier import OutlierGate
-from sim.records import IN_FLIGHT, OUTCOMES
+from sim.policies.outlier import EndpointGate
 from sim.streams import child
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Choice:
                           (or panic)     (none does: ALL_REFUSE)                (all tried: any)
     """
 
-    __slots__ = ("_balancer", "_breakers", "_outliers")
+    __slots__ = ("_balancer", "_breakers", "_health")
 
     def __init__(
         self, policy: CallPolicy, balancer: Balancer, endpoints: int, process_key: cython.ulonglong, now_s: float
@@ -37,14 +36,18 @@ class Choice:
         spec = policy.circuit_breaker
         each = spec is not None and spec.scope == "per_client_x_endpoint"
         self._breakers: list[BreakerGate] = [breaker_gate(spec, child(process_key, i), now_s) for i in range(endpoints)] if each else []
-        outliers = policy.outlier_detection
-        self._outliers = None if outliers is None else OutlierGate(outliers, endpoints, now_s)
+        specs = (policy.outlier_detection, policy.passive_health)
+        self._health: list[EndpointGate] = [spec.gate(endpoints, process_key, now_s) for spec in specs if spec is not None]
 
     def choose(self, alive: list[int], in_flight: list[int], tried: list[int], bits: cython.ulonglong, now_s: float) -> int:
         """Index of an endpoint, or NONE_ALIVE, or ALL_REFUSE."""
         if not alive:
             return NONE_ALIVE
-        candidates = alive if self._outliers is None else self._outliers.usable(now_s, alive)
+        candidates = alive
+        for gate in self._health:
+            candidates = gate.usable(now_s, candidates)
+        if not candidates:
+            return NONE_ALIVE
         if self._breakers:
             candidates = [i for i in candidates if self._breakers[i].lets_through(now_s)]
             if not candidates:
@@ -54,19 +57,25 @@ class Choice:
         return self._balancer.pick(candidates, in_flight, bits)
 
     def permit(self, endpoint: int, now_s: float) -> int:
-        """The permit of the endpoint's breaker for one attempt; 0 without breakers."""
+        """An attempt goes to this endpoint: the permit of its breaker for it; 0 without breakers."""
+        for gate in self._health:
+            gate.picked(endpoint, now_s)
         return self._breakers[endpoint].permit(now_s) if self._breakers else 0
 
-    def settle(self, endpoint: int, permit: int, outcome: int, now_s: float, sent_s: float, u: float) -> None:
-        """Learn how an attempt ended; `u` is a uniform number for rules that act by chance."""
+    def settle(self, endpoint: int, permit: int, outcome: int, now_s: float, sent_s: float) -> None:
+        """Learn how an attempt ended."""
         if self._breakers:
             self._breakers[endpoint].finish(permit, outcome, now_s, now_s - sent_s)
-        if self._outliers is not None and outcome != IN_FLIGHT:
-            self._outliers.settle(endpoint, OUTCOMES[outcome], now_s, u)
+        for gate in self._health:
+            gate.settle(endpoint, outcome, now_s)
 
-    def changes(self) -> list[tuple[float, int, str]]:
+    def changes(self, now_s: float) -> list[tuple[float, int, str]]:
         """When an endpoint's breaker changed its state, or the endpoint was ejected or let back: clock time, endpoint, state."""
-        found = [(time_s, i, STATES[state]) for i, gate in enumerate(self._breakers) for time_s, state in gate.changes]
-        if self._outliers is not None:
-            found += [(time_s, i, "ejected" if out else "returned") for time_s, i, out in self._outliers.changes]
+        found = []
+        for i, breaker in enumerate(self._breakers):
+            breaker.state(now_s)
+            found += [(time_s, i, STATES[state]) for time_s, state in breaker.changes]
+        for gate in self._health:
+            gate.advance(now_s)
+            found += [(time_s, i, "ejected" if out else "returned") for time_s, i, out in gate.changes]
         return found

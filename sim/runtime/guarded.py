@@ -20,7 +20,7 @@ from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Pool, Steps
 from sim.policies.adaptive import AdaptiveGate, adaptive_gate
 from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
-from sim.policies.budget import Account, BudgetGate, budget_gate
+from sim.policies.budget_gates import Account, BudgetGate, budget_gate
 from sim.policies.hedging import HedgeGate
 from sim.policies.rate import RateGate, rate_gate
 from sim.policies.throttle import ThrottleGate, throttle_gate
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
 
 _INF = math.inf
-_PAUSE, _PICK, _FALLBACK, _THROTTLE, _FATE, _ADAPT = (
-    salt("caller", name) for name in ("pause", "pick", "fallback", "throttle", "fate", "adapt")
+_PAUSE, _PICK, _FALLBACK, _THROTTLE, _ADAPT = (
+    salt("caller", name) for name in ("pause", "pick", "fallback", "throttle", "adapt")
 )
 
 #: Attempts of one call between two looks at whether the clock still moves.
@@ -151,11 +151,12 @@ class GuardedCaller(Caller):
 
     def _try_again(self, journey: Journey, place: cython.long) -> Steps:
         """Tries with pauses between them, within the budget."""
-        tasks, retry = self._tasks, self._policy.retry
+        tasks = self._tasks
         began_s = tasks.now_s()
+        journey.pause_s, journey.pauses = 0.0, 1
         account = None if self._budget is None else self._budget.begin(began_s)
         outcome: cython.int = IN_FLIGHT
-        pause_s, tries = 0.0, 0
+        tries = 0
         try:
             while True:
                 tries += 1
@@ -167,7 +168,7 @@ class GuardedCaller(Caller):
                     return outcome
                 if tries % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
                     self._stuck_after(tries)
-                pause_s = self._pause_before(journey, tries, pause_s)
+                pause_s = self._pause_before(journey, tries, outcome)
                 left_s = journey.due_s - tasks.now_s()
                 if pause_s >= left_s:
                     # The pause is cut off by the deadline, as in gRPC: no try can follow.
@@ -192,11 +193,14 @@ class GuardedCaller(Caller):
             account.failed(now_s, word)
         return retry.again(tries, word) and (account is None or account.may_retry(now_s, word))
 
-    def _pause_before(self, journey: Journey, tries: int, previous_s: float) -> float:
-        u = uniform(child(child(journey.key, tries), _PAUSE))
+    def _pause_before(self, journey: Journey, tries: int, outcome: cython.int) -> float:
+        """The pause before the next try, in seconds."""
+        backoff = self._policy.retry.backoff_after(OUTCOMES[outcome])
+        u, previous_u = (uniform(child(child(journey.key, number), _PAUSE)) for number in (tries, tries - 1))
         asked_s = journey.retry_after_s if journey.retry_after_s >= 0 else None
-        pause_s: float = self._policy.retry.backoff.pause_s(tries, previous_s, u, asked_s)
-        return pause_s
+        journey.pause_s = backoff.pause_s(journey.pauses, journey.pause_s, u, asked_s, previous_u)
+        journey.pauses = backoff.next_retry(journey.pauses, asked_s)
+        return journey.pause_s
 
     def _pause(self, journey: Journey, pause_s: float) -> Steps:
         yield pause_s
@@ -307,6 +311,8 @@ class GuardedCaller(Caller):
 
     def _attempt(self, journey: Journey, place: cython.long) -> Steps:
         """Choose an endpoint, send a visit, wait for its answer: one row."""
+        if journey.due_s <= self._tasks.now_s():
+            return TIMEOUT  # nobody waits any more for what led here
         visit = self._dispatch(journey)
         if visit.chosen < 0:
             return visit.outcome
@@ -358,7 +364,7 @@ class GuardedCaller(Caller):
             journey.retry_after_s = visit.retry_after_s
         if outcome == TIMEOUT or outcome == IN_FLIGHT:
             visit.abandon()
-        self._choice.settle(visit.chosen, visit.permit, outcome, now_s, visit.sent_s, uniform(child(visit.key, _FATE)))
+        self._choice.settle(visit.chosen, visit.permit, outcome, now_s, visit.sent_s)
         self._record(journey, visit, outcome)
 
     def _record(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
@@ -375,5 +381,8 @@ class GuardedCaller(Caller):
 
     def changes(self) -> list[tuple[float, int, str]]:
         """When a breaker or an ejection changed its state: clock time, endpoint (-1: all), new state."""
-        found = [] if self._gate is None else [(time_s, -1, STATES[state]) for time_s, state in self._gate.changes]
-        return sorted(found + self._choice.changes())
+        now_s, found = self._tasks.now_s(), []
+        if self._gate is not None:
+            self._gate.state(now_s)
+            found = [(time_s, -1, STATES[state]) for time_s, state in self._gate.changes]
+        return sorted(found + self._choice.changes(now_s))

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 class Journey:
     """What the layers of one call tell each other: whose it is, how long it may take, how its last attempt went."""
 
-    __slots__ = ("context", "due_s", "key", "numbers", "refused_here", "retry_after_s", "stands_in", "tried")
+    __slots__ = ("context", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s", "stands_in", "tried")
 
     def __init__(self, context: Context, key: cython.ulonglong, due_s: float) -> None:
         self.context = context  # of the thread that waits for it
         self.key = key  # names its random draws
         self.due_s = due_s  # clock time by which it must have ended
         self.numbers = [0]  # of its latest attempt; shared with its branches, so that every attempt has its own
+        self.pause_s = 0.0  # the last pause before a retry
+        self.pauses = 1  # number of the next pause
         self.refused_here = False  # whether the last try was refused by a limit of the caller itself, and never sent
         self.retry_after_s = -1.0  # what the server of the last try asked for; negative if nothing
         self.stands_in = False  # whether it is the fallback of another call

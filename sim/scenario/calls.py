@@ -11,9 +11,11 @@ from sim.policies.balancing import BalancingRule
 from sim.policies.breaker import CircuitBreaker
 from sim.policies.budget import RetryBudget
 from sim.policies.caching import Cache
-from sim.policies.concurrency import AdaptiveConcurrency, ConcurrencyLimit
+from sim.policies.adaptive import AdaptiveConcurrency
+from sim.policies.concurrency import ConcurrencyLimit
 from sim.policies.hedging import Hedging
 from sim.policies.outlier import OutlierDetection
+from sim.policies.passive import PassiveHealth
 from sim.policies.rate import RateLimit
 from sim.policies.retry import Retry
 from sim.policies.throttle import AdaptiveThrottling
@@ -80,6 +82,7 @@ class CallPolicy(Spec):
     outlier_detection: OutlierDetection | None = Field(
         None, description="leaves out endpoints that fail, for a while; per caller process"
     )
+    passive_health: PassiveHealth | None = Field(None, description="the same by nginx's rule")
     rate_limit: RateLimit | None = Field(None, description="calls that a caller process makes at most")
     concurrency_limit: ConcurrencyLimit | None = Field(
         None, description="calls of a caller process in flight at most (a bulkhead; Envoy's circuit breaker)"
@@ -123,7 +126,7 @@ class CallPolicy(Spec):
         """Whether more is asked for than deadline, retries with pauses and a breaker of failures in a row."""
         breaker, retry = self.circuit_breaker, self.retry
         rich = (
-            self.hedging, self.throttling, self.outlier_detection, self.rate_limit, self.concurrency_limit,
+            self.hedging, self.throttling, self.outlier_detection, self.passive_health, self.rate_limit, self.concurrency_limit,
             self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout, retry.budget,
         )  # fmt: skip
         return (

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 #: Settings of a call's policy as data in base units (seconds, per second), as they are written in Python.
 Settings = Mapping[str, Any]
@@ -68,3 +68,7 @@ def merged(below: Settings, above: Settings) -> dict[str, Any]:
 
 def _of_one_kind(old: Settings, new: Settings) -> bool:
     return all(old[word] == new[word] for word in ("kind", "algorithm", "rules") if word in old and word in new)
+
+
+#: All presets, by name.
+PRESETS: Final[dict[str, Preset]] = {}

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.laws import Constant
+from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.caching import Cache
-from sim.policies.concurrency import AdaptiveConcurrency
 from sim.policies.cpu import CpuLimit
 from sim.policies.discipline import Discipline
 from sim.policies.rate import RateLimit
