@@ -38,6 +38,7 @@ cdef class BreakerGate:
     cpdef finish(self, long permit, int outcome, double now_s, double duration_s)
     cpdef back(self, long permit)
     cpdef int state(self, double now_s) except -1
+    cpdef bint lets_through(self, double now_s) except -1
     cdef long _ask(self, double now_s) except? -2
     cdef _answer(self, long permit, bint succeeded, double now_s, double duration_s)
     cdef int _judge(self, bint succeeded, double now_s, double duration_s) except -1

@@ -226,6 +226,13 @@ class BreakerGate:
         self._catch_up(now_s)
         return self._state
 
+    def lets_through(self, now_s: float) -> cython.bint:
+        """Whether `permit` would give one now; takes none."""
+        state: cython.int = self.state(now_s)
+        if state == _OPEN:
+            return now_s >= self._until_s
+        return state == _CLOSED or self._given < self._probes
+
     def _ask(self, now_s: float) -> cython.long:
         """A permit, where it takes more than a look at the era."""
         self._catch_up(now_s)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sim.policies.balancing import BalancingRule
 from sim.policies.breaker import CircuitBreaker
@@ -124,14 +123,26 @@ class CallPolicy(Spec):
     @property
     def guarded(self) -> bool:
         """Whether more is asked for than deadline, retries with pauses and a breaker of failures in a row."""
-        breaker, retry = self.circuit_breaker, self.retry
         rich = (
             self.hedging, self.throttling, self.outlier_detection, self.passive_health, self.rate_limit, self.concurrency_limit,
-            self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout, retry.budget,
+            self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout,
         )  # fmt: skip
-        return (
-            any(policy is not None for policy in rich)
-            or self.layers != LAYERS
-            or retry.needs_layers
-            or (breaker is not None and breaker.needs_layers)
-        )
+        simple = _is_simple_retry(self.retry) and (self.circuit_breaker is None or _is_simple_breaker(self.circuit_breaker))
+        return any(policy is not None for policy in rich) or self.layers != LAYERS or not simple
+
+
+def _is_simple_retry(retry: Retry) -> bool:
+    backoff = retry.backoff
+    return (
+        retry.budget is None
+        and retry.backoff_after_rejected is None
+        and not retry.avoid_previous_endpoints
+        and backoff.jitter != "tanh"
+        and backoff.respect_retry_after == "none"
+        and not {"overflow", "short_circuited"} & set(retry.on)
+    )
+
+
+def _is_simple_breaker(breaker: CircuitBreaker) -> bool:
+    names = ("scope", "window_type", "failures", "ignored")
+    return all(getattr(breaker, name) == CircuitBreaker.model_fields[name].default for name in names)
