@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from math import inf, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sim.kernel.tasks import Pool, Steps, Tasks, Ticket
+from sim.kernel.tasks import Pool, Steps, Tally, Tasks
 from sim.policies.cpu import CpuGate
-from sim.records import ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
+from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import Caller
-from sim.runtime.context import SILENCE
+from sim.runtime.context import CALLING, IN_LINE, IN_TASK, RECEIVED, SILENCE, WORKED_ON
 from sim.runtime.steps import Plan, Runnable
-from sim.runtime.visit import Edge, Endpoint, Target, Visit
+from sim.runtime.visit import Edge, Endpoint, Server, Target, Visit
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _INF = inf
 _INJECTED, _QUOTA = salt("replica", "injected error"), salt("replica", "quota")
 
 
-class Replica:
+class Replica(Server):
     """One process of a service: it serves visits with its workers while it is alive."""
 
     def __init__(self, world: World, service: ServiceGroup, index: int) -> None:
@@ -39,7 +39,7 @@ class Replica:
         self.index = index
         capacity = float("inf") if spec.queue.capacity == "unbounded" else spec.queue.capacity
         workers = float("inf") if spec.workers == "unlimited" else spec.workers
-        self.pool = Pool(world.tasks, workers, capacity)
+        self.pool = Pool(world.tasks, workers, capacity, service.tally)
         self._max_wait_s = float("inf") if spec.queue.max_wait is None else spec.queue.max_wait
         self.served = 0
         self.slow_factors: list[float] = []  # of active faults; they multiply
@@ -73,70 +73,144 @@ class Replica:
 
     def receive(self, visit: Visit, plan: Plan) -> None:
         """Take a visit that has arrived from a caller."""
-        visit.task = self.tasks.start(self.serve(visit, plan))
+        visit.plan = plan
+        visit.server = self
+        self.tasks.enter(visit)
 
     def serve(self, visit: Visit, plan: Plan) -> Steps:
-        """Wait for a worker, run the operation's steps, free the worker; answer, and return, the outcome."""
-        outcome: cython.int = IN_FLIGHT
-        ticket: Ticket | None = None
-        if self._crashes:
-            outcome = SILENCE if self._silent else UNREACHABLE
-        elif not self.pool.take():
-            ticket = self.pool.line_up()
-            if ticket is None:
-                outcome = REJECTED
-        if outcome == IN_FLIGHT:
-            received_s = self.tasks.now_s()
-            visit.server = self
-            try:
-                if ticket is not None:
-                    if self._max_wait_s < _INF:
-                        ticket.expire_after(self._max_wait_s)
-                    yield ticket
-                    visit.own_queue_s = self.tasks.now_s() - received_s
-                    visit.queue_s += visit.own_queue_s
-                if ticket is not None and not ticket.granted:
-                    outcome = REJECTED
-                elif self._begins(visit, plan):
-                    outcome = OK
-                    for each in plan.steps:
-                        step: Runnable = each
-                        # A step that only lets time pass, as almost every visit has, needs no generator of its own.
-                        work_s = step.holds_s(self, visit)
-                        if work_s > 0:
-                            yield work_s
-                            visit.service_s += work_s
-                            visit.own_s += work_s
-                        elif work_s < 0:
-                            outcome = yield from step.run(self, visit)
-                            if outcome != OK:
-                                break
-                    # A failure of whatever kind is an error to the caller.
-                    outcome = OK if outcome == OK else ERROR
-                else:
-                    outcome = ERROR
-            finally:
-                self._ends(visit, ticket)
-            if plan.effect and outcome == OK and visit.reply is not None:
-                self._recorder.synchronous_effect(plan.code, visit.request, received_s, visit.started_s, self.tasks.now_s())
-        visit.answer(outcome)
+        """The same for a visit that a task brings, as its steps; they return the outcome."""
+        self.receive(visit, plan)
+        try:
+            if not visit.settled:
+                yield visit
+        finally:
+            visit.kill()
+        outcome: int = visit.value
         return outcome
 
-    def _begins(self, visit: Visit, plan: Plan) -> cython.bint:
-        """A worker takes the visit; False if it fails at once by an injected error."""
+    def go_on(self, visit: Visit, value: Any) -> None:
+        """Serve a visit: it gets a worker, at once or in the end; the operation's steps; the answer."""
+        stage = visit.stage
+        if stage == WORKED_ON:
+            visit.worked()
+            self._do_steps(visit, OK)
+        elif stage == CALLING or stage == IN_TASK:
+            visit.call = visit.task = None
+            self._do_steps(visit, value)
+        elif stage == IN_LINE:
+            self._leaves_the_line(visit)
+        elif self._crashes:
+            visit.server = None
+            visit.answer(SILENCE if self._silent else UNREACHABLE)
+        else:
+            visit.received_s = self.tasks.now_s()
+            if self.pool.take():
+                self._begin(visit)
+            else:
+                self._line_up(visit)
+
+    def _line_up(self, visit: Visit) -> None:
+        ticket = self.pool.line_up(visit)
+        if ticket is None:
+            visit.server = None
+            visit.answer(REJECTED)
+            return
+        visit.stage = IN_LINE
+        visit.ticket = ticket
+        if self._max_wait_s < _INF:
+            ticket.expire_after(self._max_wait_s)
+
+    def _leaves_the_line(self, visit: Visit) -> None:
+        ticket = visit.ticket
+        assert ticket is not None
+        visit.own_queue_s = self.tasks.now_s() - visit.received_s
+        visit.queue_s += visit.own_queue_s
+        if ticket.granted:
+            self._begin(visit)
+        else:
+            self._end(visit, REJECTED)
+
+    def _begin(self, visit: Visit) -> None:
+        """A worker takes the visit; it fails at once by an injected error, or if nobody waits for it any more."""
         self.served += 1
         visit.working = True
         visit.started_s = self.tasks.now_s()
-        return not (self.errors and self._injected_error(visit, plan))
+        fails = visit.due_s <= visit.started_s or (self.errors and self._injected_error(visit, visit.plan))
+        self._do_steps(visit, ERROR if fails else OK)
 
-    def _ends(self, visit: Visit, ticket: Ticket | None) -> None:
-        """The visit goes, or is killed: free its worker, or its place in the line."""
+    def _do_steps(self, visit: Visit, outcome: cython.int) -> None:
+        """Go on after a step with this outcome: up to the next wait, or to the answer."""
+        plan: Plan = visit.plan
+        while visit.goes_on(outcome):
+            if visit.place == len(plan.steps):
+                self._end(visit, DEGRADED if visit.degraded else OK)
+                return
+            step: Runnable = plan.steps[visit.place]
+            visit.place += 1
+            # A step that only lets time pass, or makes one call, as almost all do, needs no generator.
+            work_s = step.holds_s(self, visit)
+            if work_s > 0:
+                visit.hold(work_s)
+                return
+            if work_s == 0:
+                outcome = OK
+                continue
+            call = step.begun_call(self, visit)
+            if call is None:
+                outcome = self._run(visit, step)
+                if outcome == IN_FLIGHT:
+                    return
+            elif call.settled:
+                outcome = call.outcome
+            else:
+                visit.stage = CALLING
+                visit.call = call
+                call.waiter = visit
+                return
+        # A failure of whatever kind is an error to the caller.
+        self._end(visit, ERROR)
+
+    def _run(self, visit: Visit, step: Runnable) -> cython.int:
+        """Do a step in a task; its outcome, or IN_FLIGHT: then the visit goes on when the task ends."""
+        visit.outcome = IN_FLIGHT
+        task = self.tasks.start(self._in_task(visit, step))
+        if visit.outcome == IN_FLIGHT:
+            visit.stage = IN_TASK
+            visit.task = task
+        return visit.outcome
+
+    def _in_task(self, visit: Visit, step: Runnable) -> Steps:
+        visit.stage = RECEIVED
+        visit.outcome = yield from step.run(self, visit)
+        if visit.stage == IN_TASK:
+            visit.advance(visit.outcome)
+
+    def _end(self, visit: Visit, outcome: cython.int) -> None:
+        """Free the worker, or the place in the line; answer."""
+        self._take_back(visit)
+        plan: Plan = visit.plan
+        if plan.effect and visit.edge is not None and (outcome == OK or outcome == DEGRADED):
+            self._recorder.synchronous_effect(plan.code, visit)
+        visit.answer(outcome)
+
+    def _take_back(self, visit: Visit) -> None:
+        ticket = visit.ticket
         if ticket is None or ticket.granted:
             self.pool.free()
         else:
             self.pool.leave(ticket)
-        visit.server = None
+        visit.server = visit.ticket = None
         visit.working = False
+
+    def drop(self, visit: Visit) -> None:
+        """A visit is killed here: so is what it waits for, and what it holds is free."""
+        call, task = visit.call, visit.task
+        visit.call = visit.task = None
+        if call is not None:
+            call.kill()
+        elif task is not None:
+            task.kill()
+        self._take_back(visit)
 
     def _injected_error(self, visit: Visit, plan: Plan) -> cython.bint:
         works = 1.0
@@ -151,12 +225,12 @@ class Replica:
         self._silent = silent
         if self._crashes > 1:
             return
+        self.service.alive -= 1
         self.service.consumers_stop(self)
         # Those who wait die first: a worker that a killed visit frees would otherwise go to one of them.
         here = [what for what in self.world.ledger.everything() if isinstance(what, Visit) and what.server is self]
         for visit in sorted(here, key=lambda visit: visit.working):
-            assert visit.task is not None
-            visit.task.kill()
+            visit.kill()
             visit.answer(SILENCE if silent else UNREACHABLE)
         self.cpu = self._fresh_cpu(self._process_key)
         for each in self._callers.values():
@@ -168,6 +242,7 @@ class Replica:
         """Come back with empty hands once every crash has been repaired."""
         self._crashes -= 1
         if self.alive:
+            self.service.alive += 1
             self.service.consumers_start(self)
             self.service.changed(self)
 
@@ -182,6 +257,8 @@ class ServiceGroup:
         self.world = world
         self.name = name
         self.spec = spec
+        self.tally = Tally()
+        self.alive = spec.replicas
         self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
         self.targets: list[Target] = []  # its operations
         self.brokers: list[Broker] = []  # queues whose messages this service consumes

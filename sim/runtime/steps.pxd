@@ -2,7 +2,7 @@ cimport cython
 
 from sim.kernel.tasks cimport Reply, Tasks
 from sim.laws cimport Sampler
-from sim.runtime.caller cimport Caller
+from sim.runtime.caller cimport Call as CallInMotion, Caller
 from sim.runtime.context cimport Context
 from sim.runtime.replica cimport Replica
 from sim.runtime.visit cimport Edge
@@ -17,6 +17,7 @@ cdef unsigned long long _COUNT
 
 cdef class Runnable:
     cpdef double holds_s(self, Replica replica, Context context) except? -2
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
     cpdef run(self, Replica replica, Context context)
 
 
@@ -41,6 +42,9 @@ cdef class FailStep(Runnable):
     cdef unsigned long long _salt
     cdef WorkStep _work
 
+    cdef bint _passes(self, Context context) except -1
+    cpdef double holds_s(self, Replica replica, Context context) except? -2
+
 
 cdef class CallStep(Runnable):
     cdef Edge _edge
@@ -50,8 +54,12 @@ cdef class CallStep(Runnable):
     cdef bint _once
     cdef unsigned long long _salt
 
+    cpdef double holds_s(self, Replica replica, Context context) except? -2
+    @cython.locals(caller=Caller)
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
     @cython.locals(caller=Caller)
     cpdef run(self, Replica replica, Context context)
+    cdef long _times(self, Context context) except -1
 
 
 cdef class ParallelStep(Runnable):

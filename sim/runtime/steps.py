@@ -1,7 +1,7 @@
 """Operations in motion: the steps of the scenario, bound to the edges they use.
 
 Each step is one small class with `run(replica, context)`, a generator that returns OK or the outcome that ends the
-operation. A new kind
+operation. A step that only lets time pass, or is only one call, says so, and is done without a generator. A new kind
 of step: one class here, one in `sim.scenario.services`, one line in `Planner.step`.
 """
 
@@ -21,6 +21,7 @@ from sim.streams import child, salt, uniform
 if TYPE_CHECKING:
     import cython
 
+    from sim.runtime.caller import Call as CallInMotion
     from sim.runtime.caller import Caller
     from sim.runtime.replica import Replica
     from sim.runtime.visit import Edge
@@ -38,11 +39,15 @@ class Runnable:
     __slots__ = ()
 
     def holds_s(self, replica: Replica, context: Context) -> float:
-        """Seconds that the step holds the worker, if that is all it does; negative if it must `run`."""
+        """Seconds that the step holds the worker, if that is all it does; negative if it does more."""
         return -1.0
 
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """The one call that the step is, begun; None if it must `run`."""
+        return None
+
     def run(self, replica: Replica, context: Context) -> Steps:
-        """Do the step; return OK or the outcome that ends the operation."""
+        """Do the step; return OK or the outcome that ends the operation; DEGRADED lets it go on and is remembered."""
         raise NotImplementedError
 
 
@@ -111,12 +116,19 @@ class FailStep(Runnable):
         self._work = WorkStep(work, child(step_salt, 1))
         self._salt = step_salt
 
+    def _passes(self, context: Context) -> cython.bint:
+        return uniform(child(context.key, self._salt)) >= self._probability
+
+    def holds_s(self, replica: Replica, context: Context) -> float:
+        """No time, if it passes."""
+        return 0.0 if self._passes(context) else -1.0
+
     def run(self, replica: Replica, context: Context) -> Steps:
         """Fail or pass."""
         return self._fail(replica, context)
 
     def _fail(self, replica: Replica, context: Context) -> Steps:
-        if uniform(child(context.key, self._salt)) >= self._probability:
+        if self._passes(context):
             return OK
         yield from self._work.run(replica, context)
         return ERROR
@@ -137,6 +149,17 @@ class CallStep(Runnable):
         self._once = count == 1 and probability >= 1
         self._salt = step_salt
 
+    def holds_s(self, replica: Replica, context: Context) -> float:
+        """No time, if the step does not happen."""
+        return -1.0 if self._once or self._times(context) else 0.0
+
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """The call, if it is one and its caller does nothing special."""
+        caller: Caller = replica.caller(self._edge)
+        if caller.plain and (self._once or self._times(context) == 1):
+            return caller.begin(context, child(child(context.key, self._salt), 0))
+        return None
+
     def run(self, replica: Replica, context: Context) -> Steps:
         """Make the calls; the first failure ends a row of them."""
         caller: Caller = replica.caller(self._edge)
@@ -144,17 +167,22 @@ class CallStep(Runnable):
             return caller.call(context, child(child(context.key, self._salt), 0))
         return self._several(caller, replica, context)
 
-    def _several(self, caller: Caller, replica: Replica, context: Context) -> Steps:
+    def _times(self, context: Context) -> cython.long:
+        """How many calls it is this time."""
         key = child(context.key, self._salt)
         if self._probability < 1 and uniform(child(key, _HAPPENS)) >= self._probability:
-            return OK
-        count = self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
+            return 0
+        return self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
+
+    def _several(self, caller: Caller, replica: Replica, context: Context) -> Steps:
+        key = child(context.key, self._salt)
+        count = self._times(context)
         if self._in_parallel and count > 1:
             return (yield from _all_of(replica, context, [_one_call(caller, child(key, i)) for i in range(count)]))
         i: cython.long
         for i in range(count):
             outcome: cython.int = yield from caller.call(context, child(key, i))
-            if outcome != OK:
+            if not context.goes_on(outcome):
                 return outcome
         return OK
 
@@ -184,7 +212,7 @@ def _one_branch(replica: Replica, steps: tuple[Runnable, ...]) -> _Branch:
     def run(context: Context) -> Steps:
         for step in steps:
             outcome = yield from step.run(replica, context)
-            if outcome != OK:
+            if not context.goes_on(outcome):
                 return outcome
         return OK
 
@@ -203,7 +231,9 @@ def _all_of(replica: Replica, context: Context, branches: list[_Branch]) -> Step
         nonlocal open_branches, worst, last
         own = context.branch()
         outcome = yield from branch(own)
-        if worst == OK:
+        if own.goes_on(outcome):
+            context.degraded = context.degraded or own.degraded
+        elif worst == OK:
             worst = outcome
         last = own
         open_branches -= 1

@@ -15,11 +15,10 @@ from sim.kernel.tasks import Steps, Tasks
 from sim.records import OUTCOMES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
-from sim.runtime.context import Request
 from sim.runtime.faults import start_faults
 from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
-from sim.runtime.origin import Origin
+from sim.runtime.origin import Origin, Request
 from sim.runtime.recorder import Columns, Recorder
 from sim.runtime.replica import ServiceGroup, operation_target
 from sim.runtime.steps import Plan, Planner
@@ -99,8 +98,9 @@ class World:
         self.tasks.start(self._stop_at(run.end + drain_s))
 
     def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
-        """One logical request from its origin, as a task's steps: it ends in exactly one row."""
-        return self.origins[entry].request(request_key, client)
+        """One logical request from its origin, as a task's steps, which return its outcome: it ends in exactly one row."""
+        request = self.origins[entry].issue(request_key, client)
+        return request.value if request.settled else (yield request)
 
     def ask(self, entry: str, name: str | int) -> simpy.Event:
         """Issue a request from your own SimPy process: an event whose value will be the outcome, for example ``ok``.
@@ -138,9 +138,7 @@ class World:
     def _gauges(self, every_s: float) -> Steps:
         while True:
             for name, service in self.services.items():
-                pools = [replica.pool for replica in service.replicas]
-                alive = sum(replica.alive for replica in service.replicas)
-                self.recorder.gauge(self._codes[name], sum(p.busy for p in pools), sum(p.waiting for p in pools), alive)
+                self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
             for name, broker in self.brokers.items():
                 self.recorder.gauge(self._codes[name], broker.at_consumers, broker.waiting, int(broker.alive))
             yield every_s
@@ -152,8 +150,8 @@ class World:
             self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
         # What is still open gets its row from its own `finally`, in the order in which it began.
         for what in self.ledger.everything():
-            if isinstance(what, Visit | Request) and what.task is not None:
-                what.task.kill()
+            if isinstance(what, Visit | Request):
+                what.kill()
         for broker in self.brokers.values():
             broker.end_run()
         return self.recorder.tables()

@@ -220,6 +220,11 @@ class CallPolicy(Spec):
         False,
         description="whether giving up tells the server, which then stops and frees its worker; else it finishes for nobody",
     )
+    propagate_deadline: bool = Field(
+        False,
+        description="whether the server learns when the caller gives up: it refuses what comes too late (error), and its own "
+        "calls on edges that propagate, too, end by then",
+    )
 
 
 def _selector(value: object) -> object:
