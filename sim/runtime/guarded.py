@@ -96,7 +96,9 @@ class GuardedCaller(Caller):
         whole = policy.circuit_breaker is not None and policy.circuit_breaker.scope == "per_client_process"
         self._gate = breaker_gate(policy.circuit_breaker, self._process_key, now_s) if whole else None
         self._budget: BudgetGate | None = None if policy.retry.budget is None else budget_gate(policy.retry.budget)
-        self._hedges: HedgeGate | None = None if policy.hedging is None else HedgeGate(policy.hedging)
+        self._hedges: HedgeGate | None = None
+        if policy.hedging is not None:
+            self._hedges = HedgeGate(policy.hedging, _INF if policy.per_try_timeout is None else policy.per_try_timeout)
         self._throttled: ThrottleGate | None = None if policy.throttling is None else throttle_gate(policy.throttling)
         self._rate: RateGate | None = None if policy.rate_limit is None else rate_gate(policy.rate_limit, now_s)
         self._adaptive: AdaptiveGate | None = (
@@ -226,7 +228,7 @@ class GuardedCaller(Caller):
             journey.refused_here = True
             return REJECTED
         outcome: cython.int = yield from self._on(journey, place)
-        gate.settle(self._tasks.now_s(), outcome in GOOD)
+        gate.settle(self._tasks.now_s(), OUTCOMES[outcome])
         return outcome
 
     def _break(self, journey: Journey, place: cython.long) -> Steps:

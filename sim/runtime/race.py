@@ -58,6 +58,7 @@ class Race:
         """Steps that send, wait and send again; they return the outcome of the attempt that counts."""
         tasks, gate, spec = self._tasks, self._gate, self._gate.spec
         began_s = tasks.now_s()
+        gate.begin(began_s)
         winner: _Runner | None = None
         settled = False
         try:
