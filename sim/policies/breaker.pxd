@@ -64,5 +64,3 @@ cdef class WindowGate(BreakerGate):
 
     @cython.locals(window=Window)
     cdef bint _exceeded(self, double now_s) except -1
-    @cython.locals(window=SnapshotWindow)
-    cdef _catch_up(self, double now_s)
