@@ -163,6 +163,7 @@ class WindowedGate(BudgetGate, Account):
         self._per_call = None if spec.per_call_percent is None else spec.per_call_percent / 100.0
 
     def begin(self, now_s: float) -> Account:
+        """A call begins, and pays in."""
         if self._on_call:
             self._sum.add(now_s, self._deposit)
         if self._per_call is None:
@@ -171,6 +172,7 @@ class WindowedGate(BudgetGate, Account):
         return _WindowedAccount(self, math.ceil(self._per_call * balance))
 
     def may_retry(self, now_s: float, outcome: str) -> bool:
+        """Pay for a retry, if the balance is enough."""
         allowed = self.affords(now_s)
         if allowed:
             self.pay(now_s)
@@ -185,6 +187,7 @@ class WindowedGate(BudgetGate, Account):
         self._sum.add(now_s, -self._cost)
 
     def end(self, now_s: float, outcome: str) -> None:
+        """A call is over; a good one pays in, if that is what counts."""
         if not self._on_call and outcome in _GOOD:
             self._sum.add(now_s, self._deposit)
 

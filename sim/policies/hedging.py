@@ -26,14 +26,14 @@ class Hedging(Spec):
         |------- first ------------------------------ too late
         |  delay  |------- second ----- ok|                        the call ends here
 
-    With independent tries of tail S(t) and two of them P(T > t) = S(t) · S(t - delay); S(delay) of the calls are sent twice. At the
-    95th percentile that is 5 % more load; of exponential times of mean 1 the p99 falls from 4.6 to 3.8.
+    With two independent tries of tail S(t): P(T > t) = S(t) · S(t - delay), and S(delay) of the calls are sent twice. At the 95th
+    percentile that is 5 % more load; of exponential times of mean 1 the p99 falls from 4.6 to 3.8.
 
-    The delay is a time, or the `percentile` of the latencies of the last `window`, looked up every `refresh`, in complete thirds of
-    the window only; nothing is hedged before the first of them is there (Finagle hedges after `min_delay` until then). A
-    delay of 0 sends all tries at once. A failure in `non_fatal` sends the next try at once, and the call goes on while any is
-    under way; any other outcome ends it. `on_per_try_timeout`: the next try goes out when the per-try timeout passes, and the
-    old one may still win.
+    The delay is a time, or the `percentile` of the latencies of the last `window`, taken every `refresh` from complete thirds of
+    the window; nothing is hedged before the first of them is there (Finagle hedges after `min_delay` until then). A delay of 0
+    sends all tries at once. A failure in `non_fatal` sends the next try at once, and the call goes on while any is under way;
+    any other outcome ends it. `on_per_try_timeout`: the next try goes out when the per-try timeout passes, and the old one may
+    still win.
 
     `tied`: every try knows of the others, and the server that begins to work on one tells the others to drop theirs, before they
     begin. It costs almost no work where queues are the delay, and needs all tries at once, or nearly (Dean & Barroso: two of
@@ -86,7 +86,7 @@ class Hedging(Spec):
         ]
         if len(given) != 1:
             what = f"{' and '.join(given)} cannot both say when" if given else "nothing says when"
-            raise ValueError(f"hedging: {what} the next try is sent; write one of them, for example delay: 20ms or percentile: 95")
+            raise ValueError(f"hedging: {what} the next try is sent; write one, for example delay: 20ms or percentile: 95")
         if self.percentile is not None and self.min_delay >= self.max_delay:
             raise ValueError(
                 f"hedging: min_delay = {self.min_delay:g} s must be below max_delay = {self.max_delay:g} s, or nothing is hedged"
@@ -154,7 +154,10 @@ class _Latencies:
               refresh ^     ^     ^     ^     ^                        the delay changes only there
     """
 
-    __slots__ = ("_delay_s", "_least_s", "_look_s", "_most_s", "_part_s", "_parts", "_ratio", "_refresh_s", "_running", "_stale", "_turn_s")
+    __slots__ = (
+        "_delay_s", "_least_s", "_look_s", "_most_s", "_part_s", "_parts", "_ratio", "_refresh_s", "_running", "_stale",
+        "_turn_s",
+    )  # fmt: skip
 
     def __init__(self, spec: Hedging, percentile: float) -> None:
         self._ratio = percentile / 100.0

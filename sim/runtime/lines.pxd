@@ -4,7 +4,6 @@ from sim.kernel.tasks cimport Pool, Tally, Tasks, Ticket, Waiter
 from sim.runtime.visit cimport Visit
 
 
-@cython.final
 cdef class DisciplinedPool(Pool):
     cdef object _order
 

@@ -35,4 +35,4 @@ cdef class Origin:
     cpdef Request issue(self, unsigned long long request_key, long client)
     cpdef ended(self, Request request, int outcome)
     @cython.locals(caller=Caller)
-    cdef Caller _caller(self, long client)
+    cpdef Caller caller(self, long client)

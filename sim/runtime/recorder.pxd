@@ -52,6 +52,7 @@ cdef class Recorder:
     cdef object _effects
     cdef object _gauges
     cdef object _totals
+    cdef object _changes
     cdef bint _record_attempts
 
     @cython.locals(requests=RequestColumns, number=long)
