@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from sim.policies.windows import CountWindow, EmaWindow, SnapshotWindow, TimeWindow, Window
-from sim.records import OUTCOMES
+from sim.records import OK, OUTCOMES
 from sim.streams import child, salt, uniform
 from sim.values import Duration, PositiveDuration, Spec
 
@@ -213,7 +213,10 @@ class BreakerGate:
 
     def finish(self, permit: cython.long, outcome: cython.int, now_s: float, duration_s: float) -> None:
         """Say with which outcome (a code of `OUTCOMES`) a permitted call ended: a failure, a success, or nothing."""
-        if (self._ignored >> outcome) & 1:
+        if outcome == OK and self._plain:
+            if permit == self._era:
+                self._failures = 0
+        elif (self._ignored >> outcome) & 1:
             self.back(permit)
         else:
             self.settle(permit, not ((self._failing >> outcome) & 1), now_s, duration_s)
