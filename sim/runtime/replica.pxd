@@ -38,16 +38,16 @@ cdef class Replica(Server):
     cdef readonly list errors
     cdef unsigned long long _process_key
     cdef readonly object cpu
-    cdef dict _callers
+    cdef list _callers
     cdef long _crashes
     cdef bint _silent
     cdef object __weakref__
 
     cpdef double slowness(self) except? -1
-    @cython.locals(caller=Caller)
+    @cython.locals(caller=Caller, callers=list, number=long)
     cpdef Caller caller(self, Edge edge)
     cpdef receive(self, Visit visit, Plan plan)
-    @cython.locals(stage=cython.int)
+    @cython.locals(stage=cython.int, call=Call)
     cpdef go_on(self, Visit visit, object value)
     @cython.locals(ticket=Ticket)
     cdef _line_up(self, Visit visit)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import cython
 
     from sim.runtime.broker import Broker
+    from sim.runtime.caller import Call
     from sim.runtime.recorder import Recorder
     from sim.runtime.world import World
     from sim.scenario.services import Service
@@ -46,7 +47,7 @@ class Replica(Server):
         self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
         self._process_key = process_key
         self.cpu = self._fresh_cpu(process_key)
-        self._callers: dict[Edge, Caller] = {}
+        self._callers: list[Caller | None] = []  # by number of the edge
         self._crashes = 0
         self._silent = False
 
@@ -66,9 +67,12 @@ class Replica(Server):
 
     def caller(self, edge: Edge) -> Caller:
         """This process's own caller on an edge."""
-        caller = self._callers.get(edge)
+        callers, number = self._callers, edge.number
+        while number >= len(callers):
+            callers.append(None)
+        caller = callers[number]
         if caller is None:
-            caller = self._callers[edge] = Caller(self.world, edge, child(self._process_key, edge.target_code))
+            caller = callers[number] = Caller(self.world, edge, child(self._process_key, edge.target_code))
         return caller
 
     def receive(self, visit: Visit, plan: Plan) -> None:
@@ -94,8 +98,13 @@ class Replica(Server):
         if stage == WORKED_ON:
             visit.worked()
             self._do_steps(visit, OK)
-        elif stage == CALLING or stage == IN_TASK:
-            visit.call = visit.task = None
+        elif stage == CALLING:
+            call: Call = visit.call  # type: ignore[assignment]  # only calls are waited for in this stage
+            visit.call = None
+            call.caller.over(call)
+            self._do_steps(visit, value)
+        elif stage == IN_TASK:
+            visit.task = None
             self._do_steps(visit, value)
         elif stage == IN_LINE:
             self._leaves_the_line(visit)
@@ -141,7 +150,7 @@ class Replica(Server):
     def _do_steps(self, visit: Visit, outcome: cython.int) -> None:
         """Go on after a step with this outcome: up to the next wait, or to the answer."""
         plan: Plan = visit.plan
-        while visit.goes_on(outcome):
+        while outcome == OK or visit.goes_on(outcome):
             if visit.place == len(plan.steps):
                 self._end(visit, DEGRADED if visit.degraded else OK)
                 return
@@ -162,6 +171,7 @@ class Replica(Server):
                     return
             elif call.settled:
                 outcome = call.outcome
+                call.caller.over(call)
             else:
                 visit.stage = CALLING
                 visit.call = call
@@ -233,9 +243,9 @@ class Replica(Server):
             visit.kill()
             visit.answer(SILENCE if silent else UNREACHABLE)
         self.cpu = self._fresh_cpu(self._process_key)
-        for each in self._callers.values():
-            caller: Caller = each
-            caller.forget()
+        for caller in self._callers:
+            if caller is not None:
+                caller.forget()
         self.service.changed(self)
 
     def restart(self) -> None:
