@@ -23,7 +23,7 @@ cdef class Context(Open):
     cdef public double own_s
     cdef public double own_queue_s
 
-    cpdef begin(self, Tasks tasks, long request, double arrived_s)
+    cdef begin(self, long request, double arrived_s)
     @cython.locals(other=Context)
     cpdef Context branch(self)
     cpdef add(self, Context other)

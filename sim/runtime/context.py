@@ -45,12 +45,11 @@ class Context(Open):
     )
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float) -> None:
-        self.begin(tasks, request, arrived_s)
+        super().__init__(tasks)
+        self.begin(request, arrived_s)
 
-    def begin(self, tasks: Tasks, request: cython.long, arrived_s: float) -> None:
+    def begin(self, request: cython.long, arrived_s: float) -> None:
         """Start with no time spent; `attempt` and `key` are set by whoever knows them."""
-        self.open(tasks)
-        self._earlier = self._later = None
         self.request = request  # number of the logical request, in order of arrival
         self.arrived_s = arrived_s  # when that arrived at its origin
         self.attempt = -1  # the attempt inside which this happens, -1 at the origin

@@ -356,13 +356,15 @@ class GuardedCaller(Caller):
         visit.permit = choice.permit(chosen, now_s)
         if self._policy.retry.avoid_previous_endpoints:
             journey.tried.append(chosen)
-        self._in_flight[chosen] += 1
+        if self._counts:
+            self._in_flight[chosen] += 1
         visit.leave(journey.due_s - now_s)
         return visit
 
     def _conclude(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
         """Account for an attempt that is over."""
-        self._in_flight[visit.chosen] -= 1
+        if self._counts:
+            self._in_flight[visit.chosen] -= 1
         context, now_s = journey.context, self._tasks.now_s()
         if outcome == TIMEOUT or outcome == UNREACHABLE:
             context.lost_s += now_s - visit.sent_s

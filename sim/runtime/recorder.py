@@ -1,4 +1,4 @@
-# cython: wraparound=False
+# cython: wraparound=False, boundscheck=False
 """Writing rows: the only place that knows how measurements are laid out in memory.
 
 Requests and attempts are numbered when they begin and written when they end, each into its own place in a column: no row
@@ -27,7 +27,7 @@ Columns = dict[str, np.ndarray[Any, Any]]
 
 _NAN = float("nan")
 _FIRST_ROWS = 4096
-_GROWTH = 16  # a column grows by one part in 16: what is allocated ahead is at most that much
+_GROWTH = 8  # a column grows by one part in 8: what is allocated ahead is at most that much
 
 
 def _view(column: np.ndarray[Any, Any]) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import cython
 
     from sim.runtime.broker import Broker
+    from sim.runtime.caller import Call
     from sim.runtime.recorder import Recorder
     from sim.runtime.world import World
     from sim.scenario.services import Service
@@ -50,7 +51,7 @@ class Replica(Server):
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
         self._process_key = process_key
-        self._callers: dict[Edge, Caller] = {}
+        self._callers: list[Caller | None] = []  # by number of the edge
         self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
         self._frozen: list[Reply] = []  # work that waits for the end of a pause
         self._pauses = 0
@@ -88,10 +89,13 @@ class Replica(Server):
 
     def caller(self, edge: Edge) -> Caller:
         """This process's own caller on an edge."""
-        caller = self._callers.get(edge)
+        callers, number = self._callers, edge.number
+        while number >= len(callers):
+            callers.append(None)
+        caller = callers[number]
         if caller is None:
             key = child(self._process_key, edge.target_code)
-            caller = self._callers[edge] = new_caller(self.world, edge, key, self.index, self.caller)
+            caller = callers[number] = new_caller(self.world, edge, key, self.index, self.caller)
         return caller
 
     def shelf(self, code: int, spec: Cache) -> Shelf:
@@ -129,8 +133,13 @@ class Replica(Server):
         if stage == WORKED_ON:
             visit.worked()
             self._do_steps(visit, OK)
-        elif stage == CALLING or stage == IN_TASK:
-            visit.call = visit.task = None
+        elif stage == CALLING:
+            call: Call = visit.call  # type: ignore[assignment]  # only calls are waited for in this stage
+            visit.call = None
+            call.caller.over(call)
+            self._do_steps(visit, value)
+        elif stage == IN_TASK:
+            visit.task = None
             self._do_steps(visit, value)
         elif stage == IN_LINE:
             self._leaves_the_line(visit)
@@ -183,7 +192,7 @@ class Replica(Server):
     def _do_steps(self, visit: Visit, outcome: cython.int) -> None:
         """Go on after a step with this outcome: up to the next wait, or to the answer."""
         plan: Plan = visit.plan
-        while visit.goes_on(outcome):
+        while outcome == OK or visit.goes_on(outcome):
             if visit.place == len(plan.steps):
                 self._end(visit, DEGRADED if visit.degraded else OK)
                 return
@@ -204,6 +213,7 @@ class Replica(Server):
                     return
             elif call.settled:
                 outcome = call.outcome
+                call.caller.over(call)
             else:
                 visit.stage = CALLING
                 visit.call = call
@@ -277,9 +287,9 @@ class Replica(Server):
             visit.kill()
             visit.answer(SILENCE if silent else UNREACHABLE)
         self._wake_up()
-        for each in self._callers.values():
-            caller: Caller = each
-            caller.forget()
+        for caller in self._callers:
+            if caller is not None:
+                caller.forget()
         self.service.changed(self)
 
     def restart(self) -> None:

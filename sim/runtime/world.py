@@ -198,8 +198,8 @@ class World:
             self._targets[to],
             self.network.line(caller, target),
             self.network.line(target, caller),
-            self._codes[caller],
-            self._codes[to],
+            (self._codes[caller], self._codes[to]),
+            sum(source == caller for source, _ in self._edges),
         )
 
     def _broker(self, name: str, plans: dict[str, Plan]) -> Broker:
@@ -217,13 +217,21 @@ _COLLECT_EVERY = 100_000
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for garbage in cycles less often: requests leave none, and all that is in flight takes long to search."""
+    """Look for garbage in cycles less often: requests leave none, and all that there is takes long to search.
+
+    What exists when the run begins, the world included, is not searched at all meanwhile.
+    """
     before = gc.get_threshold()
+    freezes = gc.get_freeze_count() == 0  # else somebody else does, and wants it to stay so
     if 0 < before[0] < _COLLECT_EVERY:
         gc.set_threshold(_COLLECT_EVERY, *before[1:])
+    if freezes:
+        gc.freeze()
     try:
         yield
     finally:
+        if freezes:
+            gc.unfreeze()
         gc.set_threshold(*before)
 
 
