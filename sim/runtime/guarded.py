@@ -93,8 +93,10 @@ class GuardedCaller(Caller):
         if self._shelf is not None:
             self._shelf.close()
         self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
-        whole = policy.circuit_breaker is not None and policy.circuit_breaker.scope == "per_client_process"
-        self._gate = breaker_gate(policy.circuit_breaker, self._process_key, now_s) if whole else None
+        breaker = policy.circuit_breaker
+        self._gate = None
+        if breaker is not None and breaker.scope == "per_client_process":
+            self._gate = breaker_gate(breaker, self._process_key, now_s)
         self._budget: BudgetGate | None = None if policy.retry.budget is None else budget_gate(policy.retry.budget)
         self._hedges: HedgeGate | None = None
         if policy.hedging is not None:
@@ -129,7 +131,9 @@ class GuardedCaller(Caller):
     def _fall_back(self, journey: Journey, place: cython.long) -> Steps:
         """A value, or another call, in the place of a failed answer: the outcome is `degraded`."""
         outcome: cython.int = yield from self._on(journey, place)
-        if outcome in GOOD or journey.stands_in or OUTCOMES[outcome] not in self._policy.fallback.on:
+        fallback = self._policy.fallback
+        assert fallback is not None
+        if outcome in GOOD or journey.stands_in or OUTCOMES[outcome] not in fallback.on:
             return outcome
         if self._edge.fallback is not None:
             other, key = self._callers(self._edge.fallback), child(journey.key, _FALLBACK)
@@ -289,8 +293,9 @@ class GuardedCaller(Caller):
 
     def _hold_place(self, journey: Journey, place: cython.long) -> Steps:
         """Hold one of the places for calls in flight; wait for one in line, if there is a line."""
-        places, tasks = self._places, self._tasks
+        places, tasks, limit = self._places, self._tasks, self._policy.concurrency_limit
         assert places is not None
+        assert limit is not None
         ticket = None
         if not places.take():
             ticket = places.line_up()
@@ -300,8 +305,7 @@ class GuardedCaller(Caller):
         try:
             if ticket is not None:
                 began_s = tasks.now_s()
-                longest_s = self._policy.concurrency_limit.max_wait
-                limit_s = min(_INF if longest_s is None else longest_s, journey.due_s - began_s)
+                limit_s = min(_INF if limit.max_wait is None else limit.max_wait, journey.due_s - began_s)
                 if limit_s < _INF:
                     ticket.expire_after(limit_s)
                 yield ticket
@@ -335,6 +339,7 @@ class GuardedCaller(Caller):
     def _dispatch(self, journey: Journey) -> Visit:
         """Choose an endpoint and let a visit begin its way; nothing is `chosen` if there is none to send it to."""
         edge, context, choice, now_s = self._edge, journey.context, self._choice, self._tasks.now_s()
+        assert choice is not None
         number = journey.next_number()
         visit = new_visit(context, edge)
         visit.sent_s = now_s
@@ -373,6 +378,7 @@ class GuardedCaller(Caller):
             journey.retry_after_s = visit.retry_after_s
         if outcome == TIMEOUT or outcome == IN_FLIGHT:
             visit.abandon()
+        assert self._choice is not None
         self._choice.settle(visit.chosen, visit.permit, outcome, now_s, visit.sent_s)
         self._record(journey, visit, outcome)
 

@@ -81,10 +81,9 @@ class Edge:
         self.ledger: Ledger = world.ledger
         self.policy = policy
         self.timeout_s = _INF if policy.timeout is None else policy.timeout
-        hedging = policy.hedging
-        # Where a further attempt is sent when this time has passed, the one before it goes on.
-        patient = policy.per_try_timeout is None or (hedging is not None and hedging.on_per_try_timeout)
-        self.per_try_s = _INF if patient else policy.per_try_timeout
+        self.per_try_s = _INF if policy.per_try_timeout is None else policy.per_try_timeout
+        if policy.hedging is not None and policy.hedging.on_per_try_timeout:
+            self.per_try_s = _INF  # a further attempt is sent when that time has passed, and the one before it goes on
         self.fallback: Edge | None = None  # to what is called when this call fails
         self.per_try = Limit(world.tasks, self.per_try_s)
         self.whole = Limit(world.tasks, self.timeout_s)

@@ -12,8 +12,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from sim.errors import ScenarioError
 from sim.laws import Law
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
 from sim.scenario.calls import CallPolicy
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Load, Replay
 from sim.scenario.presets import PRESETS, merged
