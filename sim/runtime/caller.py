@@ -101,8 +101,8 @@ class Caller:
     """
 
     __slots__ = (
-        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_spare", "_tasks",
-        "plain", "process",
+        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_spare",
+        "_tasks", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:

@@ -5,9 +5,9 @@
     call -> fallback -> cache -> deadline -> retry -> hedging -> throttling -> circuit breaker
          -> rate limit -> adaptive concurrency -> concurrency limit -> attempt
 
-Each layer is a short generator that does `yield from` the next and returns an outcome; layers that are not configured are not in
-the stack. The order is a modelling decision, so it is data (`order` of a call's policy): retries outside of the breaker let it see
-every try, as in resilience4j; inside, it sees whole calls. An edge with none of these policies has the plain, faster `Caller`.
+Each layer is a short generator that does `yield from` the next and returns an outcome; what is not configured is not in the stack.
+The order is a modelling decision, so it is data (`order` of a call's policy): retries outside of the breaker let it see every
+try, as in resilience4j; inside, it sees whole calls. An edge with none of these policies has the plain, faster `Caller`.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ class GuardedCaller(Caller):
             self._hedges = HedgeGate(policy.hedging, _INF if policy.per_try_timeout is None else policy.per_try_timeout)
         self._throttled: ThrottleGate | None = None if policy.throttling is None else throttle_gate(policy.throttling)
         self._rate: RateGate | None = None if policy.rate_limit is None else rate_gate(policy.rate_limit, now_s)
-        self._adaptive: AdaptiveGate | None = (
-            None if policy.adaptive_concurrency is None else adaptive_gate(policy.adaptive_concurrency, now_s, uniform(self._process_key))
-        )
+        self._adaptive: AdaptiveGate | None = None
+        if policy.adaptive_concurrency is not None:
+            self._adaptive = adaptive_gate(policy.adaptive_concurrency, now_s, uniform(self._process_key))
         self._shelf = None if policy.cache is None else Shelf(tasks, policy.cache)
         limit = policy.concurrency_limit
         self._places = None if limit is None else Pool(tasks, limit.max_concurrent, _number(limit.max_queue))

@@ -32,8 +32,8 @@ def _twice(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
         else:
             continue
         yield (
-            f"{edge.caller} -> {edge.target} may run {edge.target} twice: {what}, and it is not idempotent; a lost answer does not "
-            "mean that nothing happened"
+            f"{edge.caller} -> {edge.target} may run {edge.target} twice: {what}, and it is not idempotent; a lost answer does "
+            "not mean that nothing happened"
         )
 
 

@@ -188,7 +188,7 @@ class Service(Spec):
     queue: Waiting = Field(Waiting(), description="the line in front of the workers")
     sharing: Literal["none", "processor"] = Field(
         "none",
-        description="processor: everybody is let in at once and `workers` cores are shared equally by all work; none: a worker each",
+        description="processor: all are let in at once and share `workers` cores equally; none: a worker each",
     )
     cpu: CpuLimit | None = Field(None, description="a container's CPU limit per replica; absent: work never stands still")
     rate_limit: RateLimit | None = Field(None, description="what each replica accepts at most; the rest is rejected")
