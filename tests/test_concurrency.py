@@ -7,7 +7,7 @@ import random
 from collections import deque
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_worlds import Clock, constant, exponential, lognormal, poisson
@@ -247,6 +247,7 @@ def test_envoy_may_measure_without_pinning_and_takes_a_given_round_trip_without_
     assert low.limit(4.2) == 8  # it is not measuring, whatever happened: 3·2 + √6
 
 
+@example([(1.0, 1.0)] * 4 + [(0.0625, 1.0)], False)
 @given(st.lists(st.tuples(st.floats(0.001, 3), st.floats(0.001, 2)), max_size=60), st.booleans())
 def test_asking_envoy_often_or_seldom_makes_no_difference(story, pins):
     fields = {"min_rtt_calls": 3, "min_rtt_interval": 2.0, "min_rtt_pins": pins, "initial_limit": 5}
@@ -365,6 +366,9 @@ def test_a_window_averages_what_it_saw_and_one_with_few_answers_is_thrown_away()
     for now_s in [0.0, *(i / 10 for i in range(1, 10)), 1.01]:
         gate.sample(now_s, 0.1, 20, now_s == 0.3, 0.5)
     assert gate.limit(1.01) == 36  # one lost is enough
+    for now_s in [1.01 + i / 10 for i in range(1, 12)]:
+        gate.sample(now_s, 0.1, 20, False, 0.5)
+    assert gate.limit(2.2) == 37  # none was lost in the next
     gate = netflix("aimd", window="1s")
     for now_s in [0.0, *(i / 10 for i in range(1, 10)), 1.01]:
         gate.sample(now_s, 1.0 if now_s < 1 else 30.0, 20, False, 0.5)
@@ -398,6 +402,7 @@ def test_every_limit_stays_within_its_bounds_whatever_it_is_told(algorithm, stor
         ({"algorithm": "aimd", "window_calls": 20}, "window_calls is read by windows only"),
         ({"algorithm": "gradient", "min_rtt": "1ms", "jitter_ratio": 0.5}, "not by a fixed min_rtt"),
         ({"algorithm": "gradient2", "max_limit": 10}, "initial_limit = 20 must lie between min_limit = 20 and max_limit = 10"),
+        ({"algorithm": "gradient", "update_interval": "1us"}, "update_interval = 1e-06 s must be at least 1ms"),
         ({"algorithm": "aimd", "backoff_ratio": 0.4}, "greater than or equal to 0.5"),
     ],
 )
