@@ -461,6 +461,15 @@ def test_grpc_returns_and_grows_at_ticks():
     assert out(gate, 99.9) == [0]
 
 
+def test_grpc_does_not_eject_twice_who_still_answers():
+    gate = outliers(5, rules="grpc", max_ejection_percent=100, enforcing_failure_percentage=100)
+    for now_s in (5.0, 15.0, 25.0):  # its answers are late, and many
+        interval(gate, now_s, 0, 100, 100, 100, 100)
+    assert out(gate, 39.9) == [0]
+    assert gate.changes == [(10.0, 0, True)]
+    assert out(gate, 40.0) == []
+
+
 def test_grpc_has_no_panic_and_no_merging():
     gate = outliers(
         2, rules="grpc", max_ejection_percent=100, enforcing_failure_percentage=100, failure_percentage_minimum_hosts=1
