@@ -212,9 +212,7 @@ class CallPolicy(Spec):
     timeout: PositiveDuration | None = Field(None, description="deadline of the whole call, retries and pauses included")
     per_try_timeout: PositiveDuration | None = Field(None, description="longest wait for the answer of one attempt")
     retry: Retry = Field(Retry(), description="which outcomes are tried again, and how")
-    circuit_breaker: CircuitBreaker | None = Field(
-        None, description="refuses calls after failures in a row; one per caller process and target"
-    )
+    circuit_breaker: CircuitBreaker | None = Field(None, description="refuses calls while its target keeps failing")
     balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")
     cancellation: bool = Field(
         False,
