@@ -421,11 +421,11 @@ def test_the_share_is_that_of_those_discovered():
 
 def test_grpc_can_always_eject_one_and_counts_rates_only():
     settings_ = {"rules": "grpc", "enforcing_failure_percentage": 100, "enforcing_success_rate": 0}
-    gate = outliers(5, **settings_)
+    gate = outliers(5, max_ejection_percent=20, **settings_)
     fail(gate, 0, 1.0, times=50)
     interval(gate, 5.0, 0, 100, 100, 100, 0)
     assert out(gate, 9.9) == []
-    assert out(gate, 10.0) == [0]  # at 20 % there is room for no second one
+    assert out(gate, 10.0) == [0]  # with 20 % out there is room for no second one
     two = outliers(5, max_ejection_percent=21, **settings_)
     interval(two, 5.0, 0, 100, 100, 0, 0)
     assert out(two, 10.0) == [0, 3]
@@ -459,6 +459,15 @@ def test_grpc_returns_and_grows_at_ticks():
     interval(gate, 75.0, 0, 100, 100, 100, 100)
     assert out(gate, 80.0) == [0]  # once more after one interval without: from 2 to 1, and back to 2
     assert out(gate, 99.9) == [0]
+
+
+def test_grpc_does_not_eject_twice_who_still_answers():
+    gate = outliers(5, rules="grpc", max_ejection_percent=100, enforcing_failure_percentage=100)
+    for now_s in (5.0, 15.0, 25.0):  # its answers are late, and many
+        interval(gate, now_s, 0, 100, 100, 100, 100)
+    assert out(gate, 39.9) == [0]
+    assert gate.changes == [(10.0, 0, True)]
+    assert out(gate, 40.0) == []
 
 
 def test_grpc_has_no_panic_and_no_merging():
