@@ -14,6 +14,7 @@ COMPILED = [
     "sim/streams.py",
     "sim/laws.py",
     "sim/policies/balancing.py",
+    "sim/policies/windows.py",
     "sim/policies/breaker.py",
     "sim/kernel/entry.py",
     "sim/kernel/resume.pyx",

@@ -42,6 +42,13 @@ cdef class Lognormal(Sampler):
     cpdef double draw(self, unsigned long long bits) except? -1
 
 
+cdef class Normal(Sampler):
+    cdef readonly double center
+    cdef readonly double sd
+
+    cpdef double draw(self, unsigned long long bits) except? -1
+
+
 cdef class Erlang(Sampler):
     cdef readonly object k
     cdef readonly double mean

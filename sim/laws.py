@@ -206,6 +206,41 @@ class Lognormal(Sampler):
 
 
 @dataclass(frozen=True)
+class Normal(Sampler):
+    """The absolute value of a normal variable with mean `center` and standard deviation `sd`, in seconds.
+
+    Folded, because a duration is not negative; far from zero (center of several sd) that changes nothing. Real latencies are
+    skewed: use lognormal for them.
+
+    >>> law = Normal(center=0.010, sd=0.002)
+    >>> round(law.mean, 6), round(law.variance**0.5, 6)
+    (0.01, 0.002)
+    """
+
+    center: float
+    sd: float
+
+    def __post_init__(self) -> None:
+        _require(math.isfinite(self.center) and self.center >= 0, f"center = {self.center:g} must be finite and not negative")
+        _require(math.isfinite(self.sd) and self.sd > 0, f"sd = {self.sd:g} must be positive and finite")
+
+    @property
+    def mean(self) -> float:
+        """sd · √(2/π) · e^(-center²/2sd²) + center · (1 - 2Φ(-center/sd)), in seconds."""
+        z = self.center / self.sd
+        return self.sd * math.sqrt(2 / math.pi) * math.exp(-z * z / 2) + self.center * (1 - 2 * _NORMAL.cdf(-z))
+
+    @property
+    def variance(self) -> float:
+        """center² + sd² - mean²."""
+        return self.center**2 + self.sd**2 - self.mean**2
+
+    def draw(self, bits: cython.ulonglong) -> float:
+        """Invert the normal law, and drop the sign."""
+        return abs(self.center + self.sd * _NORMAL.inv_cdf(uniform(bits)))
+
+
+@dataclass(frozen=True)
 class Erlang(Sampler):
     """The sum of k exponential stages, with the given total mean: cv² = 1/k, between constant and exponential."""
 
@@ -415,6 +450,7 @@ LAWS: dict[str, type] = {
         Uniform,
         Exponential,
         Lognormal,
+        Normal,
         Erlang,
         Hyperexponential,
         Pareto,

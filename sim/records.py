@@ -147,4 +147,26 @@ TOTALS = Table(
     ),
 )
 
-TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS)
+#: States that a caller's circuit breaker or its knowledge of an endpoint can turn to.
+STATES: Final = (
+    "closed",  # the breaker lets calls through
+    "open",  # it refuses them
+    "half_open",  # it lets probes through
+    "ejected",  # outlier detection leaves the endpoint out
+    "returned",  # and uses it again
+)
+
+#: One row per change of a breaker's or endpoint's state, at each caller process; closed and used until the first row.
+CHANGES = Table(
+    "changes",
+    (
+        ("time_s", "d"),
+        ("caller", "i"),  # code of the calling service ("client" at the origin)
+        ("process", "i"),  # index of its replica or client
+        ("target", "i"),  # code of the called operation
+        ("endpoint", "i"),  # index of the replica; -1 for a breaker over all of them
+        ("state", "b"),  # code into STATES
+    ),
+)
+
+TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS, CHANGES)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.compiled import say_if_slow
-from sim.records import FATES, OUTCOMES
+from sim.records import FATES, OUTCOMES, STATES
 from sim.runtime.world import UserProcess, World
 from sim.scenario.model import Scenario
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Columns that hold codes of names (services, queues, operations).
 _NAMED = ("entry", "caller", "target", "effect", "queue", "name")
+#: Columns that hold codes of words.
+_CODED = {"outcome": OUTCOMES, "fate": FATES, "state": STATES}
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,17 @@ class RunResult:
         """Work done by each service from the end of the warm-up on."""
         return self._frame("totals")
 
+    @cached_property
+    def changes(self) -> pd.DataFrame:
+        """One row per change of state of a circuit breaker, and per ejection of an endpoint and its return."""
+        return self._frame("changes")
+
     def _frame(self, table: str) -> pd.DataFrame:
         import pandas as pd
 
         columns: dict[str, Any] = {}
         for column, values in self.arrays[table].items():
-            categories = self.names if column in _NAMED else {"outcome": OUTCOMES, "fate": FATES}.get(column)
+            categories = self.names if column in _NAMED else _CODED.get(column)
             columns[column] = pd.Categorical.from_codes(values, pd.Index(categories)) if categories else values
         return pd.DataFrame(columns, copy=False)
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
 from sim import units
-from sim.laws import LAWS, Constant, Hyperexponential, Law, Lognormal, Mixture, Quantiles
+from sim.laws import LAWS, Constant, Hyperexponential, Law, Lognormal, Mixture, Normal, Quantiles
 
 
 class Spec(BaseModel):
@@ -165,6 +165,11 @@ def _lognormal(fields: object, info: ValidationInfo) -> Law:
     return Lognormal(_seconds(given["mean"], info), _plain(given["cv"], "cv"))
 
 
+def _normal(fields: object, info: ValidationInfo) -> Law:
+    given = _mapping(fields, {"mean", "sd"}, {"mean", "sd"}, "normal")
+    return LAWS["normal"](_seconds(given["mean"], info), _seconds(given["sd"], info))  # type: ignore[no-any-return]
+
+
 def _erlang(fields: object, info: ValidationInfo) -> Law:
     given = _mapping(fields, {"k", "mean"}, {"k", "mean"}, "erlang")
     return LAWS["erlang"](given["k"], _seconds(given["mean"], info))  # type: ignore[no-any-return]
@@ -229,6 +234,7 @@ _BUILDERS: dict[str, Callable[[object, ValidationInfo], Law]] = {
     "uniform": _uniform,
     "exponential": _exponential,
     "lognormal": _lognormal,
+    "normal": _normal,
     "erlang": _erlang,
     "hyperexponential": _hyperexponential,
     "pareto": _pareto,
@@ -242,6 +248,7 @@ LAW_EXAMPLES = {
     "uniform": "{uniform: {low: 10ms, high: 30ms}}",
     "exponential": "{exponential: 20ms}",
     "lognormal": "{lognormal: {mean: 20ms, cv: 2}} or {lognormal: {p50: 10ms, p99: 80ms}}",
+    "normal": "{normal: {mean: 10ms, sd: 2ms}}",
     "erlang": "{erlang: {k: 4, mean: 20ms}}",
     "hyperexponential": "{hyperexponential: {mean: 20ms, cv: 2}}",
     "pareto": "{pareto: {shape: 1.5, minimum: 5ms, maximum: 2s}}",
@@ -263,6 +270,8 @@ def dump_law(law: Law) -> Any:
             return {"mixture": [{"weight": w, "law": dump_law(part)} for w, part in zip(weights, laws, strict=True)]}
         case Quantiles(probabilities, values):
             return {"quantiles": {repr(float(p)): seconds(x) for p, x in zip(probabilities, values, strict=True)}}
+        case Normal(center, sd):
+            return {"normal": {"mean": seconds(center), "sd": seconds(sd)}}
         case Hyperexponential(probabilities, means):
             return {
                 "hyperexponential": {

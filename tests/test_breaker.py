@@ -15,7 +15,7 @@ from sim.single import run
 
 
 def gate(failures=2, open_s=1.0):
-    return BreakerGate(CircuitBreaker(consecutive_failures=failures, open=open_s))
+    return BreakerGate(CircuitBreaker(consecutive_failures=failures, open_duration=open_s))
 
 
 def call(breaker, now_s, succeeds):
@@ -117,7 +117,19 @@ def test_whatever_happens_it_lets_someone_through_once_nobody_is_out_and_its_tim
     assert breaker.permit(now_s + 1.0) != REFUSED
 
 
-@pytest.mark.parametrize("bad", [{"consecutive_failures": 0}, {"consecutive_failures": 1.5}, {"open": -1.0}, {"closed": 1.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"consecutive_failures": 0},
+        {"consecutive_failures": 1.5},
+        {"open_duration": -1.0},
+        {"failure_rate_threshold_percent": 0},
+        {"failure_rate_threshold_percent": 101},
+        {"half_open_max_wait": 0},
+        {"failures": ["ok"]},
+        {"closed": 1.0},
+    ],
+)
 def test_bad_values_are_refused(bad):
     with pytest.raises(ValidationError, match=next(iter(bad))):
         CircuitBreaker(**bad)
@@ -126,7 +138,7 @@ def test_bad_values_are_refused(bad):
 # In front of a service.
 
 FAILS_AT_FIRST = {"errors": "shop", "ratio": 1.0, "at": 0.0}
-OPENS_AFTER_TWO = {"consecutive_failures": 2, "open": 2.0}
+OPENS_AFTER_TWO = {"consecutive_failures": 2, "open_duration": 2.0}
 
 
 def simulate(*, times, faults, calls, services=None, **rest):
@@ -198,7 +210,7 @@ def behind(shop_policy, pay_work_s=0.5, **client_policy):
         "shop": {"workers": 9, "operations": {"buy": [{"call": "pay.charge"}]}},
         "pay": {"workers": 9, "operations": {"charge": [{"work": pay_work_s}]}},
     }
-    breaker = {"consecutive_failures": 1, "open": 1.0}
+    breaker = {"consecutive_failures": 1, "open_duration": 1.0}
     return services, {"client -> shop": client_policy, "shop -> pay": {"circuit_breaker": breaker, **shop_policy}}
 
 
@@ -246,8 +258,8 @@ calls:
 
 
 def test_the_scenario_language_knows_it():
-    scenario = loads(TEXT.replace("BREAKER", "{consecutive_failures: 3, open: 250ms}"))
-    assert scenario.policy("client", "shop.buy").circuit_breaker == CircuitBreaker(consecutive_failures=3, open=0.25)
+    scenario = loads(TEXT.replace("BREAKER", "{consecutive_failures: 3, open_duration: 250ms}"))
+    assert scenario.policy("client", "shop.buy").circuit_breaker == CircuitBreaker(consecutive_failures=3, open_duration=0.25)
     assert loads(TEXT.replace("BREAKER", "")).policy("client", "shop.buy").circuit_breaker is None
 
 
@@ -256,11 +268,13 @@ def test_the_scenario_language_knows_it():
     [
         ("{consecutive_failures: 0}", "8: calls.default.circuit_breaker.consecutive_failures: 0 should be a whole number of at"),
         ("{consecutive_failures: 2.5}", "8: calls.default.circuit_breaker.consecutive_failures: 2.5 should be a whole number"),
-        ("{open: 5}", "8: calls.default.circuit_breaker.open: 5 has no unit; write for example 250ms"),
-        ("{open: -1s}", "8: calls.default.circuit_breaker.open: '-1s' must be zero or more"),
-        ("{opne: 1s}", "8: calls.default.circuit_breaker.opne: unknown key; did you mean 'open'?"),
-        ("{half: 1s}", "8: calls.default.circuit_breaker.half: unknown key; known: consecutive_failures, open"),
-        ("5", "8: calls.default.circuit_breaker: 5 should be a mapping with consecutive_failures, open"),
+        ("{open_duration: 5}", "8: calls.default.circuit_breaker.open_duration: 5 has no unit; write for example 250ms"),
+        ("{open_duration: -1s}", "8: calls.default.circuit_breaker.open_duration: '-1s' must be zero or more"),
+        ("{open_duratoin: 1s}", "8: calls.default.circuit_breaker.open_duratoin: unknown key; did you mean 'open_duration'?"),
+        ("{half: 1s}", "8: calls.default.circuit_breaker.half: unknown key; known: automatic_half_open, consecutive_failures"),
+        ("5", "8: calls.default.circuit_breaker: 5 should be a mapping with scope, window_type, consecutive_failures"),
+        ("{window_type: tme}", "8: calls.default.circuit_breaker.window_type: 'tme' should be one of consecutive, count"),
+        ("{failures: [eror]}", "8: calls.default.circuit_breaker.failures[0]: 'eror' should be one of error, timeout"),
     ],
 )
 def test_mistakes_are_told_with_their_place_and_cure(written, message):

@@ -47,7 +47,7 @@ def _policies(workload: Workload, names: list[str]) -> dict[str, Any]:
         name: {
             "per_try_timeout": timeout_s,
             "retry": {"max_attempts": workload.max_attempts, "backoff": backoff},
-            "circuit_breaker": {"consecutive_failures": workload.breaker_failures, "open": workload.breaker_open_s},
+            "circuit_breaker": {"consecutive_failures": workload.breaker_failures, "open_duration": workload.breaker_open_s},
         }
         for name, timeout_s in zip(names, workload.timeouts_s, strict=False)
     }

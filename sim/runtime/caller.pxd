@@ -43,6 +43,7 @@ cdef class Caller:
     cdef BreakerGate _breaker
     cdef list _in_flight
     cdef object _retry
+    cdef unsigned long long _key
 
     cpdef forget(self)
     @cython.locals(call=Call)
@@ -54,5 +55,5 @@ cdef class Caller:
     cdef Visit _send(self, Call call)
     @cython.locals(context=Context)
     cdef _settle(self, Call call, Visit visit, int outcome)
-    @cython.locals(edge=Edge, breaker=BreakerGate)
+    @cython.locals(edge=Edge, breaker=BreakerGate, now_s=double)
     cdef _note(self, Call call, Visit visit, int outcome)

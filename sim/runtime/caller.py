@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Steps, Tasks
 from sim.policies.balancing import RULES
-from sim.policies.breaker import REFUSED, BreakerGate
+from sim.policies.breaker import REFUSED, BreakerGate, breaker_gate
 from sim.records import IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
 from sim.runtime.visit import Edge, Visit, new_visit
 from sim.streams import child, salt, uniform
@@ -58,7 +58,7 @@ class Call:
 class Caller:
     """One caller process on one edge: it owns its balancer and its breaker, and knows its own calls in flight, nobody else's."""
 
-    __slots__ = ("_balancer", "_breaker", "_edge", "_in_flight", "_recorder", "_retry", "_tasks")
+    __slots__ = ("_balancer", "_breaker", "_edge", "_in_flight", "_key", "_recorder", "_retry", "_tasks")
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong) -> None:
         self._tasks: Tasks = world.tasks
@@ -70,12 +70,13 @@ class Caller:
         self._breaker: BreakerGate | None = None
         self._in_flight = [0] * endpoints
         self._retry = policy.retry
+        self._key = process_key
         self.forget()
 
     def forget(self) -> None:
         """The process was started anew, with no call in flight: its breaker is closed."""
         spec = self._edge.policy.circuit_breaker
-        self._breaker = None if spec is None else BreakerGate(spec)
+        self._breaker = None if spec is None else breaker_gate(spec, self._key, self._tasks.now_s())
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps that call, retry and pause until an answer, the last attempt or the deadline; they return the outcome."""
@@ -180,8 +181,6 @@ class Caller:
         """Tell the breaker and the recorder."""
         edge, breaker = self._edge, self._breaker
         if breaker is not None:
-            if outcome == IN_FLIGHT:
-                breaker.back(call.permit)
-            else:
-                breaker.settle(call.permit, outcome == OK, self._tasks.now_s())
+            now_s = self._tasks.now_s()
+            breaker.finish(call.permit, outcome, now_s, now_s - visit.sent_s)
         self._recorder.attempt(visit, call.context.attempt, edge.caller_code, edge.target_code, call.number, outcome)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.runtime.ledger import Ledger
     from sim.runtime.network import Line
     from sim.runtime.world import World
-    from sim.scenario.services import CallPolicy
+    from sim.scenario.calls import CallPolicy
 
 _INF = math.inf
 _THERE, _BACK, _CANCEL = (salt("caller", name) for name in ("there", "back", "cancel"))

@@ -9,7 +9,8 @@ from typing import Final
 from sim.scenario.faults import Crash, LinkFault
 from sim.scenario.forecast import Edge, Forecast, demands_of, edges_of, forecast, visits_per_request
 from sim.scenario.load import Daily, Replay
-from sim.scenario.model import Scenario
+from sim.scenario.model import Scenario, operations_of
+from sim.scenario.policy_doubts import doubts_of_policies
 from sim.units import format_duration
 
 #: A run with more attempts than this takes gigabytes.
@@ -26,11 +27,12 @@ def doubts(scenario: Scenario) -> list[str]:
     edges = edges_of(scenario)
     expected = forecast(scenario)
     found = [
-        *_overload(expected),
+        *_overload(expected, _has_caches(scenario, edges)),
         *_too_few_consumers(scenario, expected),
         *_lost_for_ever(scenario, edges),
         *_retries_through_layers(edges),
         *_deadlines(edges),
+        *doubts_of_policies(scenario, edges),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),
@@ -38,7 +40,14 @@ def doubts(scenario: Scenario) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _overload(expected: Forecast) -> Iterator[str]:
+def _has_caches(scenario: Scenario, edges: list[Edge]) -> bool:
+    operations = operations_of(scenario).values()
+    return any(edge.policy.cache is not None for edge in edges) or any(op.cache is not None for op in operations)
+
+
+def _overload(expected: Forecast, has_caches: bool) -> Iterator[str]:
+    if has_caches:
+        return  # what they save is not known before the run
     for service in expected.services:
         if service.workers is not None and service.utilisation is not None and service.utilisation >= 1:
             need = math.floor(service.utilisation * service.workers * service.replicas) + 1

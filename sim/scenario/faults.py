@@ -52,6 +52,15 @@ class Slow(_OnService):
     factor: Annotated[float, Field(gt=0)] = Field(description="multiplies each work step")
 
 
+class Pause(_OnService):
+    """No work begins in the window: the replicas accept requests and let them wait; what has begun is finished.
+
+    A stop-the-world pause, a frozen dependency, an outage of capacity after which the backlog is still there.
+    """
+
+    pause: Name = Field(description="the service")
+
+
 class Errors(_OnService):
     """A share of the requests is answered with `error`, as soon as a worker takes them."""
 
@@ -81,7 +90,13 @@ class Outage(_Fault):
     outage: Name = Field(description="the queue")
 
 
-_FAULTS = {"crash": Crash, "slow": Slow, "errors": Errors, "link": LinkFault, "outage": Outage}
+class Flush(_Fault):
+    """Caches forget what they hold, once, at `at` (or again and again with `mtbf`; then `mttr` is the gap after each)."""
+
+    flush: Selector = Field(description="whose: a selector of calls (their callers' caches), a service or service.operation")
+
+
+_FAULTS = {"crash": Crash, "slow": Slow, "pause": Pause, "errors": Errors, "link": LinkFault, "outage": Outage, "flush": Flush}
 
 
 def _fault_kind(value: Any) -> str | None:
@@ -93,13 +108,15 @@ def _fault_kind(value: Any) -> str | None:
 Fault = Annotated[
     Annotated[Crash, Tag("crash")]
     | Annotated[Slow, Tag("slow")]
+    | Annotated[Pause, Tag("pause")]
     | Annotated[Errors, Tag("errors")]
     | Annotated[LinkFault, Tag("link")]
-    | Annotated[Outage, Tag("outage")],
+    | Annotated[Outage, Tag("outage")]
+    | Annotated[Flush, Tag("flush")],
     Discriminator(
         _fault_kind,
         custom_error_type="fault",
-        custom_error_message="is not a fault; write one of crash, slow, errors, link, outage, "
+        custom_error_message="is not a fault; write one of crash, slow, pause, errors, link, outage, flush, "
         "for example {crash: payment, at: 20s, for: 10s}",
     ),
 ]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Final
 
+from sim.scenario.calls import CallPolicy
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.model import CLIENT, Scenario, operations_of
-from sim.scenario.services import Call, CallPolicy, Fail, Parallel, Publish, Queue, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, Queue, ReadVersion, Step, Work
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,8 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             way_s = 2 * scenario.link(service, step.call.split(".")[0]).latency.mean
             held_s = in_a_row * (way_s + demands[step.call].held_s)
             return Demand(0.0, step.probability * held_s, {step.call: step.probability * mean}), 1.0
+        case ReadVersion() | Commit():
+            return Demand(0.0, 0.0, {}), 1.0
         case Parallel():
             branches = [_of_steps(scenario, service, branch, demands) for branch in step.parallel]
             calls: dict[str, float] = {}
@@ -271,6 +274,8 @@ def _shares_of_services(demands: dict[str, Demand], per_request: dict[str, float
 def _service(scenario: Scenario, name: str, share: _Share, rate: float | None, peak: float | None) -> ServiceForecast:
     service = scenario.services[name]
     visits, work_s, held_s = share.visits, share.work_s, share.held_s
+    if service.sharing == "processor":
+        held_s = work_s  # whoever waits for a call needs no core
     workers = None if service.workers == "unlimited" else service.workers
 
     def over_workers(rate_rps: float | None) -> float | None:
@@ -303,6 +308,21 @@ class Edge:
     operation: str | None
     #: Calls of one visit at most.
     most: int
+
+
+def calls_rps(scenario: Scenario) -> dict[tuple[str, str], float]:
+    """Calls and publishes per second on every edge in the mean, retries not counted; empty for a load without a rate."""
+    demands = demands_of(scenario)
+    per_request = visits_per_request(scenario, demands)
+    rate_rps = forecast(scenario).rate_rps
+    if rate_rps is None:
+        return {}
+    found = {(CLIENT, entry): rate_rps * share for entry, share in shares(_weights(scenario.load)).items()}
+    for address, demand in demands.items():
+        for target, calls in demand.calls.items():
+            edge = (address.split(".")[0], target)
+            found[edge] = found.get(edge, 0.0) + rate_rps * per_request[address] * calls
+    return found
 
 
 def edges_of(scenario: Scenario) -> list[Edge]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from sim.scenario.faults import Crash, Errors, Fault, Slow
+from sim.scenario.faults import Crash, Errors, Fault, Pause, Slow
 from sim.scenario.load import Daily
 from sim.units import format_duration
 
@@ -63,7 +63,12 @@ def _too_many(scenario: Scenario) -> Iterator[str]:
 def _clocks(scenario: Scenario, fault: Fault) -> int:
     """By how many clocks a fault comes and goes: one for each replica, if it says so."""
     match fault:
-        case Crash(crash=target, replica="each") | Slow(slow=target, replica="each") | Errors(errors=target, replica="each"):
+        case (
+            Crash(crash=target, replica="each")
+            | Slow(slow=target, replica="each")
+            | Pause(pause=target, replica="each")
+            | Errors(errors=target, replica="each")
+        ):
             service = scenario.services.get(target.split(".")[0])  # a wrong name is told elsewhere
             return service.replicas if service is not None else 1
         case _:

@@ -12,12 +12,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from sim.errors import ScenarioError
 from sim.laws import Law
-from sim.scenario.faults import Crash, Errors, Fault, LinkFault, Outage, Slow
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
+from sim.scenario.calls import CallPolicy
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Load, Replay
+from sim.scenario.presets import PRESETS, merged
 from sim.scenario.services import (
     Call,
-    CallPolicy,
     Link,
     Operation,
     Parallel,
@@ -129,13 +130,15 @@ class Scenario(Spec):
         later ones override.
 
         Order: ``default``, ``service``, ``service.operation``, ``caller -> service``, ``caller -> service.operation``; nested
-        settings (retry, backoff) are merged field by field.
+        settings (retry, backoff) are merged field by field. A preset lies below them all, whichever selector names it.
         """
-        merged: dict[str, Any] = {}
-        for selector in _selectors(caller, target):
+        settings: dict[str, Any] = {}
+        for selector in selectors_of(caller, target):
             if selector in self.calls:
-                merged = _merge(merged, self.calls[selector].model_dump(exclude_unset=True))
-        return CallPolicy.model_validate(merged)
+                settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
+        if settings.get("preset") is not None:
+            settings = PRESETS[settings["preset"]].under(settings)
+        return CallPolicy.model_validate(settings)
 
     def link(self, one: str, other: str) -> Link:
         """The link between two services, queues or ``client``, the same in both directions.
@@ -219,18 +222,11 @@ class Comparison(Spec):
                 yield candidate, condition, by_condition[condition]
 
 
-def _selectors(caller: str, target: str) -> list[str]:
+def selectors_of(caller: str, target: str) -> list[str]:
+    """The selectors that an edge answers to, the widest first."""
     service = target.split(".")[0]
     found = ["default", service, target, f"{caller} -> {service}", f"{caller} -> {target}"]
     return list(dict.fromkeys(found))
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _in_order_of_need(laws: Mapping[str, Any]) -> list[str]:
@@ -306,6 +302,7 @@ def _problems(scenario: Scenario) -> Iterator[str]:
     if isinstance(scenario.load, Replay) and isinstance(scenario.load.times, str):
         yield f"load.times: the file {scenario.load.times!r} has not been read; load the scenario from its YAML file"
     yield from _problems_of_selectors(scenario, operations)
+    yield from _problems_of_fallbacks(scenario, operations)
     for i, fault in enumerate(scenario.faults):
         yield from (f"faults[{i}].{problem}" for problem in _problems_of_fault(scenario, fault, operations))
     yield from _problems_of_objectives(scenario, operations)
@@ -361,8 +358,8 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
     services = scenario.services
     match fault:
-        case Crash(crash=service) | Slow(slow=service):
-            kind = "crash" if isinstance(fault, Crash) else "slow"
+        case Crash(crash=service) | Slow(slow=service) | Pause(pause=service):
+            kind = {Crash: "crash", Slow: "slow", Pause: "pause"}[type(fault)]
             if service not in services:
                 yield f"{kind}: no service {service!r}; {nearest(service, services)}"
         case Errors(errors=target):
@@ -373,12 +370,44 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str
             if queue not in scenario.queues:
                 yield f"outage: no queue {queue!r}; {nearest(queue, list(scenario.queues))}"
             return
+        case Flush():
+            if not (caches := _caches(scenario)):
+                yield "flush: nothing here has a cache; give a call or an operation one"
+            elif not any(flushes(fault.flush, cache) for cache in caches):
+                yield f"flush: no cache at {fault.flush!r}; caches: {', '.join(caches[:12])}"
+            return
         case _:
             return
     if service in services and isinstance(fault.replica, int) and fault.replica >= scenario.services[service].replicas:
         yield f"replica: {service} has replicas 0 to {scenario.services[service].replicas - 1}, not {fault.replica}"
     if fault.replica == "each" and fault.mtbf is None:
         yield "replica: each needs mtbf and mttr; at one fixed time write all"
+
+
+def flushes(selector: str, cache: str) -> bool:
+    """Whether a flush selector names a cache: that of an edge, ``shop -> payment.charge``, or of an operation."""
+    *callers, target = cache.split(" -> ")
+    if selector == "default":
+        return True
+    if callers:
+        return selector in selectors_of(callers[0], target)
+    return selector in (target, target.split(".")[0])
+
+
+def _caches(scenario: Scenario) -> list[str]:
+    """All caches by name: those of edges, and those of operations."""
+    found = [address for address, operation in operations_of(scenario).items() if operation.cache is not None]
+    callers = [CLIENT, *scenario.services]
+    targets = [*operations_of(scenario), *scenario.queues]
+    edges = [(caller, target) for caller in callers for target in targets]
+    return found + [f"{a} -> {b}" for a, b in edges if scenario.calls and scenario.policy(a, b).cache is not None]
+
+
+def _problems_of_fallbacks(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
+    for selector, policy in scenario.calls.items():
+        fallback = policy.fallback
+        if fallback is not None and fallback.call is not None and fallback.call not in operations:
+            yield f"calls.{selector}.fallback.call: no operation {fallback.call!r}; {nearest(fallback.call, operations)}"
 
 
 def _surely_leads_to(scenario: Scenario, step: Step) -> str | None:
@@ -388,12 +417,24 @@ def _surely_leads_to(scenario: Scenario, step: Step) -> str | None:
     return step.call if isinstance(step, Call) else None
 
 
+def _led_to(scenario: Scenario, service: str, operation: Operation) -> list[str]:
+    """Operations that one operation calls, publishes to for certain, or falls back to."""
+    some_fall_back = any(policy.fallback is not None for policy in scenario.calls.values())
+    found = []
+    for _, step in steps_of(operation.steps, ""):
+        target = _surely_leads_to(scenario, step)
+        if target is None:
+            continue
+        found.append(target)
+        fallback = scenario.policy(service, target).fallback if isinstance(step, Call) and some_fall_back else None
+        if fallback is not None and fallback.call is not None:
+            found.append(fallback.call)
+    return found
+
+
 def _cycles(scenario: Scenario) -> Iterator[str]:
     """Calls and certain messages that lead back to where they came from: such a request would never end."""
-    graph = {
-        address: [target for _, step in steps_of(op.steps, "") if (target := _surely_leads_to(scenario, step)) is not None]
-        for address, op in operations_of(scenario).items()
-    }
+    graph = {address: _led_to(scenario, address.split(".")[0], op) for address, op in operations_of(scenario).items()}
     done: set[str] = set()
     for root in graph:
         trail: dict[str, None] = {}

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.laws import Constant
-from sim.policies.balancing import BalancingRule
-from sim.policies.breaker import CircuitBreaker
+from sim.policies.adaptive import AdaptiveConcurrency
+from sim.policies.caching import Cache
 from sim.policies.cpu import CpuLimit
-from sim.policies.retry import Retry
+from sim.policies.discipline import Discipline
+from sim.policies.rate import RateLimit
+from sim.policies.shedding import Shedding
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
 
 NO_TIME = Constant(0.0)
@@ -36,6 +38,9 @@ class Call(Spec):
     )
     in_parallel: bool = Field(False, description="whether the `count` calls run at the same time")
     probability: Ratio = Field(1.0, description="whether the step happens at all")
+    required: bool = Field(
+        True, description="whether its failure ends the operation; else the operation goes on and its answer is `degraded`"
+    )
 
     @model_validator(mode="after")
     def _counts(self) -> Call:
@@ -60,6 +65,21 @@ class Fail(Spec):
 
     fail: Ratio = Field(description="probability of failing here")
     work: LawSpec = Field(NO_TIME, description="how long the worker is held before failing")
+
+
+class ReadVersion(Spec):
+    """Read a row of this service, and remember its version for a `commit` by the same request: `read_version: stock`."""
+
+    read_version: Name = Field(description="name of the row; one for all replicas, as in a database behind them")
+
+
+class Commit(Spec):
+    """Write a row, if nobody has written it since this request read it; else the operation ends with `error`: `commit: stock`.
+
+    Optimistic concurrency: under contention most writers fail and come back, which is what back-off with jitter is for.
+    """
+
+    commit: Name = Field(description="name of a row that the request has read with `read_version`")
 
 
 class Parallel(Spec):
@@ -88,6 +108,8 @@ _STEPS: dict[str, type[Spec]] = {
     "publish": Publish,
     "fail": Fail,
     "parallel": Parallel,
+    "read_version": ReadVersion,
+    "commit": Commit,
 }
 
 
@@ -96,7 +118,8 @@ def _step_kind(value: Any) -> str | None:
         return next((kind for kind, cls in _STEPS.items() if type(value) is cls), None)
     if isinstance(value, dict):
         # `fail` may carry `work`, so it is looked for first.
-        return next((kind for kind in ("fail", "call", "publish", "parallel", "work") if kind in value), None)
+        kinds = ("fail", "call", "publish", "parallel", "work", "read_version", "commit")
+        return next((kind for kind in kinds if kind in value), None)
     return None
 
 
@@ -105,11 +128,13 @@ Step = Annotated[
     | Annotated[Call, Tag("call")]
     | Annotated[Publish, Tag("publish")]
     | Annotated[Fail, Tag("fail")]
-    | Annotated[Parallel, Tag("parallel")],
+    | Annotated[Parallel, Tag("parallel")]
+    | Annotated[ReadVersion, Tag("read_version")]
+    | Annotated[Commit, Tag("commit")],
     Discriminator(
         _step_kind,
         custom_error_type="step",
-        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, "
+        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, read_version, commit, "
         "for example {call: payment.charge}",
     ),
 ]
@@ -124,6 +149,11 @@ class Operation(Spec):
         False,
         description="whether a completed run is recorded in the effects table, also when it was called synchronously",
     )
+    idempotent: bool = Field(True, description="whether running it twice does no harm; `sim check` warns of retries otherwise")
+    priority: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="rank of its requests in a line by priority and in load shedding: 0 goes first"
+    )
+    cache: Cache | None = Field(None, description="answers that each replica keeps; a hit needs a worker and no step")
 
     @model_validator(mode="before")
     @classmethod
@@ -137,9 +167,10 @@ class Waiting(Spec):
     capacity: Annotated[int, Field(ge=0, le=10**9)] | Literal["unbounded"] = Field(
         "unbounded", description="requests that may wait; one more is rejected. 0: no line at all"
     )
-    max_wait: PositiveDuration | None = Field(
-        None, description="longest wait for a worker; then the request leaves the line and is rejected"
+    max_wait: LawSpec | None = Field(
+        None, description="longest wait for a worker, a law; then the request leaves the line and is rejected"
     )
+    discipline: Discipline = Field(Discipline(), description="who is next")
 
     @model_validator(mode="before")
     @classmethod
@@ -148,14 +179,23 @@ class Waiting(Spec):
 
 
 class Service(Spec):
-    """A service: identical replicas, each with its own workers and FIFO line."""
+    """A service: identical replicas, each with its own workers and line."""
 
     replicas: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="how many processes")
     workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
         description="requests a replica works on at once (threads; held while waiting for calls); unlimited for event loops"
     )
     queue: Waiting = Field(Waiting(), description="the line in front of the workers")
+    sharing: Literal["none", "processor"] = Field(
+        "none",
+        description="processor: everybody is let in at once and `workers` cores are shared equally by all work; none: a worker each",
+    )
     cpu: CpuLimit | None = Field(None, description="a container's CPU limit per replica; absent: work never stands still")
+    rate_limit: RateLimit | None = Field(None, description="what each replica accepts at most; the rest is rejected")
+    shedding: Shedding | None = Field(None, description="what each replica refuses under overload, before it waits")
+    adaptive_concurrency: AdaptiveConcurrency | None = Field(
+        None, description="a limit per replica on what is inside, that follows the latency; the rest is rejected"
+    )
     discovery_delay: Duration = Field(
         1.0, description="how long callers keep choosing a replica that died, and ignore one that came back"
     )
@@ -204,22 +244,6 @@ class Link(Spec):
         if isinstance(data, Link) or (isinstance(data, dict) and (not data or set(data) & {"latency", "loss"})):
             return data
         return {"latency": data}
-
-
-class CallPolicy(Spec):
-    """How a caller behaves on an edge. What is absent is inherited from a wider selector, at last from the defaults here."""
-
-    timeout: PositiveDuration | None = Field(None, description="deadline of the whole call, retries and pauses included")
-    per_try_timeout: PositiveDuration | None = Field(None, description="longest wait for the answer of one attempt")
-    retry: Retry = Field(Retry(), description="which outcomes are tried again, and how")
-    circuit_breaker: CircuitBreaker | None = Field(
-        None, description="refuses calls after failures in a row; one per caller process and target"
-    )
-    balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")
-    cancellation: bool = Field(
-        False,
-        description="whether giving up tells the server, which then stops and frees its worker; else it finishes for nobody",
-    )
 
 
 def _selector(value: object) -> object:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The tables of a run, in the order in which they are stored.
-TABLES = ("requests", "attempts", "effects", "gauges", "totals")
+TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes")
 
 
 class Tables(Protocol):

@@ -17,7 +17,7 @@ from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
 from sim.errors import ScenarioError
-from sim.scenario.faults import Crash, Errors, LinkFault, Outage, Slow
+from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Pause, Slow
 from sim.scenario.model import Scenario
 from sim.scenario.words import nearest
 from sim.study import store
@@ -316,6 +316,10 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
                 label = f"{'partition' if fault.partition else 'bad link'} at {fault.link}"
             case Outage():
                 label = f"outage of {fault.outage}"
+            case Pause():
+                label = f"pause of {fault.pause}"
+            case Flush():
+                label = f"flush of {fault.flush}"
         replica = getattr(fault, "replica", None)
         if isinstance(replica, int):
             label += f", replica {replica}"

@@ -1,0 +1,388 @@
+"""The caller with every policy, as a stack of layers. Read `GuardedCaller` from top to bottom; `LAYERS` is the usual order.
+
+::
+
+    call -> fallback -> cache -> deadline -> retry -> hedging -> throttling -> circuit breaker
+         -> rate limit -> adaptive concurrency -> concurrency limit -> attempt
+
+Each layer is a short generator that does `yield from` the next and returns an outcome; layers that are not configured are not in
+the stack. The order is a modelling decision, so it is data (`order` of a call's policy): retries outside of the breaker let it see
+every try, as in resilience4j; inside, it sees whole calls. An edge with none of these policies has the plain, faster `Caller`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sim.errors import ScenarioError
+from sim.kernel.tasks import TIMED_OUT, Pool, Steps
+from sim.policies.adaptive import AdaptiveGate, adaptive_gate
+from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
+from sim.policies.budget_gates import Account, BudgetGate, budget_gate
+from sim.policies.hedging import HedgeGate
+from sim.policies.rate import RateGate, rate_gate
+from sim.policies.throttle import ThrottleGate, throttle_gate
+from sim.records import DEGRADED, GOOD, IN_FLIGHT, OUTCOMES, REJECTED, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
+from sim.runtime.caller import Caller
+from sim.runtime.choice import ALL_REFUSE, NONE_ALIVE, Choice
+from sim.runtime.journey import Journey
+from sim.runtime.race import Race
+from sim.runtime.shelf import Shelf
+from sim.runtime.visit import Visit, new_visit
+from sim.streams import child, salt, uniform
+
+if TYPE_CHECKING:
+    import cython
+
+    from sim.runtime.context import Context
+    from sim.runtime.visit import Edge
+    from sim.runtime.world import World
+
+_INF = math.inf
+_PAUSE, _PICK, _FALLBACK, _THROTTLE, _ADAPT = (
+    salt("caller", name) for name in ("pause", "pick", "fallback", "throttle", "adapt")
+)
+
+#: Attempts of one call between two looks at whether the clock still moves.
+_STUCK_AFTER = 10_000
+
+
+def _number(limit: int | str) -> float:
+    """A limit that may be the word unbounded."""
+    return _INF if isinstance(limit, str) else limit
+
+
+#: A layer: steps of a journey that go on with the layer at the given place.
+_Layer = Callable[[Journey, int], Steps]
+
+
+class GuardedCaller(Caller):
+    """One caller process on one edge, with every policy that the edge has."""
+
+    def __init__(
+        self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]
+    ) -> None:
+        self._policy = edge.policy
+        self._process = process
+        self._callers = callers  # of the same process, for fallback calls
+        super().__init__(world, edge, process_key)
+        layers: dict[str, tuple[object, _Layer]] = {
+            "fallback": (self._policy.fallback, self._fall_back),
+            "cache": (self._policy.cache, self._look_up),
+            "deadline": (self._policy.timeout, self._in_time),
+            "retry": (self._policy.retry, self._try_again),
+            "hedging": (self._policy.hedging, self._hedge),
+            "throttling": (self._policy.throttling, self._throttle),
+            "circuit_breaker": (self._policy.circuit_breaker, self._break),
+            "rate_limit": (self._policy.rate_limit, self._pace),
+            "adaptive_concurrency": (self._policy.adaptive_concurrency, self._adapt),
+            "concurrency_limit": (self._policy.concurrency_limit, self._hold_place),
+        }
+        stack = [layers[name][1] for name in self._policy.layers if layers[name][0] is not None]
+        self._stack: list[_Layer] = [*stack, self._attempt]
+
+    def forget(self) -> None:
+        """The process was started anew, with no call in flight: it has learned nothing yet."""
+        tasks, policy, now_s = self._tasks, self._policy, self._tasks.now_s()
+        self._breaker = None  # the plain caller's; the layer has its own
+        self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
+        whole = policy.circuit_breaker is not None and policy.circuit_breaker.scope == "per_client_process"
+        self._gate: BreakerGate | None = breaker_gate(policy.circuit_breaker, self._process_key, now_s) if whole else None
+        self._budget: BudgetGate | None = None if policy.retry.budget is None else budget_gate(policy.retry.budget)
+        self._hedges: HedgeGate | None = None if policy.hedging is None else HedgeGate(policy.hedging)
+        self._throttled: ThrottleGate | None = None if policy.throttling is None else throttle_gate(policy.throttling)
+        self._rate: RateGate | None = None if policy.rate_limit is None else rate_gate(policy.rate_limit, now_s)
+        self._adaptive: AdaptiveGate | None = (
+            None if policy.adaptive_concurrency is None else adaptive_gate(policy.adaptive_concurrency, now_s, uniform(self._process_key))
+        )
+        self._shelf = None if policy.cache is None else Shelf(tasks, policy.cache)
+        limit = policy.concurrency_limit
+        self._places = None if limit is None else Pool(tasks, limit.max_concurrent, _number(limit.max_queue))
+        self._calls = 0  # in flight, for adaptive concurrency
+
+    def call(self, context: Context, key: cython.ulonglong) -> Steps:
+        """Steps of one logical call through all layers; they return the outcome."""
+        return self._on(self._journey(context, key), 0)
+
+    def stand_in(self, context: Context, key: cython.ulonglong) -> Steps:
+        """The same as somebody's fallback, which has no fallback of its own."""
+        journey = self._journey(context, key)
+        journey.stands_in = True
+        return self._on(journey, 0)
+
+    def _journey(self, context: Context, key: cython.ulonglong) -> Journey:
+        return Journey(context, key, context.due_s if self._edge.propagate_deadline else _INF)
+
+    def _on(self, journey: Journey, place: cython.long) -> Steps:
+        """Steps of the layer at a place of the stack; the last one is an attempt."""
+        return self._stack[place](journey, place + 1)
+
+    def _fall_back(self, journey: Journey, place: cython.long) -> Steps:
+        """A value, or another call, in the place of a failed answer: the outcome is `degraded`."""
+        outcome: cython.int = yield from self._on(journey, place)
+        if outcome in GOOD or journey.stands_in or OUTCOMES[outcome] not in self._policy.fallback.on:
+            return outcome
+        if self._edge.fallback is not None:
+            other, key = self._callers(self._edge.fallback), child(journey.key, _FALLBACK)
+            ask = other.stand_in if isinstance(other, GuardedCaller) else other.call
+            outcome = yield from ask(journey.context, key)
+            return DEGRADED if outcome in GOOD else outcome
+        return DEGRADED
+
+    def _look_up(self, journey: Journey, place: cython.long) -> Steps:
+        """An answer from this process's cache, or from the target."""
+
+        def fetch(context: Context) -> Steps:
+            return self._on(journey if context is journey.context else journey.branch(context), place)
+
+        shelf = self._shelf
+        assert shelf is not None
+        return shelf.get(journey.context, journey.key, journey.due_s, fetch)
+
+    def _in_time(self, journey: Journey, place: cython.long) -> Steps:
+        """What is inside ends within the call's timeout; whoever waits in there looks at `due_s`."""
+        outer_s = journey.due_s
+        journey.due_s = min(outer_s, self._tasks.now_s() + self._edge.timeout_s)
+        outcome: cython.int = yield from self._on(journey, place)
+        journey.due_s = outer_s
+        return outcome
+
+    def _try_again(self, journey: Journey, place: cython.long) -> Steps:
+        """Tries with pauses between them, within the budget."""
+        tasks = self._tasks
+        began_s = tasks.now_s()
+        journey.pause_s, journey.pauses = 0.0, 1
+        account = None if self._budget is None else self._budget.begin(began_s)
+        outcome: cython.int = IN_FLIGHT
+        tries = 0
+        try:
+            while True:
+                tries += 1
+                journey.refused_here = False
+                journey.retry_after_s = -1.0
+                outcome = IN_FLIGHT
+                outcome = yield from self._on(journey, place)
+                if outcome in GOOD or not self._may_try_again(journey, account, tries, outcome):
+                    return outcome
+                if tries % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
+                    self._stuck_after(tries)
+                pause_s = self._pause_before(journey, tries, outcome)
+                left_s = journey.due_s - tasks.now_s()
+                if pause_s >= left_s:
+                    # The pause is cut off by the deadline, as in gRPC: no try can follow.
+                    yield from self._pause(journey, left_s)
+                    outcome = TIMEOUT
+                    return outcome
+                if pause_s > 0:
+                    yield from self._pause(journey, pause_s)
+                if account is not None:
+                    account.sent(tasks.now_s())
+        finally:
+            if account is not None:
+                account.end(tasks.now_s(), OUTCOMES[outcome])
+
+    def _may_try_again(self, journey: Journey, account: Account | None, tries: int, outcome: cython.int) -> bool:
+        """Whether a failure is one that is tried again, in time, and within the budget."""
+        retry, now_s = self._policy.retry, self._tasks.now_s()
+        word = "overflow" if journey.refused_here else OUTCOMES[outcome]
+        if now_s >= journey.due_s or word not in retry.on:
+            return False
+        if account is not None:
+            account.failed(now_s, word)
+        return retry.again(tries, word) and (account is None or account.may_retry(now_s, word))
+
+    def _pause_before(self, journey: Journey, tries: int, outcome: cython.int) -> float:
+        """The pause before the next try, in seconds."""
+        backoff = self._policy.retry.backoff_after(OUTCOMES[outcome])
+        u, previous_u = (uniform(child(child(journey.key, number), _PAUSE)) for number in (tries, tries - 1))
+        asked_s = journey.retry_after_s if journey.retry_after_s >= 0 else None
+        journey.pause_s = backoff.pause_s(journey.pauses, journey.pause_s, u, asked_s, previous_u)
+        journey.pauses = backoff.next_retry(journey.pauses, asked_s)
+        return journey.pause_s
+
+    def _pause(self, journey: Journey, pause_s: float) -> Steps:
+        yield pause_s
+        journey.context.backoff_s += pause_s
+
+    def _hedge(self, journey: Journey, place: cython.long) -> Steps:
+        """Several attempts at the same time; the first good one counts."""
+        gate = self._hedges
+        assert gate is not None
+        return Race(self._tasks, gate, journey, lambda branch: self._on(branch, place)).run()
+
+    def _throttle(self, journey: Journey, place: cython.long) -> Steps:
+        """Refuse a share of the calls while the target refuses many."""
+        gate = self._throttled
+        assert gate is not None
+        number = journey.numbers[0] + 1
+        if not gate.allows(self._tasks.now_s(), uniform(child(child(journey.key, number), _THROTTLE))):
+            journey.refused_here = True
+            return REJECTED
+        outcome: cython.int = yield from self._on(journey, place)
+        gate.settle(self._tasks.now_s(), outcome in GOOD)
+        return outcome
+
+    def _break(self, journey: Journey, place: cython.long) -> Steps:
+        """Refuse while the circuit breaker is open; tell it how the others went."""
+        gate = self._gate
+        if gate is None:  # one for each endpoint: asked when one is chosen
+            return (yield from self._on(journey, place))
+        began_s = self._tasks.now_s()
+        permit = gate.permit(began_s)
+        if permit == REFUSED:
+            return SHORT_CIRCUITED
+        outcome: cython.int = IN_FLIGHT
+        try:
+            outcome = yield from self._on(journey, place)
+            return outcome
+        finally:
+            now_s = self._tasks.now_s()
+            gate.finish(permit, outcome, now_s, now_s - began_s)
+
+    def _pace(self, journey: Journey, place: cython.long) -> Steps:
+        """Wait for the rate limiter's leave, or be refused."""
+        gate = self._rate
+        assert gate is not None
+        now_s = self._tasks.now_s()
+        wait_s = gate.ask(now_s)
+        refused = wait_s < 0
+        if refused:
+            journey.refused_here = True
+            wait_s = gate.refusal_s
+        if wait_s > 0:
+            allowed_s = min(wait_s, journey.due_s - now_s)
+            yield allowed_s
+            journey.context.queue_s += allowed_s
+            if allowed_s < wait_s:
+                return TIMEOUT
+        if refused:
+            return REJECTED
+        return (yield from self._on(journey, place))
+
+    def _adapt(self, journey: Journey, place: cython.long) -> Steps:
+        """Refuse what is beyond a limit that follows the latency."""
+        gate, tasks = self._adaptive, self._tasks
+        assert gate is not None
+        began_s = tasks.now_s()
+        if self._calls >= gate.limit(began_s):
+            journey.refused_here = True
+            return REJECTED
+        self._calls += 1
+        calls, outcome = self._calls, IN_FLIGHT
+        try:
+            outcome = yield from self._on(journey, place)
+            return outcome
+        finally:
+            self._calls -= 1
+            if outcome != IN_FLIGHT:
+                now_s, u = tasks.now_s(), uniform(child(child(journey.key, journey.numbers[0]), _ADAPT))
+                gate.sample(now_s, now_s - began_s, calls, outcome in (TIMEOUT, REJECTED), u)
+
+    def _hold_place(self, journey: Journey, place: cython.long) -> Steps:
+        """Hold one of the places for calls in flight; wait for one in line, if there is a line."""
+        places, tasks = self._places, self._tasks
+        assert places is not None
+        ticket = None
+        if not places.take():
+            ticket = places.line_up()
+            if ticket is None:
+                journey.refused_here = True
+                return REJECTED
+        try:
+            if ticket is not None:
+                began_s = tasks.now_s()
+                longest_s = self._policy.concurrency_limit.max_wait
+                limit_s = min(_INF if longest_s is None else longest_s, journey.due_s - began_s)
+                if limit_s < _INF:
+                    ticket.expire_after(limit_s)
+                yield ticket
+                journey.context.queue_s += tasks.now_s() - began_s
+                if not ticket.granted:
+                    journey.refused_here = True
+                    return TIMEOUT if tasks.now_s() >= journey.due_s else REJECTED
+            return (yield from self._on(journey, place))
+        finally:
+            if ticket is None or ticket.granted:
+                places.free()
+            else:
+                places.leave(ticket)
+
+    def _attempt(self, journey: Journey, place: cython.long) -> Steps:
+        """Choose an endpoint, send a visit, wait for its answer: one row."""
+        if journey.due_s <= self._tasks.now_s():
+            return TIMEOUT  # nobody waits any more for what led here
+        visit = self._dispatch(journey)
+        if visit.chosen < 0:
+            return visit.outcome
+        outcome: cython.int = IN_FLIGHT
+        try:
+            answer = visit.value if visit.settled else (yield visit)
+            outcome = TIMEOUT if answer is TIMED_OUT else answer
+            return outcome
+        finally:
+            # Also when this caller itself is killed, or a faster attempt has won: then nobody waits for this one.
+            self._conclude(journey, visit, outcome)
+
+    def _dispatch(self, journey: Journey) -> Visit:
+        """Choose an endpoint and let a visit begin its way; nothing is `chosen` if there is none to send it to."""
+        edge, context, choice, now_s = self._edge, journey.context, self._choice, self._tasks.now_s()
+        number = journey.next_number()
+        visit = new_visit(context, edge)
+        visit.sent_s = now_s
+        visit.key = child(journey.key, number)
+        visit.call_key = journey.key
+        visit.number = number
+        if edge.propagate_deadline:
+            visit.due_s = journey.due_s
+        chosen = choice.choose(edge.target.believed_alive, self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
+        if chosen == ALL_REFUSE:
+            visit.outcome = SHORT_CIRCUITED
+            return visit
+        visit.attempt = self._recorder.next_attempt(context.request)
+        if chosen == NONE_ALIVE:
+            visit.outcome = UNREACHABLE
+            self._record(journey, visit, UNREACHABLE)
+            return visit
+        visit.chosen = chosen
+        visit.permit = choice.permit(chosen, now_s)
+        if self._policy.retry.avoid_previous_endpoints:
+            journey.tried.append(chosen)
+        self._in_flight[chosen] += 1
+        visit.leave(journey.due_s - now_s)
+        return visit
+
+    def _conclude(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
+        """Account for an attempt that is over."""
+        self._in_flight[visit.chosen] -= 1
+        context, now_s = journey.context, self._tasks.now_s()
+        if outcome == TIMEOUT or outcome == UNREACHABLE:
+            context.lost_s += now_s - visit.sent_s
+        elif outcome != IN_FLIGHT:
+            context.add(visit)
+            journey.retry_after_s = visit.retry_after_s
+        if outcome == TIMEOUT or outcome == IN_FLIGHT:
+            visit.abandon()
+        self._choice.settle(visit.chosen, visit.permit, outcome, now_s, visit.sent_s)
+        self._record(journey, visit, outcome)
+
+    def _record(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
+        edge = self._edge
+        self._recorder.attempt(visit, journey.context.attempt, edge.caller_code, edge.target_code, visit.number, outcome)
+
+    def _stuck_after(self, tries: int) -> None:
+        """Stop a run in which retries without a pause would fail at one instant for ever."""
+        caller, target = self._edge.names
+        raise ScenarioError(
+            f"calls.{caller} -> {target}.retry: {tries} attempts failed at one instant ({self._tasks.now_s():g} s) "
+            "and no time passes between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
+        )
+
+    def changes(self) -> list[tuple[float, int, str]]:
+        """When a breaker or an ejection changed its state: clock time, endpoint (-1: all), new state."""
+        now_s, found = self._tasks.now_s(), []
+        if self._gate is not None:
+            self._gate.state(now_s)
+            found = [(time_s, -1, STATES[state]) for time_s, state in self._gate.changes]
+        return sorted(found + self._choice.changes(now_s))

@@ -1,0 +1,42 @@
+"""One logical call on its way through the layers of a guarded caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cython
+
+    from sim.runtime.context import Context
+
+
+class Journey:
+    """What the layers of one call tell each other: whose it is, how long it may take, how its last attempt went."""
+
+    __slots__ = ("context", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s", "stands_in", "tried")
+
+    def __init__(self, context: Context, key: cython.ulonglong, due_s: float) -> None:
+        self.context = context  # of the thread that waits for it
+        self.key = key  # names its random draws
+        self.due_s = due_s  # clock time by which it must have ended
+        self.numbers = [0]  # of its latest attempt; shared with its branches, so that every attempt has its own
+        self.pause_s = 0.0  # the last pause before a retry
+        self.pauses = 1  # number of the next pause
+        self.refused_here = False  # whether the last try was refused by a limit of the caller itself, and never sent
+        self.retry_after_s = -1.0  # what the server of the last try asked for; negative if nothing
+        self.stands_in = False  # whether it is the fallback of another call
+        self.tried: list[int] = []  # endpoints that have been tried
+
+    def branch(self, context: Context) -> Journey:
+        """The same call in a thread beside, for a hedged attempt."""
+        other = Journey(context, self.key, self.due_s)
+        other.numbers = self.numbers
+        other.tried = self.tried
+        return other
+
+    def next_number(self) -> cython.long:
+        """Number of a new attempt, from 1."""
+        numbers = self.numbers
+        numbers[0] += 1
+        number: cython.long = numbers[0]
+        return number

@@ -1,0 +1,148 @@
+"""How a caller behaves on an edge: every policy of a call, the order of their layers, and what a preset puts below them."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sim.policies.balancing import BalancingRule
+from sim.policies.breaker import CircuitBreaker
+from sim.policies.budget import RetryBudget
+from sim.policies.caching import Cache
+from sim.policies.adaptive import AdaptiveConcurrency
+from sim.policies.concurrency import ConcurrencyLimit
+from sim.policies.hedging import Hedging
+from sim.policies.outlier import OutlierDetection
+from sim.policies.passive import PassiveHealth
+from sim.policies.rate import RateLimit
+from sim.policies.retry import Retry
+from sim.policies.throttle import AdaptiveThrottling
+from sim.scenario.presets import PRESETS
+from sim.scenario.words import nearest
+from sim.values import Address, PositiveDuration, Spec
+
+Layer = Literal[
+    "fallback", "cache", "deadline", "retry", "hedging", "throttling",
+    "circuit_breaker", "rate_limit", "adaptive_concurrency", "concurrency_limit",
+]  # fmt: skip
+
+#: The layers from the outside to the inside, as most client libraries nest them.
+LAYERS: Final[tuple[Layer, ...]] = (
+    "fallback", "cache", "deadline", "retry", "hedging", "throttling",
+    "circuit_breaker", "rate_limit", "adaptive_concurrency", "concurrency_limit",
+)  # fmt: skip
+
+#: Outcomes that a fallback can stand in for.
+FallbackOn = Literal["error", "timeout", "rejected", "short_circuited", "unreachable"]
+
+
+class Fallback(Spec):
+    """An answer in the place of a failed one; the outcome is then `degraded`. `fallback: value`, or `{call: shop.default}`.
+
+    A value costs nothing. Another call has its own policies and may fail, too; then the call ends with that outcome. Not in
+    the place of an answer that somebody acts on: a degraded price is a wrong price. For stale answers: `cache.stale_if_error`.
+    """
+
+    call: Address | None = Field(None, description="service.operation that is asked instead; absent: a value at hand")
+    on: tuple[FallbackOn, ...] = Field(
+        ("error", "timeout", "rejected", "short_circuited", "unreachable"), description="the outcomes that it stands in for"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, data: Any) -> Any:
+        return {} if data == "value" else data
+
+
+class CallPolicy(Spec):
+    """How a caller behaves on an edge. What is absent is inherited from a wider selector, at last from the preset or the
+    defaults here."""
+
+    preset: str | None = Field(
+        None, description="a system whose rules and numbers lie below what is written here; `sim presets` lists them"
+    )
+    timeout: PositiveDuration | None = Field(None, description="deadline of the whole call, retries and pauses included")
+    per_try_timeout: PositiveDuration | None = Field(None, description="longest wait for the answer of one attempt")
+    connect_timeout: PositiveDuration | None = Field(
+        None, description="longest wait for an endpoint that does not react at all (vanished, partitioned): then unreachable"
+    )
+    propagate_deadline: bool = Field(
+        False, description="whether the target learns the deadline: it starts nothing after it, and its own calls end by then"
+    )
+    retry: Retry = Field(Retry(), description="which outcomes are tried again, and how")
+    hedging: Hedging | None = Field(None, description="further attempts before the first has failed")
+    throttling: AdaptiveThrottling | None = Field(
+        None, description="refuses a share of the calls while the target refuses many, per caller process"
+    )
+    circuit_breaker: CircuitBreaker | None = Field(
+        None, description="refuses calls after failures; one per caller process and target, or per endpoint"
+    )
+    outlier_detection: OutlierDetection | None = Field(
+        None, description="leaves out endpoints that fail, for a while; per caller process"
+    )
+    passive_health: PassiveHealth | None = Field(None, description="the same by nginx's rule")
+    rate_limit: RateLimit | None = Field(None, description="calls that a caller process makes at most")
+    concurrency_limit: ConcurrencyLimit | None = Field(
+        None, description="calls of a caller process in flight at most (a bulkhead; Envoy's circuit breaker)"
+    )
+    adaptive_concurrency: AdaptiveConcurrency | None = Field(
+        None, description="the same, with a limit that follows the latency"
+    )
+    cache: Cache | None = Field(None, description="answers that a caller process keeps")
+    fallback: Fallback | None = Field(None, description="what stands in for a failed call: its outcome is then `degraded`")
+    order: tuple[Layer, ...] = Field(
+        LAYERS, description="layers from the outside to the inside; those not named keep their usual place among the others"
+    )
+    balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")
+    cancellation: bool = Field(
+        False,
+        description="whether giving up tells the server, which then stops and frees its worker; else it finishes for nobody",
+    )
+
+    @field_validator("preset")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in PRESETS:
+            raise ValueError(f"no preset {value!r}; {nearest(value, PRESETS)}")
+        return value
+
+    @field_validator("order")
+    @classmethod
+    def _once(cls, value: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"order: {', '.join(value)} names a layer twice; each stands in one place")
+        return value
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers from the outside to the inside: those of `order` in their order, in the places that they usually take."""
+        named = iter(self.order)
+        return tuple(next(named) if layer in self.order else layer for layer in LAYERS)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether more is asked for than deadline, retries with pauses and a breaker of failures in a row."""
+        rich = (
+            self.hedging, self.throttling, self.outlier_detection, self.passive_health, self.rate_limit, self.concurrency_limit,
+            self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout,
+        )  # fmt: skip
+        simple = _is_simple_retry(self.retry) and (self.circuit_breaker is None or _is_simple_breaker(self.circuit_breaker))
+        return any(policy is not None for policy in rich) or self.layers != LAYERS or not simple
+
+
+def _is_simple_retry(retry: Retry) -> bool:
+    backoff = retry.backoff
+    return (
+        retry.budget is None
+        and retry.backoff_after_rejected is None
+        and not retry.avoid_previous_endpoints
+        and backoff.jitter != "tanh"
+        and backoff.respect_retry_after == "none"
+        and not {"overflow", "short_circuited"} & set(retry.on)
+    )
+
+
+def _is_simple_breaker(breaker: CircuitBreaker) -> bool:
+    names = ("scope", "window_type", "failures", "ignored")
+    return all(getattr(breaker, name) == CircuitBreaker.model_fields[name].default for name in names)
