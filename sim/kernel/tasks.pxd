@@ -8,29 +8,40 @@ cdef object _ENDED
 cdef object _CALLED
 
 
-cdef class Task(Entry):
-    cdef Tasks _tasks
-    cdef object _generator
-    cdef Task _following
+cdef class Waiter(Entry):
+    cdef Waiter _following
     cdef object _value
     cdef readonly bint alive
 
-    cpdef begin(self, Tasks tasks, object generator)
-    cpdef fire(self)
+    cpdef clear(self)
+    cpdef advance(self, object value)
     cpdef kill(self)
 
 
-@cython.freelist(64)
-cdef class Reply:
+cdef class Task(Waiter):
+    cdef Tasks _tasks
+    cdef object _generator
+
+    cpdef begin(self, Tasks tasks, object generator)
+    cpdef fire(self)
+    @cython.locals(reply=Reply, tasks=Tasks)
+    cpdef advance(self, object value)
+    cpdef kill(self)
+
+
+cdef class Reply(Waiter):
     cdef Tasks _tasks
     cdef public bint settled
     cdef public object value
-    cdef public Task waiter
-    cdef public double due_s
+    cdef public Waiter waiter
+    cdef public double expires_s
     cdef Reply _behind
 
-    cpdef begin(self, Tasks tasks)
+    cpdef open(self, Tasks tasks)
+    @cython.locals(waiter=Waiter)
     cpdef settle(self, object value)
+    @cython.locals(waiter=Waiter)
+    cpdef settle_in_place(self, object value)
     cpdef expire_after(self, double limit_s)
 
 
@@ -65,32 +76,37 @@ cdef class Limit(Entry):
 @cython.final
 cdef class Tasks:
     cdef readonly object env
-    cdef readonly Task current
     cdef Environment _kernel
-    cdef Task _first
-    cdef Task _last
+    cdef Waiter _first
+    cdef Waiter _last
     cdef bint _running
     cdef bint _closed
 
     cpdef double now_s(self) except? -1
     cpdef schedule(self, Entry entry, double at_s)
     cpdef Task start(self, object generator)
-    cpdef wake(self, Task task, object value)
-    @cython.locals(task=Task, left=long)
-    cdef _run(self)
+    cpdef enter(self, Waiter waiter)
+    cpdef wake(self, Waiter waiter, object value)
+    @cython.locals(left=long)
+    cdef _run(self, Waiter waiter, object value)
     cpdef close(self)
-    @cython.locals(outer=Task, reply=Reply)
-    cdef _advance(self, Task task, object value)
 
 
-@cython.final
 cdef class Ticket(Reply):
     cdef public bint granted
 
+    cpdef open(self, Tasks tasks)
+
 
 @cython.final
+cdef class Tally:
+    cdef readonly long busy
+    cdef readonly long waiting
+
+
 cdef class Pool:
     cdef Tasks _tasks
+    cdef Tally _tally
     cdef readonly double workers
     cdef readonly double capacity
     cdef readonly long busy
@@ -101,9 +117,10 @@ cdef class Pool:
 
     cpdef bint take(self) except -1
     @cython.locals(ticket=Ticket)
-    cpdef Ticket line_up(self)
+    cpdef Ticket line_up(self, Waiter who=*)
     cpdef leave(self, Ticket ticket)
     @cython.locals(line=Line, following=Ticket)
     cpdef free(self)
     @cython.locals(now_s=double)
-    cdef _change(self, long workers)
+    cpdef _change(self, long workers)
+    cpdef _queue(self, long tickets)

@@ -12,6 +12,9 @@ A task starts in place (it runs to its first yield inside `Tasks.start`), sleeps
 entry in the event loop's heap), and wakes others directly, in first-come order, without a trip through the heap. Simultaneous
 wake-ups never nest: they go through one queue, so the depth of the Python stack does not grow with the work.
 
+Whatever can be woken is a `Waiter`. A task is one that continues a generator; what runs several times per request, a call and a
+visit, is one that knows its own stages, and needs no generator: a few C calls where the package was compiled.
+
 Use an ordinary SimPy process for what you add yourself, unless it runs once per request.
 """
 
@@ -56,26 +59,92 @@ class _Failure:
         self.exception = exception
 
 
-class Task(Entry):
+class Waiter(Entry):
+    """What can wait for something: when that has come, it goes on in `advance`; never again once it is not `alive`."""
+
+    __slots__ = ("_following", "_value", "alive")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """What `__init__` does, as a C call."""
+        self.callbacks = None
+        self._following: Waiter | None = None  # in the queue of those that are woken
+        self._value: Any = None  # what it is woken with
+        self.alive = True
+
+    def advance(self, value: Any) -> None:
+        """Go on with what was waited for, up to the next wait. Only for `Tasks`, and for what runs inside of it."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """End where it stands: what it holds is given back now, nothing else of it will happen. Twice is harmless."""
+        raise NotImplementedError
+
+
+class Task(Waiter):
     """A running generator; `alive` until it returns or is killed."""
 
-    __slots__ = ("_following", "_generator", "_tasks", "_value", "alive")
+    __slots__ = ("_generator", "_tasks")
 
     def __init__(self, tasks: Tasks, generator: Steps) -> None:
         self.begin(tasks, generator)
 
     def begin(self, tasks: Tasks, generator: Steps) -> None:
         """What `__init__` does, as a C call."""
-        self.callbacks = None
+        self.clear()
         self._tasks = tasks
         self._generator = generator
-        self._following: Task | None = None  # in the queue of those that are woken
-        self._value: Any = None  # what it is woken with
-        self.alive = True
 
     def fire(self) -> None:
         """The sleep is over."""
         self._tasks.wake(self, None)
+
+    def advance(self, value: Any) -> None:
+        """Run to the next wait that is not over yet."""
+        tasks = self._tasks
+        try:
+            while True:
+                failed = type(value) is _Failure
+                wait = _throw(self._generator, value.exception) if failed else resume(self._generator, value)
+                if type(wait) is float:
+                    tasks.schedule(self, tasks.now_s() + wait)
+                    return
+                if isinstance(wait, Reply):
+                    reply: Reply = wait
+                    if not reply.settled:
+                        reply.waiter = self
+                        return
+                    value = reply.value
+                elif wait is _ENDED:
+                    self.alive = False
+                    return
+                else:
+                    waits, value = self._wait_for_event(wait)
+                    if waits:
+                        return
+        except BaseException:
+            self.alive = False
+            raise
+
+    def _wait_for_event(self, event: Any) -> tuple[bool, Any]:
+        """Whether the task now waits for a SimPy event; if the event is over: its value, or its failure."""
+        # An entry has callbacks for SimPy's loop only; nobody can wait for one, not for another task either.
+        callbacks: Any = _NO_EVENT if isinstance(event, Entry) else getattr(event, "callbacks", _NO_EVENT)
+        if callbacks is _NO_EVENT:
+            return False, _Failure(TypeError(f"a task yielded {event!r}; yield a float (seconds), a Reply or a SimPy event"))
+        if callbacks is not None:
+            callbacks.append(self._event_came)
+            return True, None
+        return False, event.value if event.ok else _Failure(event.value)
+
+    def _event_came(self, event: Any) -> None:
+        if event.ok:
+            self._tasks.wake(self, event.value)
+        elif self.alive:
+            event.defused = True
+            self._tasks.wake(self, _Failure(event.value))
 
     def kill(self) -> None:
         """End the task where it stands: its `finally` blocks run now, nothing else of it ever will. Twice is harmless."""
@@ -87,21 +156,26 @@ class Task(Entry):
         return f"<Task {getattr(self._generator, '__qualname__', '?')} {'alive' if self.alive else 'ended'}>"
 
 
-class Reply:
-    """A one-shot answer: settled once, waited for by at most one task. Later settlements say nothing."""
+class Reply(Waiter):
+    """A one-shot answer: settled once, waited for by at most one waiter. Later settlements say nothing.
 
-    __slots__ = ("_behind", "_tasks", "due_s", "settled", "value", "waiter")
+    (A plain reply waits for nothing itself. But a call waits for its attempts and is waited for, and C knows only one line of
+    ancestors.)
+    """
+
+    __slots__ = ("_behind", "_tasks", "expires_s", "settled", "value", "waiter")
 
     def __init__(self, tasks: Tasks) -> None:
-        self.begin(tasks)
+        self.open(tasks)
 
-    def begin(self, tasks: Tasks) -> None:
+    def open(self, tasks: Tasks) -> None:
         """What `__init__` does, as a C call."""
+        self.clear()
         self._tasks = tasks
         self.settled = False
         self.value: Any = None
-        self.waiter: Task | None = None
-        self.due_s = 0.0  # when a `Limit` ends the wait
+        self.waiter: Waiter | None = None
+        self.expires_s = 0.0  # when a `Limit` ends the wait
         self._behind: Reply | None = None  # the next one in the one line in which it stands
 
     def settle(self, value: Any) -> None:
@@ -114,6 +188,18 @@ class Reply:
         if waiter is not None:
             self.waiter = None
             self._tasks.wake(waiter, value)
+
+    def settle_in_place(self, value: Any) -> None:
+        """The same, but the waiter goes on at once: only from inside of an `advance`, as the last thing it does."""
+        if self.settled:
+            return
+        self.settled = True
+        self.value = value
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            if waiter.alive:
+                waiter.advance(value)
 
     def expire_after(self, limit_s: float) -> None:
         """Settle with TIMED_OUT in `limit_s` seconds, unless the answer is faster. For one length again and again: `Limit`."""
@@ -185,24 +271,25 @@ class Limit(Entry):
         # Most answers come in time and about in order: what they leave behind goes here, not when the heap entry is due.
         while line.first is not None and line.first.settled:
             line.pop()
-        reply.due_s = self._tasks.now_s() + self.limit_s
+        reply.expires_s = self._tasks.now_s() + self.limit_s
         line.append(reply)
         if not self._armed:
             self._armed = True
-            self._tasks.schedule(self, reply.due_s)
+            self._tasks.schedule(self, reply.expires_s)
 
     def fire(self) -> None:
         """Let the waits run out whose time has come; wake again for the next one."""
         line, now_s = self._line, self._tasks.now_s()
         while line.first is not None:
-            if not line.first.settled and line.first.due_s > now_s:
-                self._tasks.schedule(self, line.first.due_s)
+            if not line.first.settled and line.first.expires_s > now_s:
+                self._tasks.schedule(self, line.first.expires_s)
                 return
             line.pop().settle(TIMED_OUT)
         self._armed = False
 
 
 def _fire(entry: Entry) -> None:
+    entry.callbacks = _CALLED  # SimPy took them away; but the entry may stand in its heap once more
     entry.fire()
 
 
@@ -212,14 +299,13 @@ _NORMAL: Final = 1
 
 
 class Tasks:
-    """Starts and wakes tasks on one environment: SimPy's, or that of the compiled kernel."""
+    """Starts and wakes tasks, and other waiters, on one environment: SimPy's, or that of the compiled kernel."""
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
-        self.current: Task | None = None  # the task whose generator runs right now
         self._kernel = kernel_of(env)
-        self._first: Task | None = None  # the queue of those that are woken
-        self._last: Task | None = None
+        self._first: Waiter | None = None  # the queue of those that are woken
+        self._last: Waiter | None = None
         self._running = False
         self._closed = False
 
@@ -243,42 +329,48 @@ class Tasks:
         # Not `Task(self, generator)`: called like this, a compiled class makes its object without packing arguments.
         task = Task.__new__(Task)
         task.begin(self, generator)
-        if self._running:
-            self._advance(task, None)
-        else:
-            self.wake(task, None)
+        self.enter(task)
         return task
 
-    def wake(self, task: Task, value: Any) -> None:
-        """Continue a task with the answer it waits for, after all that were woken before it."""
+    def enter(self, waiter: Waiter) -> None:
+        """Let a new waiter go on to its first wait, in place."""
+        if self._running:
+            waiter.advance(None)
+        else:
+            self.wake(waiter, None)
+
+    def wake(self, waiter: Waiter, value: Any) -> None:
+        """Continue a waiter with what it waits for, after all that were woken before it."""
         if self._closed:
             return
-        task._value = value
+        if not self._running:
+            self._run(waiter, value)
+            return
+        waiter._value = value
         if self._first is None:
-            self._first = self._last = task
+            self._first = waiter
         else:
             assert self._last is not None
-            self._last._following = task
-            self._last = task
-        if not self._running:
-            self._run()
+            self._last._following = waiter
+        self._last = waiter
 
-    def _run(self) -> None:
-        """Advance all that are woken, and all that they wake."""
+    def _run(self, waiter: Waiter | None, value: Any) -> None:
+        """Advance one, all that are woken by it, and all that they wake."""
         self._running = True
         left: cython.long = _MOST_AT_ONCE
         try:
-            while self._first is not None:
-                task = self._first
-                self._first = task._following
-                task._following = None
-                left -= 1
-                if left == 0:
-                    self._stuck()
-                if task.alive:
-                    value = task._value
-                    task._value = None
-                    self._advance(task, value)
+            while waiter is not None:
+                if waiter.alive:
+                    waiter.advance(value)
+                waiter = self._first
+                if waiter is not None:
+                    self._first = waiter._following
+                    waiter._following = None
+                    value = waiter._value
+                    waiter._value = None
+                    left -= 1
+                    if left == 0:
+                        self._stuck()
         finally:
             self._running = False
 
@@ -291,54 +383,6 @@ class Tasks:
     def close(self) -> None:
         """The run is over: nothing wakes any more, so that ending the remaining generators moves nobody."""
         self._closed = True
-
-    def _advance(self, task: Task, value: Any) -> None:
-        """Run a task to its next wait that is not over yet."""
-        outer = self.current
-        self.current = task
-        try:
-            while True:
-                failed = type(value) is _Failure
-                wait = _throw(task._generator, value.exception) if failed else resume(task._generator, value)
-                if type(wait) is float:
-                    self.schedule(task, self.now_s() + wait)
-                    return
-                if isinstance(wait, Reply):
-                    reply: Reply = wait
-                    if not reply.settled:
-                        reply.waiter = task
-                        return
-                    value = reply.value
-                elif wait is _ENDED:
-                    task.alive = False
-                    return
-                else:
-                    waits, value = self._wait_for_event(task, wait)
-                    if waits:
-                        return
-        except BaseException:
-            task.alive = False
-            raise
-        finally:
-            self.current = outer
-
-    def _wait_for_event(self, task: Task, event: Any) -> tuple[bool, Any]:
-        """Whether the task now waits for a SimPy event; if the event is over: its value, or its failure."""
-        # An entry has callbacks for SimPy's loop only; nobody can wait for one, not for another task either.
-        callbacks: Any = _NO_EVENT if isinstance(event, Entry) else getattr(event, "callbacks", _NO_EVENT)
-        if callbacks is _NO_EVENT:
-            return False, _Failure(TypeError(f"a task yielded {event!r}; yield a float (seconds), a Reply or a SimPy event"))
-        if callbacks is not None:
-            callbacks.append(lambda came: self._event_came(task, came))
-            return True, None
-        return False, event.value if event.ok else _Failure(event.value)
-
-    def _event_came(self, task: Task, event: Any) -> None:
-        if event.ok:
-            self.wake(task, event.value)
-        elif task.alive:
-            event.defused = True
-            self.wake(task, _Failure(event.value))
 
 
 def _throw(generator: Steps, exception: BaseException) -> Any:
@@ -355,8 +399,22 @@ class Ticket(Reply):
     __slots__ = ("granted",)
 
     def __init__(self, tasks: Tasks) -> None:
-        super().__init__(tasks)
+        self.open(tasks)
+
+    def open(self, tasks: Tasks) -> None:
+        """What `__init__` does, as a C call."""
+        Reply.open(self, tasks)
         self.granted = False
+
+
+class Tally:
+    """Workers that are held and tickets that wait, over several pools."""
+
+    __slots__ = ("busy", "waiting")
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.waiting = 0
 
 
 class Pool:
@@ -365,14 +423,17 @@ class Pool:
     Args:
         workers: how many; `float("inf")` for no limit.
         capacity: longest line; `float("inf")` for no limit.
+        tally: what counts for several pools together.
 
-    `busy` workers and `waiting` tickets are the state; `busy_worker_s` is the exact integral of `busy` over time.
+    `busy` workers and `waiting` tickets are the state; `busy_worker_s` is the exact integral of `busy` over time. A line of
+    another kind is a subclass with its own `line_up`, `leave` and `free`, which count with `_change` and `_queue`.
     """
 
-    __slots__ = ("_area_s", "_line", "_since_s", "_tasks", "busy", "capacity", "waiting", "workers")
+    __slots__ = ("_area_s", "_line", "_since_s", "_tally", "_tasks", "busy", "capacity", "waiting", "workers")
 
-    def __init__(self, tasks: Tasks, workers: float, capacity: float) -> None:
+    def __init__(self, tasks: Tasks, workers: float, capacity: float, tally: Tally | None = None) -> None:
         self._tasks = tasks
+        self._tally = Tally() if tally is None else tally
         self.workers = workers
         self.capacity = capacity
         self.busy = 0
@@ -393,19 +454,22 @@ class Pool:
         self._change(1)
         return True
 
-    def line_up(self) -> Ticket | None:
-        """A ticket at the end of the line, to be waited for; None if the line is full."""
+    def line_up(self, who: Waiter | None = None) -> Ticket | None:
+        """A ticket at the end of the line, to be waited for; None if the line is full. `who` waits for it already, if given."""
         if self.waiting >= self.capacity:
             return None
-        ticket = Ticket(self._tasks)
-        self.waiting += 1
+        ticket = Ticket.__new__(Ticket)
+        ticket.open(self._tasks)
+        ticket.waiter = who
+        self._queue(1)
         self._line.append(ticket)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a place in the line; it is skipped when its turn comes."""
         ticket.settled = True
-        self.waiting -= 1
+        ticket.waiter = None
+        self._queue(-1)
 
     def free(self) -> None:
         """Give a worker back: it goes to the first in line."""
@@ -413,7 +477,7 @@ class Pool:
         while line.first is not None:
             following: Ticket = line.pop()  # type: ignore[assignment]  # only tickets stand here
             if not following.settled:
-                self.waiting -= 1
+                self._queue(-1)
                 following.granted = True
                 following.settle(True)
                 return
@@ -424,6 +488,11 @@ class Pool:
         self._area_s += self.busy * (now_s - self._since_s)
         self._since_s = now_s
         self.busy += workers
+        self._tally.busy += workers
+
+    def _queue(self, tickets: cython.long) -> None:
+        self.waiting += tickets
+        self._tally.waiting += tickets
 
     def __repr__(self) -> str:
         return f"<Pool {self.busy} of {self.workers:g} busy, {self.waiting} waiting>"

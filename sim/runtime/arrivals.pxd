@@ -1,7 +1,7 @@
 cimport cython
 from libc cimport math
 
-from sim.kernel.tasks cimport Tasks
+from sim.kernel.tasks cimport Tasks, Waiter
 from sim.runtime.ledger cimport Ledger
 from sim.runtime.origin cimport Origin
 from sim.streams cimport child, uniform
@@ -39,6 +39,19 @@ cdef class OpenTimes:
     cpdef double next_s(self) except? -1
 
 
+cdef class _Arrivals(Waiter):
+    cdef Tasks _tasks
+    cdef Source _source
+    cdef OpenTimes _times
+    cdef double _end_s
+    cdef double _next_s
+    cdef long _number
+
+    cpdef fire(self)
+    @cython.locals(now_s=double, wakes_s=double)
+    cpdef advance(self, object value)
+
+
 @cython.final
 cdef class Source:
     cdef object _load
@@ -54,6 +67,7 @@ cdef class Source:
 
     cpdef start(self)
     @cython.locals(request_key=cython.ulonglong)
-    cdef _issue(self, long number)
+    cpdef issue(self, long number)
+    cpdef ended(self)
     @cython.locals(u=double, last=long, place=long)
     cdef Origin _entry(self, unsigned long long request_key)

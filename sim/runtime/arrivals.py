@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sim.kernel.tasks import Steps
+from sim.kernel.tasks import Steps, Waiter
 from sim.records import GOOD
 from sim.scenario.load import Closed, Daily, Even, Load, Poisson, Ramp, Replay, Spike
 from sim.scenario.load import Steps as Stairs
@@ -109,6 +109,38 @@ class OpenTimes:
         return time_s if time_s < self._end_s else _INF
 
 
+class _Arrivals(Waiter):
+    """An open load: an entry of the event loop's heap that wakes for every arrival, and once more at the end of the load."""
+
+    __slots__ = ("_end_s", "_next_s", "_number", "_source", "_tasks", "_times")
+
+    def __init__(self, source: Source, times: OpenTimes, tasks: Tasks, end_s: float) -> None:
+        self.clear()
+        self._tasks = tasks
+        self._source = source
+        self._times = times
+        self._end_s = end_s
+        self._number = 0
+        self._next_s = times.next_s()
+
+    def fire(self) -> None:
+        """An arrival is due, or the end."""
+        self._tasks.wake(self, None)
+
+    def advance(self, value: Any) -> None:
+        """Let come what is due, then sleep until the next arrival or the end."""
+        now_s = self._tasks.now_s()
+        while self._next_s <= now_s:
+            self._source.issue(self._number)
+            self._number += 1
+            self._next_s = self._times.next_s()
+        wakes_s = min(self._next_s, self._end_s)
+        if wakes_s > now_s:
+            self._tasks.schedule(self, wakes_s)
+        else:
+            self._source.ended()
+
+
 class Source:
     """Issues requests until the end of the load."""
 
@@ -136,27 +168,16 @@ class Source:
                 self._tasks.start(user)
         else:
             self._ledger.sources = 1
-            self._tasks.start(self._open())
+            self._tasks.enter(_Arrivals(self, OpenTimes(load, self._seed, self._end_s), self._tasks, self._end_s))
 
-    def _open(self) -> Steps:
-        tasks = self._tasks
-        times = OpenTimes(self._load, self._seed, self._end_s)
-        number: cython.long = 0
-        while True:
-            time_s = times.next_s()
-            if time_s == _INF:
-                break
-            if time_s > tasks.now_s():
-                yield time_s - tasks.now_s()
-            self._issue(number)
-            number += 1
-        if self._end_s > tasks.now_s():
-            yield self._end_s - tasks.now_s()
-        self._ledger.source_ended()
-
-    def _issue(self, number: cython.long) -> None:
+    def issue(self, number: cython.long) -> None:
+        """Let the next request of an open load arrive."""
         request_key = child(child(self._stream, _REQUEST), number)
-        self._tasks.start(self._entry(request_key).request(request_key, number % self._clients))
+        self._entry(request_key).issue(request_key, number % self._clients)
+
+    def ended(self) -> None:
+        """No more requests come from an open load."""
+        self._ledger.source_ended()
 
     def _user(self, load: Closed, user_key: cython.ulonglong, user: cython.long) -> Steps:
         tasks = self._tasks
@@ -171,7 +192,10 @@ class Source:
             began_s = tasks.now_s()
             origin: Origin | None = self._entry(request_key)
             while origin is not None:
-                outcome: cython.int = yield from origin.request(request_key, user % self._clients)
+                request = origin.issue(request_key, user % self._clients)
+                if not request.settled:
+                    yield request
+                outcome: cython.int = request.value
                 origin = self._led_to(origin, request_key) if outcome in GOOD and tasks.now_s() < self._end_s else None
                 number += 1
                 request_key = child(user_key, number)

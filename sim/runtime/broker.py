@@ -13,9 +13,8 @@ from collections.abc import Callable
 from math import isnan
 from typing import TYPE_CHECKING
 
-from sim.kernel.tasks import Reply, Steps, Task
-from sim.records import FATE_DEAD, FATE_DONE, FATE_IN_FLIGHT, OK, REJECTED, UNREACHABLE
-from sim.runtime.context import Request
+from sim.kernel.tasks import Reply, Steps, Task, Tasks
+from sim.records import FATE_DEAD, FATE_DONE, FATE_IN_FLIGHT, GOOD, OK, REJECTED, UNREACHABLE
 from sim.runtime.ledger import Open
 from sim.runtime.visit import Endpoint, Target, Visit
 from sim.streams import child, salt
@@ -34,11 +33,12 @@ _NAN = float("nan")
 class Message(Open):
     """One message: what it asks for and what has become of it."""
 
-    __slots__ = ("acked_s", "deliveries", "done_s", "era", "key", "published_s", "request", "started_s")
+    __slots__ = ("acked_s", "arrived_s", "deliveries", "done_s", "era", "key", "published_s", "request", "started_s")
 
-    def __init__(self, request: Request, key: int, published_s: float, acked_s: float) -> None:
-        super().__init__()
-        self.request = request
+    def __init__(self, tasks: Tasks, request: int, arrived_s: float, key: int, published_s: float, acked_s: float) -> None:
+        super().__init__(tasks)
+        self.request = request  # number of the request that asks for it
+        self.arrived_s = arrived_s  # when that arrived at its origin
         self.key = key  # of the call that a synchronous design would make here: the same work either way
         self.published_s = published_s
         self.acked_s = acked_s
@@ -109,7 +109,7 @@ class Broker(Endpoint):
         if not self.alive:
             return UNREACHABLE
         # The key is that of the call, not of the publish attempt, so a repeated publish asks for the same work.
-        message = Message(visit.request, visit.call_key, visit.sent_s, self.world.now)
+        message = Message(self.world.tasks, visit.request, visit.arrived_s, visit.call_key, visit.sent_s, self.world.now)
         self._open[message] = None
         self.world.ledger.opened(message)
         self._line.append(message)
@@ -168,13 +168,13 @@ class Broker(Endpoint):
             message = self._line.popleft()
             message.deliveries += 1
             self._at_consumers[message] = replica
-            self.world.recorder.count_attempt(message.request.number)
+            self.world.recorder.count_attempt(message.request)
             arrival.settle(message)
 
     def _deliver(self, message: Message, replica: Replica) -> Steps:
         """Carry a message to the consumer, do the work, carry the acknowledgement back."""
         world, era = self.world, message.era
-        visit = Visit(message.request, None)
+        visit = Visit(world.tasks, message.request, message.arrived_s, None)
         visit.key = child(message.key, message.deliveries)
         visit.call_key = message.key
         visit.sent_s = world.now
@@ -184,7 +184,7 @@ class Broker(Endpoint):
             if delay_s > 0:
                 yield delay_s
             outcome = yield from replica.serve(visit, self._plan)
-            if outcome == OK and isnan(message.done_s):
+            if outcome in GOOD and isnan(message.done_s):
                 message.started_s = visit.started_s
                 message.done_s = world.now
             back_s = self._back.travel_s(child(visit.key, _ACKNOWLEDGE))
@@ -195,7 +195,7 @@ class Broker(Endpoint):
         if message.era != era:
             return  # put back meanwhile: another delivery decides
         del self._at_consumers[message]
-        if outcome == OK:
+        if outcome in GOOD:
             self._end(message, FATE_DONE)
         elif message.deliveries >= self._limit:
             self._end(message, FATE_DEAD)

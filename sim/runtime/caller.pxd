@@ -11,6 +11,7 @@ from sim.streams cimport child, uniform
 # Constants that this module only reads: C values here, Python's where the module runs uncompiled.
 cdef double _INF
 cdef long REFUSED
+cdef int DEGRADED
 cdef int IN_FLIGHT
 cdef int OK
 cdef int SHORT_CIRCUITED
@@ -19,22 +20,32 @@ cdef int UNREACHABLE
 cdef unsigned long long _PAUSE
 cdef unsigned long long _PICK
 cdef long _STUCK_AFTER
+cdef int _SENT
+cdef int _PAUSE_BEFORE_RETRY
+cdef int _LAST_PAUSE
 
 
-@cython.final
-@cython.freelist(64)
-cdef class Call:
-    cdef Context context
-    cdef unsigned long long key
-    cdef double left_s
-    cdef long number
-    cdef long permit
-    cdef int outcome
+cdef class Call(Reply):
+    cdef readonly Caller caller
+    cdef readonly Context context
+    cdef readonly unsigned long long key
+    cdef public double began_s
+    cdef public double deadline_s
+    cdef public double left_s
+    cdef public double pause_s
+    cdef public long number
+    cdef public long permit
+    cdef public int outcome
+    cdef public Visit visit
+    cdef int stage
 
-    cpdef begin(self, Context context)
+    cpdef begin(self, Caller caller, Context context, unsigned long long key)
+    cpdef fire(self)
+    cpdef advance(self, object value)
+    @cython.locals(visit=Visit)
+    cpdef kill(self)
 
 
-@cython.final
 cdef class Caller:
     cdef Tasks _tasks
     cdef Recorder _recorder
@@ -43,17 +54,30 @@ cdef class Caller:
     cdef BreakerGate _breaker
     cdef list _in_flight
     cdef object _retry
-    cdef unsigned long long _key
+    cdef unsigned long long _process_key
+    cdef list _past
+    cdef readonly long process
+    cdef public bint plain
 
     cpdef forget(self)
-    @cython.locals(call=Call)
+    cpdef list changes(self)
     cpdef call(self, Context context, unsigned long long key)
-    cdef bint _gives_up(self, Call call, int outcome) except -1
-    cdef double _pause_s(self, Call call, double previous_s) except? -1
+    @cython.locals(call=Call, edge=Edge)
+    cpdef Call begin(self, Context context, unsigned long long key)
+    @cython.locals(visit=Visit)
+    cpdef go_on(self, Call call, object value)
+    @cython.locals(visit=Visit, again=cython.bint)
+    cdef _try(self, Call call)
+    @cython.locals(now_s=double, left_s=double)
+    cdef bint _then(self, Call call, int outcome) except -1
+    cdef _end(self, Call call, int outcome)
+    cpdef give_up(self, Call call, Visit visit)
+    cpdef bint _gives_up(self, Call call, int outcome) except -1
+    cpdef double _pause_s(self, Call call, double previous_s) except? -1
     cdef _stuck(self, Call call)
     @cython.locals(edge=Edge, breaker=BreakerGate, context=Context, visit=Visit, alive=list, now_s=double)
-    cdef Visit _send(self, Call call)
+    cpdef Visit _send(self, Call call)
     @cython.locals(context=Context)
-    cdef _settle(self, Call call, Visit visit, int outcome)
+    cpdef _settle(self, Call call, Visit visit, int outcome)
     @cython.locals(edge=Edge, breaker=BreakerGate, now_s=double)
-    cdef _note(self, Call call, Visit visit, int outcome)
+    cpdef _note(self, Call call, Visit visit, int outcome)

@@ -2,24 +2,28 @@
 
 ::
 
-    _call    deadline of the whole call, tries and the pauses between them
+    begin    a call: its deadline
+    _try     one try after the other, until there is something to wait for
     _send    one try: the circuit breaker lets it through, or not; choose an endpoint, let a visit leave
     _settle  the try is over: its time, the breaker, its row
+    _then    what follows: the call is over, or another try, after a pause
 
 The order is the usual one of client libraries: the deadline is outermost, so that retries cannot outlive it; every try asks the
 breaker, so that it can open between two tries; the endpoint is chosen inside the retry, so that another try can go elsewhere.
+
+A call runs once per request and hop, so it is written as stages between waits instead of a generator; `call` is for generators.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.errors import ScenarioError
-from sim.kernel.tasks import TIMED_OUT, Steps, Tasks
+from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Tasks
 from sim.policies.balancing import RULES
-from sim.policies.breaker import REFUSED, BreakerGate, breaker_gate
-from sim.records import IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
+from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
+from sim.records import DEGRADED, IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
 from sim.runtime.visit import Edge, Visit, new_visit
 from sim.streams import child, salt, uniform
 
@@ -36,31 +40,69 @@ _PAUSE, _PICK = (salt("caller", name) for name in ("pause", "pick"))
 #: Attempts of one call between two looks at whether the clock still moves.
 _STUCK_AFTER = 10_000
 
+# What a call waits for: the answer of an attempt, or the end of a pause that another try follows, or none.
+_SENT, _PAUSE_BEFORE_RETRY, _LAST_PAUSE = range(3)
 
-class Call:
-    """One logical call on its way through the caller's layers."""
 
-    __slots__ = ("context", "key", "left_s", "number", "outcome", "permit")
+class Call(Reply):
+    """One logical call on its way through the caller's layers; it is settled with its outcome."""
 
-    def __init__(self, context: Context) -> None:
-        self.begin(context)
+    __slots__ = (
+        "began_s", "caller", "context", "deadline_s", "key", "left_s", "number", "outcome", "pause_s", "permit", "stage", "visit",
+    )  # fmt: skip
 
-    def begin(self, context: Context) -> None:
+    def __init__(self, caller: Caller, context: Context, key: cython.ulonglong) -> None:
+        self.begin(caller, context, key)
+
+    def begin(self, caller: Caller, context: Context, key: cython.ulonglong) -> None:
         """What `__init__` does, as a C call."""
+        self.open(context._tasks)
+        self.caller = caller
         self.context = context
-        self.key = 0  # names its random draws
+        self.key = key  # names its random draws
         self.number = 1  # of the current attempt
+        self.began_s = 0.0
+        self.deadline_s = _INF  # clock time
         self.left_s = _INF  # until the deadline, at the begin of the current attempt
+        self.pause_s = 0.0  # the last pause
         self.permit = REFUSED  # of the breaker, for the current attempt
-        self.outcome = IN_FLIGHT  # of an attempt that could not be sent
+        self.outcome = IN_FLIGHT  # of the call, or of an attempt that could not be sent
+        self.visit: Visit | None = None  # the attempt for which it waits
+        self.stage = _SENT  # what it waits for
+
+    def fire(self) -> None:
+        """The pause is over."""
+        self._tasks.wake(self, None)
+
+    def advance(self, value: Any) -> None:
+        """Go on with the answer of an attempt, or after a pause."""
+        self.caller.go_on(self, value)
+
+    def kill(self) -> None:
+        """Its own caller is gone: the attempt stays in flight, and nobody waits for it."""
+        if self.settled or not self.alive:
+            return
+        self.alive = False
+        visit = self.visit
+        if visit is not None:
+            self.visit = None
+            visit.waiter = None
+            self.caller.give_up(self, visit)
 
 
 class Caller:
-    """One caller process on one edge: it owns its balancer and its breaker, and knows its own calls in flight, nobody else's."""
+    """One caller process on one edge: it owns its balancer and its breaker, and knows its own calls in flight, nobody else's.
 
-    __slots__ = ("_balancer", "_breaker", "_edge", "_in_flight", "_key", "_recorder", "_retry", "_tasks")
+    Attributes:
+        process: index of the replica, or of the client, whose caller it is.
+        plain: whether a call may `begin` without a generator. A subclass whose `call` does more than this sets it to False.
+    """
 
-    def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong) -> None:
+    __slots__ = (
+        "_balancer", "_breaker", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_tasks", "plain", "process",
+    )  # fmt: skip
+
+    def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
         self._tasks: Tasks = world.tasks
         self._recorder: Recorder = world.recorder
         self._edge = edge
@@ -70,57 +112,139 @@ class Caller:
         self._breaker: BreakerGate | None = None
         self._in_flight = [0] * endpoints
         self._retry = policy.retry
-        self._key = process_key
+        self._process_key = process_key
+        self._past: list[tuple[float, int, str]] = []  # changes of state in earlier lives of the process
+        self.process = process
+        self.plain = True
         self.forget()
 
     def forget(self) -> None:
         """The process was started anew, with no call in flight: its breaker is closed."""
+        self._past = self.changes()
         spec = self._edge.policy.circuit_breaker
-        self._breaker = None if spec is None else breaker_gate(spec, self._key, self._tasks.now_s())
+        self._breaker = None if spec is None else breaker_gate(spec, self._process_key, self._tasks.now_s())
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of the service that calls (or client), and of the target."""
+        return self._edge.names
+
+    @property
+    def caller_code(self) -> int:
+        """Code of the service that calls."""
+        return self._edge.caller_code
+
+    @property
+    def target_code(self) -> int:
+        """Code of the target."""
+        return self._edge.target_code
+
+    def flush(self) -> None:
+        """Empty the cache of answers; this caller has none."""
+
+    def changes(self) -> list[tuple[float, int, str]]:
+        """When a breaker opened, half-opened or closed, or an endpoint was left out: clock time, endpoint (-1: all), state."""
+        breaker = self._breaker
+        if breaker is None:
+            return self._past
+        breaker.state(self._tasks.now_s())
+        return self._past + [(time_s, -1, STATES[state]) for time_s, state in breaker.changes]
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps that call, retry and pause until an answer, the last attempt or the deadline; they return the outcome."""
-        call = Call.__new__(Call)
-        call.begin(context)
-        call.key = key
-        return self._call(call)
+        return self._call(context, key)
 
-    def _call(self, call: Call) -> Steps:
-        tasks = self._tasks
-        began_s = tasks.now_s()
-        deadline_s = began_s + self._edge.timeout_s
-        pause_s = 0.0
-        while True:
-            call.left_s = deadline_s - tasks.now_s()
-            outcome: cython.int = IN_FLIGHT
+    def _call(self, context: Context, key: cython.ulonglong) -> Steps:
+        call = self.begin(context, key)
+        try:
+            if not call.settled:
+                yield call
+        finally:
+            call.kill()
+        return call.outcome
+
+    def begin(self, context: Context, key: cython.ulonglong) -> Call:
+        """Make a call, with draws named by `key`: settled already, or it will be, with the outcome."""
+        call = Call.__new__(Call)
+        call.begin(self, context, key)
+        edge = self._edge
+        call.began_s = self._tasks.now_s()
+        call.deadline_s = call.began_s + edge.timeout_s
+        if edge.propagate_deadline and context.due_s < call.deadline_s:
+            call.deadline_s = context.due_s
+        if call.deadline_s > call.began_s:
+            self._try(call)
+        else:
+            self._end(call, TIMEOUT)  # nobody waits any more for what led here
+        return call
+
+    def go_on(self, call: Call, value: Any) -> None:
+        """The wait of a call is over: that for an attempt, or a pause."""
+        if call.stage == _SENT:
+            visit = call.visit
+            call.visit = None
+            assert visit is not None
+            outcome: cython.int = TIMEOUT if value is TIMED_OUT else value
+            self._settle(call, visit, outcome)
+            if self._then(call, outcome):
+                self._try(call)
+            return
+        call.context.backoff_s += call.pause_s
+        if call.stage == _LAST_PAUSE:
+            self._end(call, TIMEOUT)
+        else:
+            call.number += 1
+            self._try(call)
+
+    def _try(self, call: Call) -> None:
+        """Send attempts, until one has to be waited for or the call is over."""
+        again = True
+        while again:
+            call.left_s = call.deadline_s - self._tasks.now_s()
             visit = self._send(call)
             if visit is None:
-                outcome = call.outcome
+                again = self._then(call, call.outcome)
+            elif visit.settled:
+                outcome: cython.int = TIMEOUT if visit.value is TIMED_OUT else visit.value
+                self._settle(call, visit, outcome)
+                again = self._then(call, outcome)
             else:
-                try:
-                    reply = visit.reply
-                    assert reply is not None
-                    answer = reply.value if reply.settled else (yield reply)
-                    outcome = TIMEOUT if answer is TIMED_OUT else answer
-                finally:
-                    # Also when this caller itself is killed: then the attempt stays in_flight, and nobody waits for it.
-                    self._settle(call, visit, outcome)
-            if outcome == OK or self._gives_up(call, outcome):
-                return outcome
-            if call.number % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
-                self._stuck(call)
-            pause_s = self._pause_s(call, pause_s)
-            left_s = deadline_s - tasks.now_s()
-            if pause_s >= left_s:
-                # The pause is cut off by the deadline, as in gRPC: no try can follow.
-                if left_s > 0:
-                    yield left_s
-                    call.context.backoff_s += left_s
-                return TIMEOUT
-            if pause_s > 0:
-                yield pause_s
-                call.context.backoff_s += pause_s
-            call.number += 1
+                call.stage = _SENT
+                call.visit = visit
+                visit.waiter = call
+                return
+
+    def _then(self, call: Call, outcome: cython.int) -> cython.bint:
+        """Whether another try follows at once; if not, the call is over or pauses."""
+        if outcome == OK or outcome == DEGRADED or self._gives_up(call, outcome):
+            self._end(call, outcome)
+            return False
+        now_s = self._tasks.now_s()
+        if call.number % _STUCK_AFTER == 0 and now_s <= call.began_s:
+            self._stuck(call)
+        call.pause_s = self._pause_s(call, call.pause_s)
+        left_s = call.deadline_s - now_s
+        call.stage = _PAUSE_BEFORE_RETRY
+        if call.pause_s >= left_s:
+            # The pause is cut off by the deadline, as in gRPC: no try can follow.
+            if left_s <= 0:
+                self._end(call, TIMEOUT)
+                return False
+            call.stage = _LAST_PAUSE
+            call.pause_s = left_s
+        if call.pause_s > 0:
+            self._tasks.schedule(call, now_s + call.pause_s)
+            return False
+        call.number += 1
+        return True
+
+    def _end(self, call: Call, outcome: cython.int) -> None:
+        call.outcome = outcome
+        call.settle_in_place(outcome)
+
+    def give_up(self, call: Call, visit: Visit) -> None:
+        """This caller itself is killed: its attempt stays in flight."""
+        self._settle(call, visit, IN_FLIGHT)
 
     def _gives_up(self, call: Call, outcome: cython.int) -> cython.bint:
         """Whether no other try follows a failure: the deadline has passed, or the retry policy says so."""
@@ -150,9 +274,11 @@ class Caller:
             if call.permit == REFUSED:
                 call.outcome = SHORT_CIRCUITED
                 return None
-        visit = new_visit(context.request, edge)
+        visit = new_visit(context, edge)
         visit.sent_s = now_s
-        visit.attempt = self._recorder.next_attempt(context.request.number)
+        visit.attempt = self._recorder.next_attempt(context.request)
+        if edge.propagate_deadline:
+            visit.due_s = call.deadline_s
         alive = edge.target.believed_alive
         if not alive:
             call.outcome = UNREACHABLE

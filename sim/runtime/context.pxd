@@ -1,13 +1,20 @@
 cimport cython
 
-from sim.kernel.tasks cimport Task
+from sim.kernel.tasks cimport Tasks
 from sim.runtime.ledger cimport Open
+
+cdef double _INF
+cdef int DEGRADED
+cdef int OK
 
 
 cdef class Context(Open):
-    cdef readonly Request request
+    cdef readonly long request
+    cdef readonly double arrived_s
     cdef public long attempt
     cdef public unsigned long long key
+    cdef public double due_s
+    cdef public bint degraded
     cdef public double queue_s
     cdef public double service_s
     cdef public double network_s
@@ -16,14 +23,8 @@ cdef class Context(Open):
     cdef public double own_s
     cdef public double own_queue_s
 
-    cpdef begin(self, Request request)
+    cpdef begin(self, Tasks tasks, long request, double arrived_s)
     @cython.locals(other=Context)
     cpdef Context branch(self)
     cpdef add(self, Context other)
-
-
-@cython.final
-cdef class Request(Open):
-    cdef readonly long number
-    cdef readonly double arrived_s
-    cdef readonly Task task
+    cpdef bint goes_on(self, int outcome) except -1

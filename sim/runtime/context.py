@@ -1,29 +1,39 @@
-"""What travels with a request: its identity, its random key, and where its time went so far."""
+"""What travels with a request: its identity, its random key, its deadline, and where its time went so far."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from sim.records import DEGRADED, OK
 from sim.runtime.ledger import Open
 
 if TYPE_CHECKING:
     import cython
 
-    from sim.kernel.tasks import Task
+    from sim.kernel.tasks import Tasks
 
 #: The outcome of a visit whose endpoint vanished without a word: nothing goes back.
 SILENCE = -1
 
+#: Where a visit is: on a line, at its endpoint (there in line for a worker, worked on, waiting for a call or a task), or over.
+ON_THE_WAY, RECEIVED, IN_LINE, WORKED_ON, CALLING, IN_TASK, ON_THE_WAY_BACK, OVER = range(8)
+
+_INF = math.inf
+
 
 class Context(Open):
-    """One thread of a request's execution: the origin, a visit at a server, or a parallel branch of one.
+    """One thread of a request's execution: the request at its origin, a visit at a server, or a parallel branch of one.
 
     The `*_s` parts add up to the time that has passed in this thread since it began.
     """
 
     __slots__ = (
+        "arrived_s",
         "attempt",
         "backoff_s",
+        "degraded",
+        "due_s",
         "key",
         "lost_s",
         "network_s",
@@ -34,16 +44,19 @@ class Context(Open):
         "service_s",
     )
 
-    def __init__(self, request: Request) -> None:
-        self.begin(request)
+    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float) -> None:
+        self.begin(tasks, request, arrived_s)
 
-    def begin(self, request: Request) -> None:
+    def begin(self, tasks: Tasks, request: cython.long, arrived_s: float) -> None:
         """Start with no time spent; `attempt` and `key` are set by whoever knows them."""
-        self.callbacks = None
+        self.open(tasks)
         self._earlier = self._later = None
-        self.request = request
+        self.request = request  # number of the logical request, in order of arrival
+        self.arrived_s = arrived_s  # when that arrived at its origin
         self.attempt = -1  # the attempt inside which this happens, -1 at the origin
         self.key = 0  # random draws of this thread derive from it
+        self.due_s = _INF  # clock time after which nobody waits for the result, as far as this thread was told
+        self.degraded = False  # whether something answered with less than was asked for
         self.queue_s = 0.0
         self.service_s = 0.0
         self.network_s = 0.0
@@ -53,10 +66,11 @@ class Context(Open):
         self.own_queue_s = 0.0  # the share of queue_s that it waited at this server
 
     def branch(self) -> Context:
-        """A thread beside this one, with the same random key."""
-        other = Context(self.request)
+        """A thread beside this one, with the same random key and deadline."""
+        other = Context(self._tasks, self.request, self.arrived_s)
         other.attempt = self.attempt
         other.key = self.key
+        other.due_s = self.due_s
         return other
 
     def add(self, other: Context) -> None:
@@ -67,15 +81,9 @@ class Context(Open):
         self.backoff_s += other.backoff_s
         self.lost_s += other.lost_s
 
-
-class Request(Open):
-    """A logical request: its number in order of arrival and when it arrived at its origin."""
-
-    __slots__ = ("arrived_s", "number", "task")
-
-    def __init__(self, number: cython.long, arrived_s: float, task: Task | None) -> None:
-        self.callbacks = None
-        self._earlier = self._later = None
-        self.number = number
-        self.arrived_s = arrived_s
-        self.task = task  # the task in which it began
+    def goes_on(self, outcome: cython.int) -> cython.bint:
+        """Whether this thread goes on after a step with this outcome; a degraded answer lets it, and is remembered."""
+        if outcome == DEGRADED:
+            self.degraded = True
+            return True
+        return outcome == OK

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Steps
 from sim.runtime.network import Disturbance
-from sim.scenario.faults import Crash, Errors, Fault, LinkFault, Outage, Slow
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
 from sim.streams import child, key, uniform
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def start_faults(world: World, faults: tuple[Fault, ...]) -> None:
 def _target(fault: Fault) -> str:
     match fault:
         case Crash(crash=target) | Slow(slow=target) | Errors(errors=target) | LinkFault(link=target) | Outage(outage=target):
+            return target
+        case Pause(pause=target) | Flush(flush=target):
             return target
         case _:
             assert_never(fault)
@@ -62,9 +64,11 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
     match fault:
         case Outage(outage=queue):
             return [world.brokers[queue].outage]
+        case Flush():
+            return [lambda: _flush(world, fault)]
         case LinkFault():
             return [lambda: _disturb(world, fault)]
-        case Crash(crash=service) | Slow(slow=service) | Errors(errors=service):
+        case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Errors(errors=service):
             replicas = world.services[service.split(".")[0]].replicas
             if fault.replica == "each":
                 return [_together(fault, [replica]) for replica in replicas]
@@ -73,7 +77,7 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             assert_never(fault)
 
 
-def _together(fault: Crash | Slow | Errors, replicas: list[Replica]) -> Callable[[], Callable[[], None]]:
+def _together(fault: Crash | Slow | Pause | Errors, replicas: list[Replica]) -> Callable[[], Callable[[], None]]:
     def act() -> Callable[[], None]:
         mends = [_hurt(fault, replica) for replica in replicas]
 
@@ -86,7 +90,7 @@ def _together(fault: Crash | Slow | Errors, replicas: list[Replica]) -> Callable
     return act
 
 
-def _hurt(fault: Crash | Slow | Errors, replica: Replica) -> Callable[[], None]:
+def _hurt(fault: Crash | Slow | Pause | Errors, replica: Replica) -> Callable[[], None]:
     """Break one replica; return how to mend it. Overlapping faults add up and end one by one."""
     match fault:
         case Crash():
@@ -95,6 +99,9 @@ def _hurt(fault: Crash | Slow | Errors, replica: Replica) -> Callable[[], None]:
         case Slow():
             replica.slow_factors.append(fault.factor)
             return lambda: replica.slow_factors.remove(fault.factor)
+        case Pause():
+            replica.pause()
+            return replica.resume
         case Errors():
             _, _, operation = fault.errors.partition(".")
             injected = (operation or None, fault.ratio)
@@ -102,6 +109,11 @@ def _hurt(fault: Crash | Slow | Errors, replica: Replica) -> Callable[[], None]:
             return lambda: replica.errors.remove(injected)
         case _:
             assert_never(fault)
+
+
+def _flush(world: World, fault: Flush) -> Callable[[], None]:
+    world.flush(fault.flush)
+    return lambda: None
 
 
 def _disturb(world: World, fault: LinkFault) -> Callable[[], None]:

@@ -65,9 +65,12 @@ class GuardedCaller(Caller):
         self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]
     ) -> None:
         self._policy = edge.policy
-        self._process = process
         self._callers = callers  # of the same process, for fallback calls
-        super().__init__(world, edge, process_key)
+        self._shelf: Shelf | None = None
+        self._choice: Choice | None = None
+        self._gate: BreakerGate | None = None
+        Caller.__init__(self, world, edge, process_key, process)
+        self.plain = False
         layers: dict[str, tuple[object, _Layer]] = {
             "fallback": (self._policy.fallback, self._fall_back),
             "cache": (self._policy.cache, self._look_up),
@@ -86,10 +89,12 @@ class GuardedCaller(Caller):
     def forget(self) -> None:
         """The process was started anew, with no call in flight: it has learned nothing yet."""
         tasks, policy, now_s = self._tasks, self._policy, self._tasks.now_s()
-        self._breaker = None  # the plain caller's; the layer has its own
+        self._past = self.changes()
+        if self._shelf is not None:
+            self._shelf.close()
         self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
         whole = policy.circuit_breaker is not None and policy.circuit_breaker.scope == "per_client_process"
-        self._gate: BreakerGate | None = breaker_gate(policy.circuit_breaker, self._process_key, now_s) if whole else None
+        self._gate = breaker_gate(policy.circuit_breaker, self._process_key, now_s) if whole else None
         self._budget: BudgetGate | None = None if policy.retry.budget is None else budget_gate(policy.retry.budget)
         self._hedges: HedgeGate | None = None if policy.hedging is None else HedgeGate(policy.hedging)
         self._throttled: ThrottleGate | None = None if policy.throttling is None else throttle_gate(policy.throttling)
@@ -381,8 +386,28 @@ class GuardedCaller(Caller):
 
     def changes(self) -> list[tuple[float, int, str]]:
         """When a breaker or an ejection changed its state: clock time, endpoint (-1: all), new state."""
+        if self._choice is None:
+            return self._past  # not born yet
         now_s, found = self._tasks.now_s(), []
         if self._gate is not None:
             self._gate.state(now_s)
             found = [(time_s, -1, STATES[state]) for time_s, state in self._gate.changes]
-        return sorted(found + self._choice.changes(now_s))
+        return self._past + sorted(found + self._choice.changes(now_s))
+
+    def flush(self) -> None:
+        """Empty the cache of answers."""
+        if self._shelf is not None:
+            self._shelf.flush()
+
+
+def new_caller(
+    world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]
+) -> Caller:
+    """A process's caller on an edge, as plain as its policy lets it be; `callers` are the same process's on other edges."""
+    caller: Caller
+    if edge.policy.guarded:
+        caller = GuardedCaller(world, edge, process_key, process, callers)
+    else:
+        caller = Caller(world, edge, process_key, process)
+    world.callers.append(caller)
+    return caller

@@ -1,9 +1,9 @@
 cimport cython
 
-from sim.kernel.entry cimport Entry
+from sim.kernel.tasks cimport Reply, Tasks
 
 
-cdef class Open(Entry):
+cdef class Open(Reply):
     cdef Open _earlier
     cdef Open _later
 

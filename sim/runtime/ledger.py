@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sim.kernel.entry import Entry
+from sim.kernel.tasks import Reply, Tasks
 
 
-class Open(Entry):
-    """Something that can be entered in a ledger, a request, a visit or a message; and, a visit, in the event loop's heap."""
+class Open(Reply):
+    """Something that can be entered in a ledger: a request or a visit, whose outcome somebody waits for, or a message."""
 
     __slots__ = ("_earlier", "_later")
 
-    def __init__(self) -> None:
-        self.callbacks = None
+    def __init__(self, tasks: Tasks) -> None:
+        self.open(tasks)
         self._earlier: Open | None = None
         self._later: Open | None = None
 

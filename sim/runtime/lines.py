@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from sim.kernel.tasks import Pool, Ticket
+from sim.kernel.tasks import Pool, Tally, Ticket
 from sim.policies.discipline import Discipline, line_of
 
 if TYPE_CHECKING:
@@ -18,17 +18,19 @@ class DisciplinedPool(Pool):
 
     __slots__ = ("_order",)
 
-    def __init__(self, tasks: Tasks, workers: float, capacity: float, discipline: Discipline) -> None:
-        super().__init__(tasks, workers, capacity)
+    def __init__(self, tasks: Tasks, workers: float, capacity: float, tally: Tally, discipline: Discipline) -> None:
+        Pool.__init__(self, tasks, workers, capacity, tally)
         self._order = line_of(discipline)
 
-    def line_up(self, visit: Visit) -> Ticket | None:
-        """A place in the line, to be waited for; None if the line is full."""
+    def line_up(self, who: Visit) -> Ticket | None:  # type: ignore[override]  # only visits stand in such a line
+        """A place in the line, for which `who` waits; None if the line is full."""
         if self.waiting >= self.capacity:
             return None
         ticket = Ticket(self._tasks)
-        self.waiting += 1
-        longest_s = self._order.append(ticket, self._tasks.now_s(), visit.priority, visit.due_s)
+        ticket.waiter = who
+        self._queue(1)
+        priority: int = who.plan.priority
+        longest_s: float = self._order.append(ticket, self._tasks.now_s(), priority, who.due_s)
         if longest_s < inf:
             ticket.expire_after(longest_s)
         return ticket
@@ -36,15 +38,16 @@ class DisciplinedPool(Pool):
     def leave(self, ticket: Ticket) -> None:
         """Give up a place in the line."""
         ticket.settled = True
-        self.waiting -= 1
+        ticket.waiter = None
+        self._queue(-1)
         self._order.discard(ticket)
 
     def free(self) -> None:
         """Give a worker back: it goes to whom the discipline chooses."""
         while len(self._order):
-            ticket = self._order.pop(self._tasks.now_s())
+            ticket: Ticket = self._order.pop(self._tasks.now_s())
             if not ticket.settled:  # else its time is over at this very moment
-                self.waiting -= 1
+                self._queue(-1)
                 ticket.granted = True
                 ticket.settle(True)
                 return

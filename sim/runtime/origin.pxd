@@ -1,14 +1,25 @@
 cimport cython
 
-from sim.kernel.tasks cimport Tasks
-from sim.runtime.caller cimport Caller
-from sim.runtime.context cimport Context, Request
+from sim.kernel.tasks cimport Reply, Task, Tasks
+from sim.runtime.caller cimport Call, Caller
+from sim.runtime.context cimport Context
 from sim.runtime.ledger cimport Ledger
 from sim.runtime.recorder cimport Recorder
 from sim.runtime.visit cimport Edge
 from sim.streams cimport child
 
 cdef int IN_FLIGHT
+
+
+cdef class Request(Context):
+    cdef Origin _origin
+    cdef Reply _call
+    cdef Task _task
+
+    @cython.locals(call=Call)
+    cpdef set_out(self, Origin origin, Caller caller)
+    cpdef advance(self, object value)
+    cpdef kill(self)
 
 
 @cython.final
@@ -20,5 +31,8 @@ cdef class Origin:
     cdef Edge _edge
     cdef dict _callers
 
+    @cython.locals(request=Request)
+    cpdef Request issue(self, unsigned long long request_key, long client)
+    cpdef ended(self, Request request, int outcome)
     @cython.locals(caller=Caller)
     cdef Caller _caller(self, long client)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from sim.kernel.tasks import Steps
+from sim.kernel.tasks import Reply, Steps, Task
 from sim.records import IN_FLIGHT
 from sim.runtime.caller import Caller
-from sim.runtime.context import Context, Request
+from sim.runtime.context import Context
+from sim.runtime.guarded import new_caller
 from sim.streams import child, key
 
 if TYPE_CHECKING:
@@ -15,6 +17,47 @@ if TYPE_CHECKING:
 
     from sim.runtime.visit import Edge
     from sim.runtime.world import World
+
+
+class Request(Context):
+    """A logical request at its origin; it is settled with its outcome."""
+
+    __slots__ = ("_call", "_origin", "_task")
+
+    def set_out(self, origin: Origin, caller: Caller) -> None:
+        """Make the call of which it consists."""
+        self._origin = origin
+        self._call: Reply | None = None  # the call for which it waits
+        self._task: Task | None = None  # or the task that makes the call
+        if not caller.plain:
+            self._task = self._tasks.start(self._steps(caller))
+            return
+        call = caller.begin(self, self.key)
+        if call.settled:
+            self.advance(call.outcome)
+        else:
+            self._call = call
+            call.waiter = self
+
+    def _steps(self, caller: Caller) -> Steps:
+        self.advance((yield from caller.call(self, self.key)))
+
+    def advance(self, value: Any) -> None:
+        """The call is over, with an outcome."""
+        self._call = self._task = None
+        self._origin.ended(self, value)
+        self.settle_in_place(value)
+
+    def kill(self) -> None:
+        """The run is over, and it stays in flight."""
+        if self.settled or not self.alive:
+            return
+        self.alive = False
+        if self._call is not None:
+            self._call.kill()
+        elif self._task is not None:
+            self._task.kill()
+        self._origin.ended(self, IN_FLIGHT)
 
 
 class Origin:
@@ -28,23 +71,28 @@ class Origin:
         self._edge = edge
         self._callers: dict[int, Caller] = {}
 
-    def request(self, request_key: cython.ulonglong, client: cython.long) -> Steps:
-        """Steps of one logical request of a client; they return its outcome."""
-        request = Request(self._recorder.next_request(), self._tasks.now_s(), self._tasks.current)
-        context = Context(request)
-        context.key = request_key
-        outcome: cython.int = IN_FLIGHT
+    def issue(self, request_key: cython.ulonglong, client: cython.long) -> Request:
+        """Let a client issue a logical request, from inside of a task: settled already, or it will be, with its outcome."""
+        request = Request.__new__(Request)
+        request.begin(self._tasks, self._recorder.next_request(), self._tasks.now_s())
+        request.key = request_key
         self._ledger.opened(request)
-        try:
-            outcome = yield from self._caller(client).call(context, request_key)
-            return outcome
-        finally:
-            self._recorder.request(request, self._edge.target_code, context, outcome)
-            self._ledger.closed(request)
+        request.set_out(self, self.caller(client))
+        return request
 
-    def _caller(self, client: cython.long) -> Caller:
+    def ended(self, request: Request, outcome: cython.int) -> None:
+        """Write a request's row."""
+        self._recorder.request(request, self._edge.target_code, outcome)
+        self._ledger.closed(request)
+
+    def caller(self, client: cython.long) -> Caller:
+        """A client's own caller."""
         caller: Caller | None = self._callers.get(client)
         if caller is None:
             process_key = child(key(self._world.seed, "process", self._edge.names[0], client), self._edge.target_code)
-            caller = self._callers[client] = Caller(self._world, self._edge, process_key)
+            caller = self._callers[client] = new_caller(self._world, self._edge, process_key, client, self._other(client))
         return caller
+
+    def _other(self, client: cython.long) -> Callable[[Edge], Caller]:
+        """How a client calls something else in the place of what it asked for."""
+        return lambda edge: self._world.origins[edge.names[1]].caller(client)

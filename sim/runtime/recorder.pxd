@@ -1,7 +1,7 @@
 cimport cython
 
 from sim.kernel.tasks cimport Tasks
-from sim.runtime.context cimport Context, Request
+from sim.runtime.context cimport Context
 from sim.runtime.visit cimport Visit
 
 cdef int IN_FLIGHT
@@ -60,6 +60,6 @@ cdef class Recorder:
     cpdef long next_attempt(self, long request) except -1
     cpdef count_attempt(self, long request)
     @cython.locals(to=RequestColumns, place=long)
-    cpdef request(self, Request request, int entry, Context context, int outcome)
+    cpdef request(self, Context context, int entry, int outcome)
     @cython.locals(to=AttemptColumns, place=long)
     cpdef attempt(self, Visit visit, long parent, int caller, int target, int number, int outcome)

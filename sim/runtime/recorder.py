@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.records import ATTEMPTS, EFFECTS, FATE_DONE, GAUGES, IN_FLIGHT, REQUESTS, TOTALS, Table
+from sim.records import ATTEMPTS, CHANGES, EFFECTS, FATE_DONE, GAUGES, IN_FLIGHT, REQUESTS, TOTALS, Table
 
 if TYPE_CHECKING:
     import cython
 
     from sim.kernel.tasks import Tasks
     from sim.runtime.broker import Message
-    from sim.runtime.context import Context, Request
+    from sim.runtime.context import Context
     from sim.runtime.visit import Visit
 
 #: One table: its columns by name, all of one length.
@@ -150,6 +150,7 @@ class Recorder:
         self._effects = _Rows(EFFECTS)
         self._gauges = _Rows(GAUGES)
         self._totals = _Rows(TOTALS)
+        self._changes = _Rows(CHANGES)
         self._record_attempts = record_attempts
 
     def next_request(self) -> cython.long:
@@ -175,11 +176,11 @@ class Recorder:
         """Count a delivery on behalf of a request; it has no row among the attempts."""
         self._requests.attempts[request] += 1
 
-    def request(self, request: Request, entry: cython.int, context: Context, outcome: cython.int) -> None:
+    def request(self, context: Context, entry: cython.int, outcome: cython.int) -> None:
         """End a logical request: its one row."""
-        to, place = self._requests, request.number
+        to, place = self._requests, context.request
         to.entry[place] = entry
-        to.arrived_s[place] = request.arrived_s
+        to.arrived_s[place] = context.arrived_s
         to.ended_s[place] = _NAN if outcome == IN_FLIGHT else self._tasks.now_s()
         to.outcome[place] = outcome
         to.queue_s[place] = context.queue_s
@@ -196,7 +197,7 @@ class Recorder:
             return
         to, place = self._attempts, visit.attempt
         to.parent[place] = parent
-        to.request[place] = visit.request.number
+        to.request[place] = visit.request
         to.caller[place] = caller
         to.target[place] = target
         to.replica[place] = visit.chosen
@@ -208,14 +209,17 @@ class Recorder:
         to.service_s[place] = visit.own_s
         to.network_s[place] = visit.own_network_s
 
-    def synchronous_effect(self, effect: int, request: Request, received_s: float, started_s: float, done_s: float) -> None:
-        """An operation marked as effect was completed by a call."""
-        self._effects.append(effect, request.number, -1, request.arrived_s, received_s, _NAN, started_s, done_s, 1, FATE_DONE)
+    def synchronous_effect(self, effect: int, visit: Visit) -> None:
+        """An operation marked as effect was completed by a call, just now."""
+        done_s = self._tasks.now_s()
+        self._effects.append(
+            effect, visit.request, -1, visit.arrived_s, visit.received_s, _NAN, visit.started_s, done_s, 1, FATE_DONE
+        )
 
     def message(self, effect: int, queue: int, message: Message, fate: int) -> None:
         """A message came to its end, or to the end of the run."""
         self._effects.append(
-            effect, message.request.number, queue, message.request.arrived_s, message.published_s, message.acked_s,
+            effect, message.request, queue, message.arrived_s, message.published_s, message.acked_s,
             message.started_s, message.done_s, message.deliveries, fate,
         )  # fmt: skip
 
@@ -227,6 +231,10 @@ class Recorder:
         """A service's work over the measured window."""
         self._totals.append(name, busy_worker_s, served)
 
+    def change(self, time_s: float, caller: int, process: int, target: int, endpoint: int, state: int) -> None:
+        """A breaker, or what a caller process knows of an endpoint, took another state."""
+        self._changes.append(time_s, caller, process, target, endpoint, state)
+
     def tables(self) -> dict[str, Columns]:
         """All tables, once: requests in order of arrival, attempts in order of issue; what was recorded is handed over."""
         if not self._record_attempts:
@@ -237,4 +245,5 @@ class Recorder:
             "effects": self._effects.columns(),
             "gauges": self._gauges.columns(),
             "totals": self._totals.columns(),
+            "changes": self._changes.columns(),
         }

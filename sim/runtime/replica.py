@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from math import inf, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sim.kernel.tasks import Pool, Steps, Tasks, Ticket
+from sim.kernel.tasks import Pool, Reply, Steps, Tally, Tasks
+from sim.laws import sampler
+from sim.policies.caching import Cache
 from sim.policies.cpu import CpuGate
-from sim.records import ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
+from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import Caller
-from sim.runtime.context import SILENCE
+from sim.runtime.context import CALLING, IN_LINE, IN_TASK, RECEIVED, SILENCE, WORKED_ON, Context
+from sim.runtime.gatehouse import Gatehouse
+from sim.runtime.guarded import new_caller
+from sim.runtime.lines import DisciplinedPool
+from sim.runtime.processor import Processor
+from sim.runtime.shelf import Shelf
 from sim.runtime.steps import Plan, Runnable
-from sim.runtime.visit import Edge, Endpoint, Target, Visit
+from sim.runtime.versions import Rows
+from sim.runtime.visit import Edge, Endpoint, Server, Target, Visit
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
@@ -22,11 +30,10 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
-_INF = inf
-_INJECTED, _QUOTA = salt("replica", "injected error"), salt("replica", "quota")
+_INJECTED, _QUOTA, _PATIENCE = (salt("replica", name) for name in ("injected error", "quota", "patience"))
 
 
-class Replica:
+class Replica(Server):
     """One process of a service: it serves visits with its workers while it is alive."""
 
     def __init__(self, world: World, service: ServiceGroup, index: int) -> None:
@@ -37,23 +44,38 @@ class Replica:
         self._recorder: Recorder = world.recorder
         self.service = service
         self.index = index
-        capacity = float("inf") if spec.queue.capacity == "unbounded" else spec.queue.capacity
-        workers = float("inf") if spec.workers == "unlimited" else spec.workers
-        self.pool = Pool(world.tasks, workers, capacity)
-        self._max_wait_s = float("inf") if spec.queue.max_wait is None else spec.queue.max_wait
+        self.pool = _pool(world.tasks, spec, service.tally)
+        self._max_wait = None if spec.queue.max_wait is None else sampler(spec.queue.max_wait)
         self.served = 0
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
         self._process_key = process_key
-        self.cpu = self._fresh_cpu(process_key)
         self._callers: dict[Edge, Caller] = {}
+        self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
+        self._frozen: list[Reply] = []  # work that waits for the end of a pause
+        self._pauses = 0
+        self._wake_up()
         self._crashes = 0
         self._silent = False
 
-    def _fresh_cpu(self, process_key: int) -> CpuGate | None:
-        """The processor with nothing to do; replicas renew their quotas at moments of their own, as containers do."""
-        limit = self.service.spec.cpu
-        return CpuGate(limit, limit.period * uniform(child(process_key, _QUOTA))) if limit is not None else None
+    def _wake_up(self) -> None:
+        """Begin a life of the process: nothing to do, nothing learned, nothing kept."""
+        spec, tasks = self.service.spec, self.tasks
+        # Replicas renew their quotas at moments of their own, as containers do.
+        quota_s = 0.0 if spec.cpu is None else spec.cpu.period * uniform(child(self._process_key, _QUOTA))
+        self.cpu = None if spec.cpu is None else CpuGate(spec.cpu, quota_s)
+        cores = inf if spec.workers == "unlimited" else spec.workers
+        self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
+        limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency
+        self._gatehouse = Gatehouse(spec, self.pool, self._process_key, tasks.now_s()) if limited is not None else None
+        for shelf in self._shelves.values():
+            shelf.close()
+        self._shelves.clear()
+        self._look_at_work()
+
+    def _look_at_work(self) -> None:
+        #: Whether work takes just its time: on a worker of its own, without a CPU limit or a pause.
+        self.plain = self.cpu is None and self.processor is None and not self._pauses
 
     @property
     def alive(self) -> bool:
@@ -68,75 +90,171 @@ class Replica:
         """This process's own caller on an edge."""
         caller = self._callers.get(edge)
         if caller is None:
-            caller = self._callers[edge] = Caller(self.world, edge, child(self._process_key, edge.target_code))
+            key = child(self._process_key, edge.target_code)
+            caller = self._callers[edge] = new_caller(self.world, edge, key, self.index, self.caller)
         return caller
+
+    def shelf(self, code: int, spec: Cache) -> Shelf:
+        """This process's own cache of an operation."""
+        shelf = self._shelves.get(code)
+        if shelf is None:
+            shelf = self._shelves[code] = Shelf(self.tasks, spec)
+        return shelf
+
+    def flush(self, code: int) -> None:
+        """Empty the cache of an operation."""
+        if code in self._shelves:
+            self._shelves[code].flush()
 
     def receive(self, visit: Visit, plan: Plan) -> None:
         """Take a visit that has arrived from a caller."""
-        visit.task = self.tasks.start(self.serve(visit, plan))
+        visit.plan = plan
+        visit.server = self
+        self.tasks.enter(visit)
 
     def serve(self, visit: Visit, plan: Plan) -> Steps:
-        """Wait for a worker, run the operation's steps, free the worker; answer, and return, the outcome."""
-        outcome: cython.int = IN_FLIGHT
-        ticket: Ticket | None = None
-        if self._crashes:
-            outcome = SILENCE if self._silent else UNREACHABLE
-        elif not self.pool.take():
-            ticket = self.pool.line_up()
-            if ticket is None:
-                outcome = REJECTED
-        if outcome == IN_FLIGHT:
-            received_s = self.tasks.now_s()
-            visit.server = self
-            try:
-                if ticket is not None:
-                    if self._max_wait_s < _INF:
-                        ticket.expire_after(self._max_wait_s)
-                    yield ticket
-                    visit.own_queue_s = self.tasks.now_s() - received_s
-                    visit.queue_s += visit.own_queue_s
-                if ticket is not None and not ticket.granted:
-                    outcome = REJECTED
-                elif self._begins(visit, plan):
-                    outcome = OK
-                    for each in plan.steps:
-                        step: Runnable = each
-                        # A step that only lets time pass, as almost every visit has, needs no generator of its own.
-                        work_s = step.holds_s(self, visit)
-                        if work_s > 0:
-                            yield work_s
-                            visit.service_s += work_s
-                            visit.own_s += work_s
-                        elif work_s < 0:
-                            outcome = yield from step.run(self, visit)
-                            if outcome != OK:
-                                break
-                    # A failure of whatever kind is an error to the caller.
-                    outcome = OK if outcome == OK else ERROR
-                else:
-                    outcome = ERROR
-            finally:
-                self._ends(visit, ticket)
-            if plan.effect and outcome == OK and visit.reply is not None:
-                self._recorder.synchronous_effect(plan.code, visit.request, received_s, visit.started_s, self.tasks.now_s())
-        visit.answer(outcome)
+        """The same for a visit that a task brings, as its steps; they return the outcome."""
+        self.receive(visit, plan)
+        try:
+            if not visit.settled:
+                yield visit
+        finally:
+            visit.kill()
+        outcome: int = visit.value
         return outcome
 
-    def _begins(self, visit: Visit, plan: Plan) -> cython.bint:
-        """A worker takes the visit; False if it fails at once by an injected error."""
+    def go_on(self, visit: Visit, value: Any) -> None:
+        """Serve a visit: it gets a worker, at once or in the end; the operation's steps; the answer."""
+        stage = visit.stage
+        if stage == WORKED_ON:
+            visit.worked()
+            self._do_steps(visit, OK)
+        elif stage == CALLING or stage == IN_TASK:
+            visit.call = visit.task = None
+            self._do_steps(visit, value)
+        elif stage == IN_LINE:
+            self._leaves_the_line(visit)
+        elif self._crashes:
+            visit.server = None
+            visit.answer(SILENCE if self._silent else UNREACHABLE)
+        else:
+            visit.received_s = self.tasks.now_s()
+            if self._gatehouse is not None and not self._gatehouse.admits(visit, visit.received_s):
+                visit.server = None
+                visit.answer(REJECTED)
+            elif self.pool.take():
+                self._begin(visit)
+            else:
+                self._line_up(visit)
+
+    def _line_up(self, visit: Visit) -> None:
+        ticket = self.pool.line_up(visit)
+        if ticket is None:
+            visit.server = None
+            if self._gatehouse is not None:
+                self._gatehouse.left(visit, REJECTED, self.tasks.now_s())
+            visit.answer(REJECTED)
+            return
+        visit.stage = IN_LINE
+        visit.ticket = ticket
+        if self._max_wait is not None:
+            ticket.expire_after(self._max_wait.draw(child(visit.key, _PATIENCE)))
+
+    def _leaves_the_line(self, visit: Visit) -> None:
+        ticket = visit.ticket
+        assert ticket is not None
+        visit.own_queue_s = self.tasks.now_s() - visit.received_s
+        visit.queue_s += visit.own_queue_s
+        if ticket.granted:
+            self._begin(visit)
+        else:
+            self._end(visit, REJECTED)
+
+    def _begin(self, visit: Visit) -> None:
+        """A worker takes the visit; it fails at once by an injected error, or if nobody waits for it any more."""
         self.served += 1
         visit.working = True
         visit.started_s = self.tasks.now_s()
-        return not (self.errors and self._injected_error(visit, plan))
+        if self._gatehouse is not None:
+            self._gatehouse.started(visit.own_queue_s)
+        fails = visit.due_s <= visit.started_s or (self.errors and self._injected_error(visit, visit.plan))
+        self._do_steps(visit, ERROR if fails else OK)
 
-    def _ends(self, visit: Visit, ticket: Ticket | None) -> None:
-        """The visit goes, or is killed: free its worker, or its place in the line."""
+    def _do_steps(self, visit: Visit, outcome: cython.int) -> None:
+        """Go on after a step with this outcome: up to the next wait, or to the answer."""
+        plan: Plan = visit.plan
+        while visit.goes_on(outcome):
+            if visit.place == len(plan.steps):
+                self._end(visit, DEGRADED if visit.degraded else OK)
+                return
+            step: Runnable = plan.steps[visit.place]
+            visit.place += 1
+            # A step that only lets time pass, or makes one call, as almost all do, needs no generator.
+            work_s = step.holds_s(self, visit)
+            if work_s > 0:
+                visit.hold(work_s)
+                return
+            if work_s == 0:
+                outcome = OK
+                continue
+            call = step.begun_call(self, visit)
+            if call is None:
+                outcome = self._run(visit, step)
+                if outcome == IN_FLIGHT:
+                    return
+            elif call.settled:
+                outcome = call.outcome
+            else:
+                visit.stage = CALLING
+                visit.call = call
+                call.waiter = visit
+                return
+        # A failure of whatever kind is an error to the caller.
+        self._end(visit, ERROR)
+
+    def _run(self, visit: Visit, step: Runnable) -> cython.int:
+        """Do a step in a task; its outcome, or IN_FLIGHT: then the visit goes on when the task ends."""
+        visit.outcome = IN_FLIGHT
+        task = self.tasks.start(self._in_task(visit, step))
+        if visit.outcome == IN_FLIGHT:
+            visit.stage = IN_TASK
+            visit.task = task
+        return visit.outcome
+
+    def _in_task(self, visit: Visit, step: Runnable) -> Steps:
+        visit.stage = RECEIVED
+        visit.outcome = yield from step.run(self, visit)
+        if visit.stage == IN_TASK:
+            visit.advance(visit.outcome)
+
+    def _end(self, visit: Visit, outcome: cython.int) -> None:
+        """Free the worker, or the place in the line; answer."""
+        self._take_back(visit, outcome)
+        plan: Plan = visit.plan
+        if plan.effect and visit.edge is not None and (outcome == OK or outcome == DEGRADED):
+            self._recorder.synchronous_effect(plan.code, visit)
+        visit.answer(outcome)
+
+    def _take_back(self, visit: Visit, outcome: cython.int) -> None:
+        if self._gatehouse is not None:
+            self._gatehouse.left(visit, outcome, self.tasks.now_s())
+        ticket = visit.ticket
         if ticket is None or ticket.granted:
             self.pool.free()
         else:
             self.pool.leave(ticket)
-        visit.server = None
+        visit.server = visit.ticket = None
         visit.working = False
+
+    def drop(self, visit: Visit) -> None:
+        """A visit is killed here: so is what it waits for, and what it holds is free."""
+        call, task = visit.call, visit.task
+        visit.call = visit.task = None
+        if call is not None:
+            call.kill()
+        elif task is not None:
+            task.kill()
+        self._take_back(visit, IN_FLIGHT)
 
     def _injected_error(self, visit: Visit, plan: Plan) -> cython.bint:
         works = 1.0
@@ -151,14 +269,14 @@ class Replica:
         self._silent = silent
         if self._crashes > 1:
             return
+        self.service.alive -= 1
         self.service.consumers_stop(self)
         # Those who wait die first: a worker that a killed visit frees would otherwise go to one of them.
         here = [what for what in self.world.ledger.everything() if isinstance(what, Visit) and what.server is self]
         for visit in sorted(here, key=lambda visit: visit.working):
-            assert visit.task is not None
-            visit.task.kill()
+            visit.kill()
             visit.answer(SILENCE if silent else UNREACHABLE)
-        self.cpu = self._fresh_cpu(self._process_key)
+        self._wake_up()
         for each in self._callers.values():
             caller: Caller = each
             caller.forget()
@@ -168,11 +286,46 @@ class Replica:
         """Come back with empty hands once every crash has been repaired."""
         self._crashes -= 1
         if self.alive:
+            self.service.alive += 1
             self.service.consumers_start(self)
             self.service.changed(self)
 
+    def pause(self) -> None:
+        """Begin no work, until as many `resume`."""
+        self._pauses += 1
+        self._look_at_work()
+
+    def resume(self) -> None:
+        """Go on with what has waited."""
+        self._pauses -= 1
+        self._look_at_work()
+        if not self._pauses:
+            frozen, self._frozen = self._frozen, []
+            for reply in frozen:
+                reply.settle(None)
+
+    def stand_still(self, context: Context) -> Steps:
+        """Steps that wait for the end of a pause; that is queueing."""
+        began_s = self.tasks.now_s()
+        while self._pauses:
+            reply = Reply(self.tasks)
+            self._frozen.append(reply)
+            yield reply
+        waited_s = self.tasks.now_s() - began_s
+        context.queue_s += waited_s
+        context.own_queue_s += waited_s
+
     def __repr__(self) -> str:
         return f"<Replica {self.service.name}[{self.index}] {'alive' if self.alive else 'dead'} {self.pool!r}>"
+
+
+def _pool(tasks: Tasks, spec: Service, tally: Tally) -> Pool:
+    """The workers of a replica and the line in front of them; where the processor is shared, nobody waits for a worker."""
+    capacity = inf if spec.queue.capacity == "unbounded" else spec.queue.capacity
+    workers = inf if spec.workers == "unlimited" or spec.sharing == "processor" else spec.workers
+    if spec.queue.discipline.kind == "fifo":
+        return Pool(tasks, workers, capacity, tally)
+    return DisciplinedPool(tasks, workers, capacity, tally, spec.queue.discipline)
 
 
 class ServiceGroup:
@@ -182,8 +335,11 @@ class ServiceGroup:
         self.world = world
         self.name = name
         self.spec = spec
+        self.tally = Tally()
+        self.alive = spec.replicas
         self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
         self.targets: list[Target] = []  # its operations
+        self.rows = Rows()  # what `read_version` and `commit` are about
         self.brokers: list[Broker] = []  # queues whose messages this service consumes
 
     def changed(self, replica: Replica) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Tasks
+from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Task, Tasks
 from sim.laws import sampler
 from sim.policies.caching import COLLAPSE, MISS, STALE_REVALIDATE, Cache, CacheGate
 from sim.records import DEGRADED, GOOD, IN_FLIGHT, OK, TIMEOUT
@@ -33,11 +33,11 @@ class Shelf:
              --else---------------------------> fetch; if that fails and a stale one may stand in: DEGRADED
     """
 
-    __slots__ = ("_fetching", "_gate", "_hit_time", "_spec", "_tasks")
+    __slots__ = ("_fetching", "_gate", "_hit_time", "_refreshes", "_tasks")
 
     def __init__(self, tasks: Tasks, spec: Cache) -> None:
         self._tasks = tasks
-        self._spec = spec
+        self._refreshes: list[Task] = []  # in the background
         self._gate = CacheGate(spec)
         self._hit_time = sampler(spec.hit_time)
         self._fetching: dict[int, list[Reply]] = {}
@@ -45,6 +45,12 @@ class Shelf:
     def flush(self) -> None:
         """Forget everything that is held."""
         self._gate.flush()
+
+    def close(self) -> None:
+        """The process dies, and with it what it fetches in the background."""
+        for task in self._refreshes:
+            task.kill()
+        self._refreshes.clear()
 
     def get(self, context: Context, key: cython.ulonglong, due_s: float, fetch: _Fetch) -> Steps:
         """Steps that answer from the cache or fetch; they return the outcome. `key` names the random draws of this call."""
@@ -59,7 +65,8 @@ class Shelf:
         if found == MISS:
             return (yield from self._fetch(context, item, fetch))
         if found == STALE_REVALIDATE:
-            self._tasks.start(self._fetch(context.branch(), item, fetch))
+            self._refreshes = [task for task in self._refreshes if task.alive]
+            self._refreshes.append(self._tasks.start(self._fetch(context.branch(), item, fetch)))
         hit_s = self._hit_time.draw(child(key, _HIT_TIME))
         if hit_s > 0:
             yield hit_s

@@ -2,12 +2,13 @@ cimport cython
 
 from sim.kernel.tasks cimport Reply, Tasks
 from sim.laws cimport Sampler
-from sim.runtime.caller cimport Caller
+from sim.runtime.caller cimport Call as CallInMotion, Caller
 from sim.runtime.context cimport Context
 from sim.runtime.replica cimport Replica
 from sim.runtime.visit cimport Edge
 from sim.streams cimport child, uniform
 
+cdef int DEGRADED
 cdef int ERROR
 cdef int IN_FLIGHT
 cdef int OK
@@ -17,6 +18,7 @@ cdef unsigned long long _COUNT
 
 cdef class Runnable:
     cpdef double holds_s(self, Replica replica, Context context) except? -2
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
     cpdef run(self, Replica replica, Context context)
 
 
@@ -25,6 +27,7 @@ cdef class Plan:
     cdef readonly str name
     cdef readonly int code
     cdef readonly bint effect
+    cdef readonly long priority
     cdef public tuple steps
 
 
@@ -41,6 +44,9 @@ cdef class FailStep(Runnable):
     cdef unsigned long long _salt
     cdef WorkStep _work
 
+    cdef bint _passes(self, Context context) except -1
+    cpdef double holds_s(self, Replica replica, Context context) except? -2
+
 
 cdef class CallStep(Runnable):
     cdef Edge _edge
@@ -48,11 +54,31 @@ cdef class CallStep(Runnable):
     cdef bint _in_parallel
     cdef double _probability
     cdef bint _once
+    cdef bint _required
     cdef unsigned long long _salt
 
+    cpdef double holds_s(self, Replica replica, Context context) except? -2
+    @cython.locals(caller=Caller)
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
     @cython.locals(caller=Caller)
     cpdef run(self, Replica replica, Context context)
+    cdef long _times(self, Context context) except -1
 
 
 cdef class ParallelStep(Runnable):
     cdef list _branches
+
+
+cdef class ReadVersionStep(Runnable):
+    cdef str _row
+
+
+cdef class CommitStep(Runnable):
+    cdef str _row
+
+
+cdef class CachedSteps(Runnable):
+    cdef tuple _steps
+    cdef object _cache
+    cdef int _code
+    cdef unsigned long long _salt

@@ -1,7 +1,7 @@
 """Operations in motion: the steps of the scenario, bound to the edges they use.
 
 Each step is one small class with `run(replica, context)`, a generator that returns OK or the outcome that ends the
-operation. A new kind
+operation. A step that only lets time pass, or is only one call, says so, and is done without a generator. A new kind
 of step: one class here, one in `sim.scenario.services`, one line in `Planner.step`.
 """
 
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import Law, sampler
-from sim.records import ERROR, IN_FLIGHT, OK
+from sim.policies.caching import Cache
+from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK
 from sim.runtime.context import Context
-from sim.scenario.services import Call, Fail, Operation, Parallel, Publish, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Step, Work
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
     import cython
 
+    from sim.runtime.caller import Call as CallInMotion
     from sim.runtime.caller import Caller
     from sim.runtime.replica import Replica
     from sim.runtime.visit import Edge
@@ -38,23 +40,28 @@ class Runnable:
     __slots__ = ()
 
     def holds_s(self, replica: Replica, context: Context) -> float:
-        """Seconds that the step holds the worker, if that is all it does; negative if it must `run`."""
+        """Seconds that the step holds the worker, if that is all it does; negative if it does more."""
         return -1.0
 
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """The one call that the step is, begun; None if it must `run`."""
+        return None
+
     def run(self, replica: Replica, context: Context) -> Steps:
-        """Do the step; return OK or the outcome that ends the operation."""
+        """Do the step; return OK or the outcome that ends the operation; DEGRADED lets it go on and is remembered."""
         raise NotImplementedError
 
 
 class Plan:
     """An operation, ready to run: its steps, in order, of which the first failure ends it."""
 
-    __slots__ = ("code", "effect", "name", "steps")
+    __slots__ = ("code", "effect", "name", "priority", "steps")
 
-    def __init__(self, name: str, code: int, effect: bool) -> None:
+    def __init__(self, name: str, code: int, operation: Operation) -> None:
         self.name = name
         self.code = code
-        self.effect = effect
+        self.effect = operation.effect
+        self.priority = operation.priority
         self.steps: tuple[Runnable, ...] = ()
 
 
@@ -68,8 +75,8 @@ class WorkStep(Runnable):
         self._salt = step_salt
 
     def holds_s(self, replica: Replica, context: Context) -> float:
-        """How long the work takes, in seconds; under a CPU limit it must run, because the limit interrupts it."""
-        return self._duration_s(replica, context) if replica.cpu is None else -1.0
+        """How long the work takes, in seconds; it must run where a CPU limit, a pause or others' work can stretch it."""
+        return self._duration_s(replica, context) if replica.plain else -1.0
 
     def _duration_s(self, replica: Replica, context: Context) -> float:
         return self._law.draw(child(context.key, self._salt)) * replica.slowness()
@@ -79,8 +86,12 @@ class WorkStep(Runnable):
         return self._work(replica, context)
 
     def _work(self, replica: Replica, context: Context) -> Steps:
+        if not replica.plain:
+            yield from replica.stand_still(context)
         duration_s = self._duration_s(replica, context)
-        if duration_s > 0:
+        if duration_s > 0 and replica.processor is not None:
+            yield from replica.processor.work(context, duration_s)
+        elif duration_s > 0:
             if replica.cpu is not None:
                 yield from _stand_still(replica, context, duration_s)
             yield duration_s
@@ -111,12 +122,19 @@ class FailStep(Runnable):
         self._work = WorkStep(work, child(step_salt, 1))
         self._salt = step_salt
 
+    def _passes(self, context: Context) -> cython.bint:
+        return uniform(child(context.key, self._salt)) >= self._probability
+
+    def holds_s(self, replica: Replica, context: Context) -> float:
+        """No time, if it passes."""
+        return 0.0 if self._passes(context) else -1.0
+
     def run(self, replica: Replica, context: Context) -> Steps:
         """Fail or pass."""
         return self._fail(replica, context)
 
     def _fail(self, replica: Replica, context: Context) -> Steps:
-        if uniform(child(context.key, self._salt)) >= self._probability:
+        if self._passes(context):
             return OK
         yield from self._work.run(replica, context)
         return ERROR
@@ -125,36 +143,66 @@ class FailStep(Runnable):
 class CallStep(Runnable):
     """Call an operation or publish to a queue: once, several times in a row, or several times at once."""
 
-    __slots__ = ("_count", "_edge", "_in_parallel", "_once", "_probability", "_salt")
+    __slots__ = ("_count", "_edge", "_in_parallel", "_once", "_probability", "_required", "_salt")
 
     def __init__(
-        self, edge: Edge, count: int | dict[int, float], in_parallel: bool, probability: float, step_salt: cython.ulonglong
+        self,
+        edge: Edge,
+        count: int | dict[int, float],
+        in_parallel: bool,
+        probability: float,
+        required: bool,
+        step_salt: cython.ulonglong,
     ) -> None:
         self._edge = edge
         self._count = count
         self._in_parallel = in_parallel
         self._probability = probability
         self._once = count == 1 and probability >= 1
+        self._required = required
         self._salt = step_salt
+
+    def holds_s(self, replica: Replica, context: Context) -> float:
+        """No time, if the step does not happen."""
+        return -1.0 if self._once or self._times(context) else 0.0
+
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """The call, if it is one and its caller does nothing special."""
+        caller: Caller = replica.caller(self._edge)
+        if caller.plain and self._required and (self._once or self._times(context) == 1):
+            return caller.begin(context, child(child(context.key, self._salt), 0))
+        return None
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Make the calls; the first failure ends a row of them."""
         caller: Caller = replica.caller(self._edge)
+        if not self._required:
+            return self._optional(caller, replica, context)
         if self._once:
             return caller.call(context, child(child(context.key, self._salt), 0))
         return self._several(caller, replica, context)
 
-    def _several(self, caller: Caller, replica: Replica, context: Context) -> Steps:
+    def _optional(self, caller: Caller, replica: Replica, context: Context) -> Steps:
+        """Make the calls; a failure leaves the answer with less than was asked for."""
+        outcome: cython.int = yield from self._several(caller, replica, context)
+        return OK if outcome == OK else DEGRADED
+
+    def _times(self, context: Context) -> cython.long:
+        """How many calls it is this time."""
         key = child(context.key, self._salt)
         if self._probability < 1 and uniform(child(key, _HAPPENS)) >= self._probability:
-            return OK
-        count = self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
+            return 0
+        return self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
+
+    def _several(self, caller: Caller, replica: Replica, context: Context) -> Steps:
+        key = child(context.key, self._salt)
+        count = self._times(context)
         if self._in_parallel and count > 1:
             return (yield from _all_of(replica, context, [_one_call(caller, child(key, i)) for i in range(count)]))
         i: cython.long
         for i in range(count):
             outcome: cython.int = yield from caller.call(context, child(key, i))
-            if outcome != OK:
+            if not context.goes_on(outcome):
                 return outcome
         return OK
 
@@ -184,7 +232,7 @@ def _one_branch(replica: Replica, steps: tuple[Runnable, ...]) -> _Branch:
     def run(context: Context) -> Steps:
         for step in steps:
             outcome = yield from step.run(replica, context)
-            if outcome != OK:
+            if not context.goes_on(outcome):
                 return outcome
         return OK
 
@@ -203,7 +251,9 @@ def _all_of(replica: Replica, context: Context, branches: list[_Branch]) -> Step
         nonlocal open_branches, worst, last
         own = context.branch()
         outcome = yield from branch(own)
-        if worst == OK:
+        if own.goes_on(outcome):
+            context.degraded = context.degraded or own.degraded
+        elif worst == OK:
             worst = outcome
         last = own
         open_branches -= 1
@@ -233,6 +283,58 @@ def _draw_count(weights: dict[int, float], u: float) -> int:
     return count
 
 
+class ReadVersionStep(Runnable):
+    """Read a row; never fails."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: str) -> None:
+        self._row = row
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Remember the row's version."""
+        return self._run(replica, context)
+
+    def _run(self, replica: Replica, context: Context) -> Steps:
+        replica.service.rows.read(context.request, self._row)
+        return OK
+        yield  # a generator that waits for nothing
+
+
+class CommitStep(Runnable):
+    """Write a row; fails if it was written meanwhile."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: str) -> None:
+        self._row = row
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Write it, or find out that somebody else did."""
+        return self._run(replica, context)
+
+    def _run(self, replica: Replica, context: Context) -> Steps:
+        return OK if replica.service.rows.commit(context.request, self._row) else ERROR
+        yield
+
+
+class CachedSteps(Runnable):
+    """The steps of an operation whose answers its replica keeps: done only for an answer that it does not have."""
+
+    __slots__ = ("_cache", "_code", "_salt", "_steps")
+
+    def __init__(self, steps: tuple[Runnable, ...], cache: Cache, code: int) -> None:
+        self._steps = steps
+        self._cache = cache
+        self._code = code
+        self._salt = salt("cache")
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Answer from the cache, or do the steps."""
+        shelf = replica.shelf(self._code, self._cache)
+        return shelf.get(context, child(context.key, self._salt), context.due_s, _one_branch(replica, self._steps))
+
+
 class Planner:
     """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
 
@@ -246,6 +348,8 @@ class Planner:
         # that replaces another call, or publishes instead of calling, still draws the same numbers for the rest.
         seen: Counter[str] = Counter()
         plan.steps = tuple(self.step(step, seen) for step in operation.steps)
+        if operation.cache is not None:
+            plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
 
     def step(self, step: Step, seen: Counter[str]) -> Runnable:
         """Bind one step."""
@@ -261,12 +365,16 @@ class Planner:
                 return FailStep(step.fail, step.work, next_salt("fail"))
             case Call():
                 edge = self._edge_to(step.call)
-                return CallStep(edge, step.count, step.in_parallel, step.probability, next_salt(step.call))
+                return CallStep(edge, step.count, step.in_parallel, step.probability, step.required, next_salt(step.call))
             case Publish():
                 edge = self._edge_to(step.publish)
                 step_salt = next_salt(self._consumer_of(step.publish))
-                return CallStep(edge, 1, False, step.probability, step_salt)
+                return CallStep(edge, 1, False, step.probability, True, step_salt)
             case Parallel():
                 return ParallelStep([tuple(self.step(inner, seen) for inner in branch) for branch in step.parallel])
+            case ReadVersion():
+                return ReadVersionStep(step.read_version)
+            case Commit():
+                return CommitStep(step.commit)
             case _:
                 assert_never(step)

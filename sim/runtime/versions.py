@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sim.kernel.tasks import Steps
-from sim.records import ERROR, OK
-from sim.runtime.steps import Runnable
-
-if TYPE_CHECKING:
-    from sim.runtime.context import Context
-    from sim.runtime.replica import Replica
-
 
 class Rows:
     """The rows of one service, which its replicas share: how often each was written, and what each open request has read."""
@@ -33,38 +23,3 @@ class Rows:
             return False
         self._written[row] = version + 1
         return True
-
-
-class ReadVersionStep(Runnable):
-    """Read a row; never fails."""
-
-    __slots__ = ("_row",)
-
-    def __init__(self, row: str) -> None:
-        self._row = row
-
-    def run(self, replica: Replica, context: Context) -> Steps:
-        """Remember the row's version."""
-        return self._run(replica, context)
-
-    def _run(self, replica: Replica, context: Context) -> Steps:
-        replica.service.rows.read(context.request, self._row)
-        return OK
-        yield  # a generator that waits for nothing
-
-
-class CommitStep(Runnable):
-    """Write a row; fails if it was written meanwhile."""
-
-    __slots__ = ("_row",)
-
-    def __init__(self, row: str) -> None:
-        self._row = row
-
-    def run(self, replica: Replica, context: Context) -> Steps:
-        """Write it, or find out that somebody else did."""
-        return self._run(replica, context)
-
-    def _run(self, replica: Replica, context: Context) -> Steps:
-        return OK if replica.service.rows.commit(context.request, self._row) else ERROR
-        yield

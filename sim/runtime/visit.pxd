@@ -1,25 +1,33 @@
 cimport cython
 
-from sim.kernel.tasks cimport Limit, Reply, Task, Tasks
-from sim.runtime.context cimport Context, Request
+from sim.kernel.tasks cimport Limit, Reply, Task, Tasks, Ticket
+from sim.runtime.context cimport Context
 from sim.runtime.ledger cimport Ledger
 from sim.runtime.network cimport Line
 from sim.streams cimport child
 
 # Constants that this module only reads: C values here, Python's where the module runs uncompiled.
 cdef double _INF
+cdef double _NEVER
 cdef int SILENCE
+cdef int IN_FLIGHT
+cdef int ON_THE_WAY
+cdef int RECEIVED
+cdef int WORKED_ON
+cdef int ON_THE_WAY_BACK
+cdef int OVER
 cdef unsigned long long _THERE
 cdef unsigned long long _BACK
 cdef unsigned long long _CANCEL
-cdef int _ON_THE_WAY
-cdef int _SERVED
-cdef int _ON_THE_WAY_BACK
-cdef int _OVER
 
 
 cdef class Endpoint:
     cpdef receive(self, Visit visit)
+
+
+cdef class Server:
+    cpdef go_on(self, Visit visit, object value)
+    cpdef drop(self, Visit visit)
 
 
 @cython.final
@@ -37,45 +45,62 @@ cdef class Edge:
     cdef readonly double per_try_s
     cdef readonly Limit per_try
     cdef readonly bint cancellation
+    cdef readonly bint propagate_deadline
     cdef readonly Target target
     cdef readonly Line there
     cdef readonly Line back
     cdef readonly int caller_code
     cdef readonly int target_code
     cdef readonly tuple names
+    cdef public Edge fallback
 
 
 cdef class Visit(Context):
-    cdef Edge _edge
-    cdef readonly Reply reply
+    cdef readonly Edge edge
     cdef public long chosen
     cdef public unsigned long long call_key
+    cdef public long number
+    cdef public long permit
+    cdef public long inside
+    cdef public double retry_after_s
     cdef public double sent_s
+    cdef public double received_s
     cdef public double started_s
     cdef public double own_network_s
-    cdef public Task task
-    cdef public object server
+    cdef public Server server
+    cdef public object plan
+    cdef public long place
     cdef public bint working
-    cdef int _stage
-    cdef int _outcome
-    cdef double _delay_s
+    cdef public Ticket ticket
+    cdef public Reply call
+    cdef public Task task
+    cdef public int stage
+    cdef public int outcome
+    cdef double _seconds
+    cdef double _wakes_s
 
-    cpdef arise(self, Request request, Edge edge)
-    @cython.locals(edge=Edge, reply=Reply)
+    cpdef arise(self, Tasks tasks, long request, double arrived_s, Edge edge)
+    @cython.locals(edge=Edge)
     cpdef leave(self, double left_s)
     cdef _travel(self, double delay_s)
-    @cython.locals(edge=Edge)
-    cdef _schedule(self, double delay_s)
-    @cython.locals(edge=Edge, reply=Reply, endpoint=Endpoint)
+    cdef _sleep(self, double seconds)
     cpdef fire(self)
+    @cython.locals(edge=Edge, endpoint=Endpoint)
+    cdef _arrive(self)
+    cpdef hold(self, double seconds)
+    cpdef worked(self)
+    @cython.locals(server=Server)
+    cpdef advance(self, object value)
     @cython.locals(edge=Edge)
     cpdef answer(self, int outcome)
+    @cython.locals(server=Server, task=Task)
+    cpdef kill(self)
     cpdef stop(self)
     @cython.locals(edge=Edge)
     cdef _end(self)
-    @cython.locals(edge=Edge, reply=Reply)
+    @cython.locals(edge=Edge)
     cpdef abandon(self)
 
 
 @cython.locals(visit=Visit)
-cpdef Visit new_visit(Request request, Edge edge)
+cpdef Visit new_visit(Context context, Edge edge)

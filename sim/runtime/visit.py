@@ -2,35 +2,34 @@
 
 ::
 
-    caller --leave--> [line there] --receive--> endpoint --answer--> [line back] --> reply of the caller
+    caller --leave--> [line there] --receive--> endpoint --answer--> [line back] --settle--> the call that waits
 
-A visit on the network is an entry of the event loop's heap and nothing more; at the endpoint it is a task.
+A visit is an entry of the event loop's heap while it is on the network or worked on, and the reply for which its call waits.
+Where it is served, the server says what comes next each time a wait of it is over (`Server.go_on`): so it needs no generator.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import TIMED_OUT, Limit, Reply, Steps, Tasks
-from sim.runtime.context import SILENCE, Context
+from sim.records import IN_FLIGHT
+from sim.runtime.context import ON_THE_WAY, ON_THE_WAY_BACK, OVER, RECEIVED, SILENCE, WORKED_ON, Context
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
     import cython
 
-    from sim.kernel.tasks import Task
-    from sim.runtime.context import Request
+    from sim.kernel.tasks import Task, Ticket
     from sim.runtime.ledger import Ledger
     from sim.runtime.network import Line
     from sim.runtime.world import World
     from sim.scenario.calls import CallPolicy
 
 _INF = math.inf
+_NEVER = -1.0
 _THERE, _BACK, _CANCEL = (salt("caller", name) for name in ("there", "back", "cancel"))
-
-# Where a visit is.
-_ON_THE_WAY, _SERVED, _ON_THE_WAY_BACK, _OVER = range(4)
 
 
 class Endpoint:
@@ -40,6 +39,20 @@ class Endpoint:
 
     def receive(self, visit: Visit) -> None:
         """Take a visit that has arrived; call its `answer` in the end."""
+        raise NotImplementedError
+
+
+class Server:
+    """What serves visits stage by stage."""
+
+    __slots__ = ()
+
+    def go_on(self, visit: Visit, value: Any) -> None:
+        """The visit's wait is over: do what comes next, up to its next wait or its answer."""
+        raise NotImplementedError
+
+    def drop(self, visit: Visit) -> None:
+        """The visit ends here and now: take back what it holds."""
         raise NotImplementedError
 
 
@@ -57,8 +70,8 @@ class Edge:
     """What all caller processes of one service share on the way to one target: policy, lines, codes."""
 
     __slots__ = (
-        "back", "caller_code", "cancellation", "ledger", "names", "per_try", "per_try_s", "policy", "target", "target_code",
-        "tasks", "there", "timeout_s",
+        "back", "caller_code", "cancellation", "ledger", "names", "per_try", "per_try_s", "policy", "propagate_deadline",
+        "fallback", "target", "target_code", "tasks", "there", "timeout_s",
     )  # fmt: skip
 
     def __init__(
@@ -68,9 +81,14 @@ class Edge:
         self.ledger: Ledger = world.ledger
         self.policy = policy
         self.timeout_s = _INF if policy.timeout is None else policy.timeout
-        self.per_try_s = _INF if policy.per_try_timeout is None else policy.per_try_timeout
+        hedging = policy.hedging
+        # Where a further attempt is sent when this time has passed, the one before it goes on.
+        patient = policy.per_try_timeout is None or (hedging is not None and hedging.on_per_try_timeout)
+        self.per_try_s = _INF if patient else policy.per_try_timeout
+        self.fallback: Edge | None = None  # to what is called when this call fails
         self.per_try = Limit(world.tasks, self.per_try_s)
         self.cancellation = policy.cancellation
+        self.propagate_deadline = policy.propagate_deadline
         self.target = target
         self.there = there
         self.back = back
@@ -82,127 +100,164 @@ class Edge:
 class Visit(Context):
     """One attempt at an endpoint: from leaving the caller until its answer is back.
 
-    A consumer's visit has no edge and no reply: the message came another way, and the acknowledgement goes one.
+    A consumer's visit has no edge: the message came another way, and the acknowledgement goes one.
     """
 
     __slots__ = (
-        "_delay_s", "_edge", "_outcome", "_stage", "call_key", "chosen", "own_network_s", "reply", "sent_s", "server",
-        "started_s", "task", "working",
+        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "number", "outcome", "own_network_s", "permit",
+        "place", "plan", "received_s", "retry_after_s", "sent_s", "server", "stage", "started_s", "task", "ticket", "working",
     )  # fmt: skip
 
-    def __init__(self, request: Request, edge: Edge | None) -> None:
-        self.arise(request, edge)
+    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, edge: Edge | None) -> None:
+        self.arise(tasks, request, arrived_s, edge)
 
-    def arise(self, request: Request, edge: Edge | None) -> None:
+    def arise(self, tasks: Tasks, request: cython.long, arrived_s: float, edge: Edge | None) -> None:
         """What `__init__` does, as a C call."""
-        self.begin(request)
-        self._edge = edge
-        self.reply: Reply | None = None  # who waits for the answer
-        if edge is not None:
-            self.reply = Reply.__new__(Reply)
-            self.reply.begin(edge.tasks)
+        self.begin(tasks, request, arrived_s)
+        self.edge = edge
         self.chosen = -1  # index of the endpoint
         self.call_key = 0  # of the call of which this is one attempt
+        self.number = 0  # of the attempt within its call, where a guarded caller made it
+        self.permit = 0  # of its endpoint's breaker, likewise
+        self.inside = 0  # how many were let in at its replica when it was, itself included; where somebody counts them
+        self.retry_after_s = _NEVER  # what a server that refused it said about coming back
         self.sent_s = 0.0
+        self.received_s = 0.0
         self.started_s = 0.0  # when a worker took it
         self.own_network_s = 0.0
-        self.task: Task | None = None  # the task that serves it
-        self.server: object = None  # the replica at which it is now
+        self.server: Server | None = None  # where it is served now
+        self.plan: Any = None  # what is to be done there: the operation
+        self.place = 0  # number of the next step
         self.working = False  # whether it has a worker there
-        self._stage = _SERVED
-        self._outcome = 0
-        self._delay_s = 0.0
+        self.ticket: Ticket | None = None  # its place in the line for one
+        self.call: Reply | None = None  # the call for which it waits there
+        self.task: Task | None = None  # the task for which it waits there
+        self.stage = RECEIVED
+        self.outcome = IN_FLIGHT  # of the task for which it waits; on the way back, of the visit
+        self._seconds = 0.0  # of the way, or of the work, that it is at
+        self._wakes_s = _NEVER  # when that ends: what the heap says else is out of date
 
     def leave(self, left_s: float) -> None:
-        """Begin the way there; in at most `left_s` seconds, and the edge's own limit, the reply is TIMED_OUT."""
-        edge = self._edge
+        """Begin the way there; in at most `left_s` seconds, and the edge's own limit, it is settled with TIMED_OUT."""
+        edge = self.edge
         assert edge is not None
-        reply = self.reply
-        assert reply is not None
         edge.ledger.opened(self)
-        self._stage = _ON_THE_WAY
+        self.stage = ON_THE_WAY
         self._travel(edge.there.travel_s(child(self.key, _THERE)))
-        if reply.settled:
+        if self.settled:
             return
         if edge.per_try_s < left_s:
-            edge.per_try.watch(reply)
+            edge.per_try.watch(self)
         elif left_s < _INF:
-            reply.expire_after(left_s)
+            self.expire_after(left_s)
 
     def _travel(self, delay_s: float) -> None:
         """Be on a line for some seconds, or for ever."""
         if delay_s < 0:
             self._end()
         elif delay_s > 0:
-            self._delay_s = delay_s
-            self._schedule(delay_s)
+            self._sleep(delay_s)
         else:
-            self._delay_s = 0.0
-            self.fire()
+            self._seconds = 0.0
+            self._arrive()
 
-    def _schedule(self, delay_s: float) -> None:
-        edge = self._edge
-        assert edge is not None
-        edge.tasks.schedule(self, edge.tasks.now_s() + delay_s)
+    def _sleep(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._wakes_s = self._tasks.now_s() + seconds
+        self._tasks.schedule(self, self._wakes_s)
 
     def fire(self) -> None:
-        """A way is at its end."""
-        edge = self._edge
-        assert edge is not None
-        if self._stage == _ON_THE_WAY:
-            self.own_network_s += self._delay_s
-            self._stage = _SERVED
+        """A way or a piece of work is at its end."""
+        if self._wakes_s != self._tasks.now_s():
+            return
+        self._wakes_s = _NEVER
+        if self.stage == WORKED_ON:
+            self._tasks.wake(self, None)
+        else:
+            self._arrive()
+
+    def _arrive(self) -> None:
+        if self.stage == ON_THE_WAY:
+            edge = self.edge
+            assert edge is not None
+            self.own_network_s += self._seconds
+            self.stage = RECEIVED
             endpoint: Endpoint = edge.target.endpoints[self.chosen]
             endpoint.receive(self)
-        elif self._stage == _ON_THE_WAY_BACK:
-            self.own_network_s += self._delay_s
+        elif self.stage == ON_THE_WAY_BACK:
+            self.own_network_s += self._seconds
             self.network_s += self.own_network_s
-            reply = self.reply
-            assert reply is not None
             self._end()
-            reply.settle(self._outcome)
+            self.settle(self.outcome)
+
+    def hold(self, seconds: float) -> None:
+        """Be worked on for some seconds; the server is told when they are over."""
+        self.stage = WORKED_ON
+        self._sleep(seconds)
+
+    def worked(self) -> None:
+        """Account for the work that is over."""
+        self.service_s += self._seconds
+        self.own_s += self._seconds
+
+    def advance(self, value: Any) -> None:
+        """A wait at the server is over."""
+        server = self.server
+        if server is not None:
+            server.go_on(self, value)
 
     def answer(self, outcome: cython.int) -> None:
         """Send an outcome back to whoever waits; SILENCE, or an answer for nobody, ends the visit here."""
-        if self.reply is None or self._stage == _OVER:
+        edge = self.edge
+        if self.stage == OVER:
             return
-        if outcome == SILENCE or self.reply.settled:
+        if edge is None:
+            self.stage = OVER
+            self.settle_in_place(outcome)
+        elif outcome == SILENCE or self.settled:
             self._end()
+        else:
+            self.outcome = outcome
+            self.stage = ON_THE_WAY_BACK
+            self._travel(edge.back.travel_s(child(self.key, _BACK)))
+
+    def kill(self) -> None:
+        """End its service where it stands; twice is harmless. What its caller learns is another matter: `answer`."""
+        if not self.alive:
             return
-        edge = self._edge
-        assert edge is not None
-        self._outcome = outcome
-        self._stage = _ON_THE_WAY_BACK
-        self._travel(edge.back.travel_s(child(self.key, _BACK)))
+        self.alive = False
+        self._wakes_s = _NEVER
+        server, task = self.server, self.task
+        if server is not None:
+            server.drop(self)
+        elif task is not None:
+            task.kill()
 
     def stop(self) -> None:
         """End the visit wherever it is: nothing of it goes on, nothing comes back."""
-        if self._stage == _OVER:
-            return
-        self._end()
-        if self.task is not None:
-            self.task.kill()
+        if self.stage != OVER:
+            self._end()
+            self.kill()
 
     def _end(self) -> None:
-        self._stage = _OVER
-        edge = self._edge
+        self.stage = OVER
+        edge = self.edge
         if edge is not None:
             edge.ledger.closed(self)
 
     def abandon(self) -> None:
         """The caller gives up: without cancellation the endpoint never learns, and finishes for nobody."""
-        reply, edge = self.reply, self._edge
-        assert reply is not None
+        edge = self.edge
         assert edge is not None
-        reply.settle(TIMED_OUT)
-        if edge.cancellation and self._stage != _OVER:
+        self.settle(TIMED_OUT)
+        if edge.cancellation and self.stage != OVER:
             edge.tasks.start(_cancel(self, edge))
 
 
-def new_visit(request: Request, edge: Edge | None) -> Visit:
-    """A visit; where the package was compiled, made without packing arguments."""
+def new_visit(context: Context, edge: Edge) -> Visit:
+    """A visit on behalf of a thread; where the package was compiled, made without packing arguments."""
     visit = Visit.__new__(Visit)
-    visit.arise(request, edge)
+    visit.arise(edge.tasks, context.request, context.arrived_s, edge)
     return visit
 
 

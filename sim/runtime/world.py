@@ -12,19 +12,19 @@ import simpy
 
 from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Tasks
-from sim.records import OUTCOMES
+from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
-from sim.runtime.context import Request
+from sim.runtime.caller import Caller
 from sim.runtime.faults import start_faults
 from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
-from sim.runtime.origin import Origin
+from sim.runtime.origin import Origin, Request
 from sim.runtime.recorder import Columns, Recorder
 from sim.runtime.replica import ServiceGroup, operation_target
 from sim.runtime.steps import Plan, Planner
 from sim.runtime.visit import Edge, Target, Visit
-from sim.scenario.model import CLIENT, Scenario, operations_of
+from sim.scenario.model import CLIENT, Scenario, flushes, operations_of
 from sim.streams import key
 
 #: A user's own SimPy process: a function that takes the world and returns a generator of SimPy events.
@@ -54,8 +54,9 @@ class World:
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
         self._edges: dict[tuple[str, str], Edge] = {}
+        self.callers: list[Caller] = []  # of all processes that have made a call
         self.services = {name: ServiceGroup(self, name, spec) for name, spec in scenario.services.items()}
-        plans = {a: Plan(a.split(".")[1], self._codes[a], op.effect) for a, op in operations.items()}
+        plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: self._broker(name, plans) for name in scenario.queues}
         self._targets: dict[str, Target] = {
             **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
@@ -99,8 +100,9 @@ class World:
         self.tasks.start(self._stop_at(run.end + drain_s))
 
     def request(self, entry: str, request_key: int, client: int = 0) -> Steps:
-        """One logical request from its origin, as a task's steps: it ends in exactly one row."""
-        return self.origins[entry].request(request_key, client)
+        """One logical request from its origin, as a task's steps, which return its outcome: it ends in exactly one row."""
+        request = self.origins[entry].issue(request_key, client)
+        return request.value if request.settled else (yield request)
 
     def ask(self, entry: str, name: str | int) -> simpy.Event:
         """Issue a request from your own SimPy process: an event whose value will be the outcome, for example ``ok``.
@@ -138,9 +140,7 @@ class World:
     def _gauges(self, every_s: float) -> Steps:
         while True:
             for name, service in self.services.items():
-                pools = [replica.pool for replica in service.replicas]
-                alive = sum(replica.alive for replica in service.replicas)
-                self.recorder.gauge(self._codes[name], sum(p.busy for p in pools), sum(p.waiting for p in pools), alive)
+                self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
             for name, broker in self.brokers.items():
                 self.recorder.gauge(self._codes[name], broker.at_consumers, broker.waiting, int(broker.alive))
             yield every_s
@@ -152,23 +152,49 @@ class World:
             self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
         # What is still open gets its row from its own `finally`, in the order in which it began.
         for what in self.ledger.everything():
-            if isinstance(what, Visit | Request) and what.task is not None:
-                what.task.kill()
+            if isinstance(what, Visit | Request):
+                what.kill()
         for broker in self.brokers.values():
             broker.end_run()
+        self._record_changes()
         return self.recorder.tables()
 
     def _edge(self, caller: str, to: str) -> Edge:
         """The one edge from a service to a target: all its steps share it, and with it each process's balancer."""
-        if (caller, to) not in self._edges:
-            self._edges[caller, to] = self._new_edge(caller, to)
-        return self._edges[caller, to]
+        edge = self._edges.get((caller, to))
+        if edge is None:
+            edge = self._edges[caller, to] = self._new_edge(caller, to)
+            fallback = edge.policy.fallback
+            if fallback is not None and fallback.call is not None:
+                edge.fallback = self._edge(caller, fallback.call)
+        return edge
+
+    def _record_changes(self) -> None:
+        """What the callers' breakers and their knowledge of endpoints went through, in the order of time."""
+        found = [
+            (time_s, caller.caller_code, caller.process, caller.target_code, endpoint, STATES.index(state))
+            for caller in self.callers
+            for time_s, endpoint, state in caller.changes()
+        ]
+        for change in sorted(found):
+            self.recorder.change(*change)
+
+    def flush(self, selector: str) -> None:
+        """Empty the caches that a selector names."""
+        for caller in self.callers:
+            if flushes(selector, " -> ".join(caller.names)):
+                caller.flush()
+        for address in operations_of(self.scenario):
+            if flushes(selector, address):
+                for replica in self.services[address.split(".")[0]].replicas:
+                    replica.flush(self._codes[address])
 
     def _new_edge(self, caller: str, to: str) -> Edge:
         target = to.split(".")[0]
+        policy = self.scenario.policy(caller, to)
         return Edge(
             self,
-            self.scenario.policy(caller, to),
+            policy,
             self._targets[to],
             self.network.line(caller, target),
             self.network.line(target, caller),

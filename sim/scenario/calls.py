@@ -127,7 +127,9 @@ class CallPolicy(Spec):
             self.hedging, self.throttling, self.outlier_detection, self.passive_health, self.rate_limit, self.concurrency_limit,
             self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout,
         )  # fmt: skip
-        simple = _is_simple_retry(self.retry) and (self.circuit_breaker is None or _is_simple_breaker(self.circuit_breaker))
+        simple = _is_simple_retry(self.retry) and (
+            self.circuit_breaker is None or self.circuit_breaker.scope == "per_client_process"
+        )
         return any(policy is not None for policy in rich) or self.layers != LAYERS or not simple
 
 
@@ -141,8 +143,3 @@ def _is_simple_retry(retry: Retry) -> bool:
         and backoff.respect_retry_after == "none"
         and not {"overflow", "short_circuited"} & set(retry.on)
     )
-
-
-def _is_simple_breaker(breaker: CircuitBreaker) -> bool:
-    names = ("scope", "window_type", "failures", "ignored")
-    return all(getattr(breaker, name) == CircuitBreaker.model_fields[name].default for name in names)
