@@ -71,7 +71,7 @@ def budget_gate(spec: RetryBudget) -> BudgetGate:
         case ConcurrencyBudget():
             return _ConcurrencyGate(spec)
         case WindowedRatioBudget():
-            return _WindowedGate(spec)
+            return WindowedGate(spec)
         case TokenRatioBudget():
             return _TokenGate(spec)
         case QuotaBudget():
@@ -148,7 +148,9 @@ class _ConcurrencyAccount(Account):
         self._retrying = False
 
 
-class _WindowedGate(BudgetGate, Account):
+class WindowedGate(BudgetGate, Account):
+    """A windowed ratio: also what limits the extra load of hedges."""
+
     __slots__ = ("_cost", "_deposit", "_on_call", "_per_call", "_reserve", "_sum")
 
     def __init__(self, spec: WindowedRatioBudget) -> None:
@@ -161,6 +163,7 @@ class _WindowedGate(BudgetGate, Account):
         self._per_call = None if spec.per_call_percent is None else spec.per_call_percent / 100.0
 
     def begin(self, now_s: float) -> Account:
+        """A call begins, and pays in."""
         if self._on_call:
             self._sum.add(now_s, self._deposit)
         if self._per_call is None:
@@ -169,12 +172,22 @@ class _WindowedGate(BudgetGate, Account):
         return _WindowedAccount(self, math.ceil(self._per_call * balance))
 
     def may_retry(self, now_s: float, outcome: str) -> bool:
-        allowed = self._balance(now_s) >= self._cost
+        """Pay for a retry, if the balance is enough."""
+        allowed = self.affords(now_s)
         if allowed:
-            self._sum.add(now_s, -self._cost)
+            self.pay(now_s)
         return allowed
 
+    def affords(self, now_s: float) -> bool:
+        """Whether the balance is enough for a retry."""
+        return self._balance(now_s) >= self._cost
+
+    def pay(self, now_s: float) -> None:
+        """Take the cost of a retry off the balance."""
+        self._sum.add(now_s, -self._cost)
+
     def end(self, now_s: float, outcome: str) -> None:
+        """A call is over; a good one pays in, if that is what counts."""
         if not self._on_call and outcome in _GOOD:
             self._sum.add(now_s, self._deposit)
 
@@ -185,7 +198,7 @@ class _WindowedGate(BudgetGate, Account):
 class _WindowedAccount(Account):
     __slots__ = ("_gate", "_left")
 
-    def __init__(self, gate: _WindowedGate, left: int) -> None:
+    def __init__(self, gate: WindowedGate, left: int) -> None:
         self._gate = gate
         self._left = left  # retries of this call
 
