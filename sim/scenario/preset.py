@@ -9,11 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sim.units import BaseUnits
+
 #: Settings of a call's policy as data in base units (seconds, per second), as they are written in Python.
 Settings = Mapping[str, Any]
 
 #: Keys that a block cannot be without. Whoever names a preset may leave them out, too.
 _NEEDED: Final = ("kind", "algorithm", "max_concurrent")
+
+#: Blocks whose `kind` is one setting among others.
+_ANY_KIND: Final = ("backoff", "backoff_after_rejected")
 
 #: Keys of which a block has one: when a hedge is sent.
 _ONE_OF: Final = ("delay", "percentile", "on_per_try_timeout")
@@ -61,14 +66,19 @@ def _completed(own: Settings, full: Settings) -> dict[str, Any]:
         below = full.get(name)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             wanted = _NEEDED if _chosen(value) else (*_NEEDED, *_ONE_OF)
-            needed = {key: below[key] for key in wanted if key in below and key not in value}
+            needed = {key: _in_base_units(below[key]) for key in wanted if key in below and key not in value}
             result[name] = {**needed, **_completed(value, below)}
     return result
 
 
+def _in_base_units(value: Any) -> Any:
+    return BaseUnits(value) if isinstance(value, float) else value  # YAML refuses other numbers without a unit
+
+
 def merged(below: Settings, above: Settings) -> dict[str, Any]:
     """Settings over settings: mappings merge key by key, all else replaces; so does a mapping of another `kind` (or algorithm,
-    or rules). Of keys that exclude each other (`delay` and `percentile` of hedging) the upper one stays.
+    or rules), but for a back-off, which has the same numbers for each of its kinds. Of keys that exclude each other (`delay` and
+    `percentile` of hedging) the upper one stays.
 
     >>> merged({"retry": {"max_attempts": 3, "on": ["error"]}}, {"retry": {"max_attempts": 2}})
     {'retry': {'max_attempts': 2, 'on': ['error']}}
@@ -78,7 +88,7 @@ def merged(below: Settings, above: Settings) -> dict[str, Any]:
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and _of_one_kind(old, value):
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and (key in _ANY_KIND or _of_one_kind(old, value)):
             result[key] = merged(_without_rivals(old, value), value)
         else:
             result[key] = value

@@ -157,6 +157,7 @@ _ISTIO: Final = preset(
         "hedging": _ENVOY_BLOCKS["hedging"],
     },
     notes=(
+        "Read at the source of August 2026; what changed with 1.24 is that 503 is no longer among the retries.",
         "Two retries act on every HTTP route without being asked for. `attempts: 3` in Istio means max_attempts: 4 here.",
         "They follow connection failures, and the gRPC statuses UNAVAILABLE and CANCELLED: for gRPC services with those write "
         "`on: [unreachable, rejected, error]`. Before 1.24 also 503: `on: [unreachable, rejected]`.",
