@@ -58,7 +58,10 @@ _FORM: Final = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{
 
 
 class BaseUnits(float):
-    """A number that is known to be in base units, where a bare one would be asked for its unit: read from a CSV column."""
+    """A number that is known to be in base units, where a bare one would be asked for its unit.
+
+    It was read from a CSV column, or is a preset's.
+    """
 
 
 def _parse_text(text: str, kind: str) -> float:

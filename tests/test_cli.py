@@ -63,7 +63,7 @@ def data(*arguments: str) -> Any:
 
 def test_help_names_the_commands_and_every_command_has_examples() -> None:
     top = sim("--help").stdout
-    for command in ("check", "show", "run", "compare", "calibrate"):
+    for command in ("check", "show", "presets", "run", "compare", "calibrate"):
         assert command in top
         assert f"sim {command} " in sim(command, "--help").stdout.split("Examples")[1]
 
@@ -84,7 +84,8 @@ def test_help_and_check_import_nothing_heavy(place: Path) -> None:
     heavy = {"pandas", "numpy", "scipy", "matplotlib", "simpy", "loky", "pyarrow"}
     program = (
         "import sys\nfrom typer.testing import CliRunner\nfrom sim.cli import app\n"
-        "for line in (['--help'], ['run', '--help'], ['check', 'shop.yaml'], ['check', 'workers.yaml'], ['show', 'shop.yaml']):\n"
+        "for line in (['--help'], ['run', '--help'], ['presets'], ['presets', 'polly@8'], ['check', 'shop.yaml'],\n"
+        "             ['check', 'workers.yaml'], ['show', 'shop.yaml']):\n"
         "    assert CliRunner().invoke(app, line).exit_code == 0, line\n"
         f"print(sorted({heavy!r} & set(sys.modules)))"
     )

@@ -100,6 +100,34 @@ def show(file: File, candidate: Candidate = None, condition: Condition = None) -
 
 
 @app.command(
+    epilog="[bold]Examples[/]\n\n  sim presets\n\n  sim presets envoy@1.40\n\n  sim presets resilience4j@2 --format json",
+)
+@explained
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A preset, such as envoy@1.40; absent: all.", show_default=False)
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """List the presets, or show one: every number of a real system's rules, and where it comes from.
+
+    A preset lies below the settings of calls: calls: {default: {preset: envoy@1.40}}.
+    """
+    from sim.cli import presets as showing
+    from sim.errors import ScenarioError
+
+    preset = None if name is None else showing.chosen(name)
+    if output is Format.CSV:
+        raise ScenarioError("--format csv: presets are no table; use table or json")
+    if output is Format.JSON:
+        print_json(showing.list_as_data() if preset is None else showing.as_data(preset))
+    elif preset is None:
+        showing.show_list(out())
+    else:
+        showing.show_one(out(), preset)
+
+
+@app.command(
     epilog="[bold]Examples[/]\n\n  sim run shop.yaml\n\n  sim run shop.yaml --duration 5min --replications 20 --gate\n\n"
     "  sim run retries.yaml --candidate today --condition crash --format json",
 )

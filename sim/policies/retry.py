@@ -179,7 +179,9 @@ class Retry(Spec):
     (True, False)
     """
 
-    max_attempts: Annotated[int, Field(ge=1)] | Literal["unlimited"] = Field(1, description="tries in all, the first included")
+    max_attempts: Annotated[int, Field(ge=1)] | Literal["unlimited", "each_endpoint"] = Field(
+        1, description="tries in all, the first included; each_endpoint: as many as the target has replicas, as nginx"
+    )
     backoff: Backoff = Field(Backoff(), description="the pause between tries")
     backoff_after_rejected: Backoff | None = Field(
         None, description="the pause after a try that was `rejected`; absent: as `backoff`. aws-sdk@2026 has a longer one"
@@ -195,8 +197,11 @@ class Retry(Spec):
     )
 
     def again(self, attempt: int, outcome: str) -> bool:
-        """Whether attempt number `attempt` (from 1), which ended in `outcome`, is followed by another, the budget permitting."""
-        return outcome in self.on and (self.max_attempts == "unlimited" or attempt < self.max_attempts)
+        """Whether attempt number `attempt` (from 1), which ended in `outcome`, is followed by another, the budget permitting.
+
+        How many endpoints there are is not known here: the scenario puts their number in the place of `each_endpoint`.
+        """
+        return outcome in self.on and (not isinstance(self.max_attempts, int) or attempt < self.max_attempts)
 
     def backoff_after(self, outcome: str) -> Backoff:
         """The rule of the pause after a try that ended in `outcome`."""

@@ -99,6 +99,12 @@ class CallPolicy(Spec):
         description="whether giving up tells the server, which then stops and frees its worker; else it finishes for nobody",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data: Any) -> Any:
+        name = data.get("preset") if isinstance(data, dict) else None
+        return PRESETS[name].completed(data) if isinstance(name, str) and name in PRESETS else data
+
     @field_validator("preset")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
@@ -118,6 +124,12 @@ class CallPolicy(Spec):
         """All layers from the outside to the inside: those of `order` in their order, in the places that they usually take."""
         named = iter(self.order)
         return tuple(next(named) if layer in self.order else layer for layer in LAYERS)
+
+    def for_endpoints(self, endpoints: int) -> CallPolicy:
+        """The policy towards a target with so many endpoints: its number of tries where `each_endpoint` stood."""
+        if self.retry.max_attempts != "each_endpoint":
+            return self
+        return self.model_copy(update={"retry": self.retry.model_copy(update={"max_attempts": endpoints})})
 
     @property
     def guarded(self) -> bool:

@@ -114,7 +114,7 @@ def _retries_through_layers(edges: list[Edge]) -> Iterator[str]:
         operation, factor, path = waiting.pop()
         for edge in by_operation.get(operation, ()):
             attempts = edge.policy.retry.max_attempts
-            tries = factor * (math.inf if attempts == "unlimited" else attempts)
+            tries = factor * (attempts if isinstance(attempts, int) else math.inf)
             taken = [*path, f"{edge.caller} -> {edge.target} × {attempts}"] if attempts != 1 else path
             if tries > worst.get(edge.target, (0.0, []))[0]:  # else what follows is known to be no worse
                 worst[edge.target] = (tries, taken)
@@ -146,7 +146,7 @@ def _deadlines(edges: list[Edge]) -> Iterator[str]:
             )
             continue
         tries = policy.retry.max_attempts
-        if tries == "unlimited" or tries == 1:
+        if not isinstance(tries, int) or tries == 1:
             continue
         try_s = policy.per_try_timeout or 0.0
         pauses = [policy.retry.backoff.pause_s(n, 0.0, 0.5) for n in range(1, min(tries, 100))]

@@ -138,7 +138,11 @@ class Scenario(Spec):
                 settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
         if settings.get("preset") is not None:
             settings = PRESETS[settings["preset"]].under(settings)
-        return CallPolicy.model_validate(settings)
+        return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))
+
+    def _endpoints(self, target: str) -> int:
+        service = self.services.get(target.split(".")[0])
+        return 1 if service is None else service.replicas
 
     def link(self, one: str, other: str) -> Link:
         """The link between two services, queues or ``client``, the same in both directions.

@@ -11,64 +11,12 @@ The numbers of each system stand in one of the modules of `sim.scenario.systems`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-#: Settings of a call's policy as data in base units (seconds, per second), as they are written in Python.
-Settings = Mapping[str, Any]
+from sim.scenario.preset import Preset, merged
+from sim.scenario.systems import clients, libraries, proxies
 
-
-@dataclass(frozen=True)
-class Preset:
-    """One system's rules for calls.
-
-    Attributes:
-        name: system and version, ``envoy@1.40``.
-        title: what it is, for the list.
-        on: what acts when nothing else is configured.
-        blocks: what a block (``retry``, ``circuit_breaker``, ...) starts from once it is configured.
-        sources: for each number, by its path (``retry.backoff.base``), where it is from.
-        notes: rules that are known and not modelled, and other traps.
-    """
-
-    name: str
-    title: str
-    on: Settings = field(default_factory=dict)
-    blocks: Mapping[str, Settings] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def under(self, own: Settings) -> dict[str, Any]:
-        """Settings laid over the preset: the system's defaults where `own` says nothing, its numbers where a block says little."""
-        below = dict(self.on)
-        for name, value in own.items():
-            if isinstance(value, Mapping) and name in self.blocks:
-                below[name] = merged(below.get(name) or {}, self.blocks[name])
-        return merged(below, own)
-
-
-def merged(below: Settings, above: Settings) -> dict[str, Any]:
-    """Settings over settings: mappings merge key by key, all else replaces; so does a mapping of another `kind` (or algorithm, or rules).
-
-    >>> merged({"retry": {"max_attempts": 3, "on": ["error"]}}, {"retry": {"max_attempts": 2}})
-    {'retry': {'max_attempts': 2, 'on': ['error']}}
-    >>> merged({"budget": {"kind": "quota", "capacity": 500}}, {"budget": {"kind": "token_ratio"}})
-    {'budget': {'kind': 'token_ratio'}}
-    """
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and _of_one_kind(old, value):
-            result[key] = merged(old, value)
-        else:
-            result[key] = value
-    return result
-
-
-def _of_one_kind(old: Settings, new: Settings) -> bool:
-    return all(old[word] == new[word] for word in ("kind", "algorithm", "rules") if word in old and word in new)
-
+__all__ = ["PRESETS", "Preset", "merged"]
 
 #: All presets, by name.
-PRESETS: Final[dict[str, Preset]] = {}
+PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in (*proxies.SYSTEMS, *clients.SYSTEMS, *libraries.SYSTEMS)}

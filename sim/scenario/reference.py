@@ -18,6 +18,8 @@ from pydantic_core import PydanticUndefined
 
 from sim import units
 from sim.scenario.model import Scenario
+from sim.scenario.preset_words import on_in_words
+from sim.scenario.presets import PRESETS
 from sim.scenario.schema import SHORTHAND, Shape, expected, fields_of, literals, members, shape_of
 from sim.scenario.words import shown
 from sim.scenario.yaml import ONLY_CONDITION
@@ -129,6 +131,30 @@ removes. So
 Settings of `calls` add up: the widest selector first (in the order of the table), narrower ones override single keys. Of `links`
 the narrowest one holds alone.
 
+## Presets
+
+`preset: envoy@1.40` puts the rules of a real system below what `calls` says, whichever selector names it: what it does when
+nothing is configured, and the numbers that a block begins with once it is. Absent is not off; `null` is. `sim presets NAME` shows
+every number, where it comes from, and what is not modelled.
+
+```yaml
+calls:
+  default: {{preset: istio@1.24}}                                    # tries twice more, without being asked
+  payment: {{preset: resilience4j@2, circuit_breaker: {{window_size: 20}}}}   # the rest of its breaker as resilience4j has it
+```
+
+| preset | what it is | on by default |
+|---|---|---|
+{presets}
+
+**"Circuit breaker" means three things.** In Envoy and Istio it is a cap on what is in flight: `concurrency_limit` here, and
+`retry.budget`. In resilience4j, Polly and Hystrix it is the machine with three states: `circuit_breaker`. In Linkerd "circuit
+breaking", like Finagle's failure accrual, looks at each endpoint: `circuit_breaker` with `scope: per_client_x_endpoint`; what
+Envoy, Istio and gRPC have for that is `outlier_detection`.
+
+Mind the counting, too: `attempts: 3` of Istio, `num_retries: 3` of Envoy and `MaxRetryAttempts: 3` of Polly are `max_attempts: 4`
+here; `maxAttempts: 3` of gRPC and resilience4j is `max_attempts: 3`.
+
 ## Laws
 
 A law is the distribution of a duration: `20ms` for always 20 ms, one of the following, or a name under `laws`.
@@ -166,7 +192,8 @@ _TITLES: Final = {
 def page() -> str:
     """The reference as Markdown."""
     laws = "\n".join(f"| {name} | `{written.replace(' or ', '` or `')}` |" for name, written in LAW_EXAMPLES.items())
-    head = _HEAD.format(example=EXAMPLE, comparison=COMPARISON, only=ONLY_CONDITION, laws=laws)
+    presets = "\n".join(f"| `{one.name}` | {one.title} | {on_in_words(one)} |" for one in PRESETS.values())
+    head = _HEAD.format(example=EXAMPLE, comparison=COMPARISON, only=ONLY_CONDITION, laws=laws, presets=presets)
     return "\n".join([head, *(_section(model, place) for model, place in models())])
 
 
