@@ -16,6 +16,7 @@ cdef int REJECTED
 cdef int UNREACHABLE
 cdef unsigned long long _INJECTED
 cdef unsigned long long _QUOTA
+cdef unsigned long long _BACKGROUND
 
 
 @cython.final

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sim.scenario.services import Service
 
 _INF = inf
-_INJECTED, _QUOTA = salt("replica", "injected error"), salt("replica", "quota")
+_INJECTED, _QUOTA, _BACKGROUND = (salt("replica", what) for what in ("injected error", "quota", "background"))
 
 
 class Replica:
@@ -53,7 +53,12 @@ class Replica:
     def _fresh_cpu(self, process_key: int) -> CpuGate | None:
         """The processor with nothing to do; replicas renew their quotas at moments of their own, as containers do."""
         limit = self.service.spec.cpu
-        return CpuGate(limit, limit.period * uniform(child(process_key, _QUOTA))) if limit is not None else None
+        if limit is None:
+            return None
+        background_s = self.tasks.now_s()
+        if limit.background is not None:
+            background_s += limit.background.every * uniform(child(process_key, _BACKGROUND))
+        return CpuGate(limit, limit.period * uniform(child(process_key, _QUOTA)), background_s)
 
     @property
     def alive(self) -> bool:

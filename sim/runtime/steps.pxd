@@ -13,6 +13,7 @@ cdef int IN_FLIGHT
 cdef int OK
 cdef unsigned long long _HAPPENS
 cdef unsigned long long _COUNT
+cdef unsigned long long _ROUND
 
 
 cdef class Runnable:
@@ -56,3 +57,9 @@ cdef class CallStep(Runnable):
 
 cdef class ParallelStep(Runnable):
     cdef list _branches
+
+
+cdef class RepeatStep(Runnable):
+    cdef tuple _steps
+    cdef object _times
+    cdef unsigned long long _salt

@@ -15,7 +15,7 @@ from sim.kernel.tasks import Reply, Steps
 from sim.laws import Law, sampler
 from sim.records import ERROR, IN_FLIGHT, OK
 from sim.runtime.context import Context
-from sim.scenario.services import Call, Fail, Operation, Parallel, Publish, Step, Work
+from sim.scenario.services import Call, Fail, Operation, Parallel, Publish, Repeat, Step, Work
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sim.runtime.visit import Edge
 
 _HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
+_ROUND = salt("steps", "round")
 
 
 class Runnable:
@@ -172,6 +173,36 @@ class ParallelStep(Runnable):
         return _all_of(replica, context, [_one_branch(replica, steps) for steps in self._branches])
 
 
+class RepeatStep(Runnable):
+    """Run steps in order, several times; each round has draws of its own."""
+
+    __slots__ = ("_salt", "_steps", "_times")
+
+    def __init__(self, steps: tuple[Runnable, ...], times: int | dict[int, float], step_salt: cython.ulonglong) -> None:
+        self._steps = steps
+        self._times = times
+        self._salt = step_salt
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Run the rounds; the first failure ends them."""
+        return self._rounds(replica, context)
+
+    def _rounds(self, replica: Replica, context: Context) -> Steps:
+        key = child(context.key, self._salt)
+        times = self._times if isinstance(self._times, int) else _draw_count(self._times, uniform(child(key, _COUNT)))
+        one_round = _one_branch(replica, self._steps)
+        for number in range(times):
+            own = context.branch()
+            own.key = child(child(key, _ROUND), number)
+            outcome: cython.int = yield from one_round(own)
+            context.add(own)
+            context.own_s += own.own_s
+            context.own_queue_s += own.own_queue_s
+            if outcome != OK:
+                return outcome
+        return OK
+
+
 #: Starts one branch in a context of its own.
 _Branch = Callable[[Context], Steps]
 
@@ -268,5 +299,7 @@ class Planner:
                 return CallStep(edge, 1, False, step.probability, step_salt)
             case Parallel():
                 return ParallelStep([tuple(self.step(inner, seen) for inner in branch) for branch in step.parallel])
+            case Repeat():
+                return RepeatStep(tuple(self.step(inner, seen) for inner in step.repeat), step.times, next_salt("repeat"))
             case _:
                 assert_never(step)
