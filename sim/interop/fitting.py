@@ -83,8 +83,8 @@ def steps_of(visits: Sequence[RecordedVisit], rename: Callable[[str], str] = str
     """The calls of one operation as steps: in the order in which they usually begin, in parallel where they overlap.
 
     How often a target is called follows the recorded counts; counts of different steps are taken as independent. Calls one after
-    the other follow `sim.interop.order`: runs of one target, and loops. Targets whose calls overlap in at least half of the visits
-    that make both run in parallel; where any do, all calls to one target are one step.
+    the other follow `sim.interop.order`: runs of one target, and loops. Targets whose calls overlap in at least half of the
+    visits that make both run in parallel; where any do, all calls to one target are one step.
 
     Args:
         visits: recorded runs of the operation, at least one.
@@ -133,8 +133,8 @@ def _in_a_row(visits: Sequence[RecordedVisit], rename: Callable[[str], str]) -> 
         if len(part.round) == 1:
             steps.append({"call": rename(part.round[0]), **_count(counts)})
         else:
-            (times,) = counts if len(counts) == 1 else [{number: counts[number] for number in sorted(counts)}]
-            steps.append({"repeat": [{"call": rename(target)} for target in part.round], "times": times})
+            (count,) = counts if len(counts) == 1 else [{number: counts[number] for number in sorted(counts)}]
+            steps.append({"repeat": [{"call": rename(target)} for target in part.round], "count": count})
     return steps
 
 

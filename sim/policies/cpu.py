@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from sim.values import Duration, PositiveDuration, Spec
 
+_NOTHING_S = 1e-9  # what rounding leaves of a piece of work must not wait for a period
+
 
 class Background(Spec):
     """Work that a process does besides its requests, on the same quota: collecting garbage, exporting spans, a probe's command.
@@ -17,11 +19,12 @@ class Background(Spec):
         quota 20 ms, every 7 s 45 ms    |####________________|####________________|##..................|
                                          background           still background    the rest, then requests
 
-    Requests that come meanwhile wait although nobody asked for anything. Without it a calibration has to call such pauses work
-    of those requests that happened to meet them. Its mean use, `work / every`, must be less than the limit.
+    Requests that come meanwhile wait although nobody asked for anything: they get what it leaves of the quota, on another core.
+    Without it a calibration has to call such pauses work of those requests that happened to meet them. Its mean use,
+    `work / every`, must be less than the limit.
 
-    Source: seen in recorded spans (see `sim.interop.throttling`); Kubernetes runs the command of an `exec` probe inside the container
-    (kubernetes.io, "Configure Liveness, Readiness and Startup Probes"), so it is charged to the container's limit.
+    Source: seen in recorded spans (see `sim.interop.throttling`). Kubernetes runs the command of an `exec` probe inside the
+    container (kubernetes.io, "Configure Liveness, Readiness and Startup Probes"), so the container's limit pays for it.
     """
 
     every: PositiveDuration = Field(description="from one begin to the next; the first is at a moment of the replica's own")
@@ -43,8 +46,8 @@ class CpuLimit(Spec):
     quota all the same. Not for machines that are merely slow: use the `slow` fault or longer work.
 
     What is left of a quota is lost, except `burst` of it: each period begins with min(left, burst) + quota. That is
-    `cpu.cfs_burst_us` (Linux 5.14, off by default; at most the quota). Without that setting, too, Linux (since 5.4) lets each CPU keep
-    up to 1 ms of unused slice, so a process that moves between two CPUs may use 2 ms more after a quiet period.
+    `cpu.cfs_burst_us` (Linux 5.14, off by default; at most the quota). Without that setting, too, Linux (since 5.4) lets each
+    CPU keep up to 1 ms of unused slice, so a process that moves between two CPUs may use 2 ms more after a quiet period.
 
     Source: Linux kernel, "CFS Bandwidth Control" (Documentation/scheduler/sched-bwc.rst: burst feature, quota caveats) and
     `__refill_cfs_bandwidth_runtime` (kernel/sched/fair.c), with the quota handed out at once.
@@ -120,8 +123,8 @@ class CpuGate:
         while True:
             end_s = self._renewed_s + (number + 1) * self._period_s
             usable_s = max(0.0, min(left_s, end_s - time_s))
-            if work_s <= usable_s:
-                self._number, self._left_s = number, left_s - work_s
+            if work_s <= usable_s + _NOTHING_S:
+                self._number, self._left_s = number, max(0.0, left_s - work_s)
                 return time_s + work_s
             work_s -= usable_s
             number, left_s, time_s = number + 1, self._quota_s + min(left_s - usable_s, self._burst_s), end_s

@@ -61,5 +61,5 @@ cdef class ParallelStep(Runnable):
 
 cdef class RepeatStep(Runnable):
     cdef tuple _steps
-    cdef object _times
+    cdef object _count
     cdef unsigned long long _salt

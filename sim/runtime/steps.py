@@ -176,11 +176,11 @@ class ParallelStep(Runnable):
 class RepeatStep(Runnable):
     """Run steps in order, several times; each round has draws of its own."""
 
-    __slots__ = ("_salt", "_steps", "_times")
+    __slots__ = ("_count", "_salt", "_steps")
 
-    def __init__(self, steps: tuple[Runnable, ...], times: int | dict[int, float], step_salt: cython.ulonglong) -> None:
+    def __init__(self, steps: tuple[Runnable, ...], count: int | dict[int, float], step_salt: cython.ulonglong) -> None:
         self._steps = steps
-        self._times = times
+        self._count = count
         self._salt = step_salt
 
     def run(self, replica: Replica, context: Context) -> Steps:
@@ -189,9 +189,9 @@ class RepeatStep(Runnable):
 
     def _rounds(self, replica: Replica, context: Context) -> Steps:
         key = child(context.key, self._salt)
-        times = self._times if isinstance(self._times, int) else _draw_count(self._times, uniform(child(key, _COUNT)))
+        count = self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
         one_round = _one_branch(replica, self._steps)
-        for number in range(times):
+        for number in range(count):
             own = context.branch()
             own.key = child(child(key, _ROUND), number)
             outcome: cython.int = yield from one_round(own)
@@ -300,6 +300,6 @@ class Planner:
             case Parallel():
                 return ParallelStep([tuple(self.step(inner, seen) for inner in branch) for branch in step.parallel])
             case Repeat():
-                return RepeatStep(tuple(self.step(inner, seen) for inner in step.repeat), step.times, next_salt("repeat"))
+                return RepeatStep(tuple(self.step(inner, seen) for inner in step.repeat), step.count, next_salt("repeat"))
             case _:
                 assert_never(step)

@@ -208,7 +208,7 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             longest_s = max((need.held_s for need, _ in branches), default=0.0)
             return Demand(work_s, longest_s, calls), math.prod(passed for _, passed in branches)
         case Repeat():
-            return _of_rounds(*_of_steps(scenario, service, step.repeat, demands), step.times)
+            return _of_rounds(*_of_steps(scenario, service, step.repeat, demands), step.count)
 
 
 def _shares(times: int | dict[int, float]) -> dict[int, float]:
@@ -353,6 +353,6 @@ def _most_calls(steps: tuple[Step, ...], found: dict[str, int]) -> None:
             case Repeat():
                 once: dict[str, int] = {}
                 _most_calls(step.repeat, once)
-                rounds = max(step.times) if isinstance(step.times, dict) else step.times
+                rounds = max(step.count) if isinstance(step.count, dict) else step.count
                 for target, number in once.items():
                     found[target] = found.get(target, 0) + rounds * number

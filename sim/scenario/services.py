@@ -19,16 +19,15 @@ MOST_CALLS = 10_000
 
 
 #: How often something happens: a number, or a map of number to weight.
-Times = Annotated[int, Field(ge=0, le=MOST_CALLS)] | dict[int, float]
+Count = Annotated[int, Field(ge=0, le=MOST_CALLS)] | dict[int, float]
 
 
-def _check_times(key: str, value: int | dict[int, float]) -> None:
-    if isinstance(value, dict):
-        if not value or min(value) < 0 or min(value.values()) < 0 or sum(value.values()) <= 0:
-            what = "numbers of calls" if key == "count" else "numbers"
-            raise ValueError(f"{key} = {value} must map {what} to weights, for example {{1: 70, 2: 30}}")
-        if max(value) > MOST_CALLS:
-            raise ValueError(f"{key}: {max(value)} calls in one step are more than {MOST_CALLS:,}; nothing does so many")
+def _check_count(count: int | dict[int, float], what: str) -> None:
+    if isinstance(count, dict):
+        if not count or min(count) < 0 or min(count.values()) < 0 or sum(count.values()) <= 0:
+            raise ValueError(f"count = {count} must map numbers of {what} to weights, for example {{1: 70, 2: 30}}")
+        if max(count) > MOST_CALLS:
+            raise ValueError(f"count: {max(count)} {what} in one step are more than {MOST_CALLS:,}; nothing does so many")
 
 
 class Work(Spec):
@@ -44,13 +43,13 @@ class Call(Spec):
     """
 
     call: Address = Field(description="service.operation")
-    count: Times = Field(1, description="how often: a number, or a map of number to weight, {0: 20, 1: 70, 2: 10}")
+    count: Count = Field(1, description="how often: a number, or a map of number to weight, {0: 20, 1: 70, 2: 10}")
     in_parallel: bool = Field(False, description="whether the `count` calls run at the same time")
     probability: Ratio = Field(1.0, description="whether the step happens at all")
 
     @model_validator(mode="after")
     def _counts(self) -> Call:
-        _check_times("count", self.count)
+        _check_count(self.count, "calls")
         return self
 
 
@@ -89,7 +88,7 @@ class Parallel(Spec):
 
 
 class Repeat(Spec):
-    """Run steps in order, several times over: `repeat: [{call: stock.look}, {call: prices.ask}], times: 3`.
+    """Run steps in order, several times over: `{repeat: [{call: stock.look}, {call: prices.ask}], count: 3}`.
 
     ::
 
@@ -101,11 +100,11 @@ class Repeat(Spec):
     """
 
     repeat: tuple[Step, ...] = Field(description="the steps of one round")
-    times: Times = Field(description="how many rounds: a number, or a map of number to weight, {1: 70, 2: 30}")
+    count: Count = Field(description="how many rounds: a number, or a map of number to weight, {1: 70, 2: 30}")
 
     @model_validator(mode="after")
     def _counts(self) -> Repeat:
-        _check_times("times", self.times)
+        _check_count(self.count, "rounds")
         return self
 
 

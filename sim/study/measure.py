@@ -86,7 +86,7 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
                 for branch in step.parallel:
                     yield from _edges(scenario, branch)
             case Repeat():
-                rounds = _fixed(step.times)
+                rounds = _fixed(step.count)
                 for edge in _edges(scenario, step.repeat):
                     never = rounds == 0 or edge.count == 0
                     count = 0 if never else None if rounds is None or edge.count is None else rounds * edge.count
