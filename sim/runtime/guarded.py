@@ -5,7 +5,7 @@
     call -> fallback -> cache -> deadline -> retry -> hedging -> throttling -> circuit breaker
          -> rate limit -> adaptive concurrency -> concurrency limit -> attempt
 
-Each layer is a short generator that does `yield from` the next and returns an outcome; what is not configured is not in the stack.
+Each layer is a short generator that does `yield from` the next and returns an outcome; what is not configured is not there.
 The order is a modelling decision, so it is data (`order` of a call's policy): retries outside of the breaker let it see every
 try, as in resilience4j; inside, it sees whole calls. An edge with none of these policies has the plain, faster `Caller`.
 """

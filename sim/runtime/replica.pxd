@@ -24,6 +24,7 @@ cdef int UNREACHABLE
 cdef unsigned long long _INJECTED
 cdef unsigned long long _QUOTA
 cdef unsigned long long _PATIENCE
+cdef unsigned long long _BACKGROUND
 
 
 cdef class Replica(Server):

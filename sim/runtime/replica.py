@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
-_INJECTED, _QUOTA, _PATIENCE = (salt("replica", name) for name in ("injected error", "quota", "patience"))
+_INJECTED, _QUOTA, _PATIENCE, _BACKGROUND = (
+    salt("replica", name) for name in ("injected error", "quota", "patience", "background")
+)
 
 
 class Replica(Server):
@@ -64,7 +66,10 @@ class Replica(Server):
         spec, tasks = self.service.spec, self.tasks
         # Replicas renew their quotas at moments of their own, as containers do.
         quota_s = 0.0 if spec.cpu is None else spec.cpu.period * uniform(child(self._process_key, _QUOTA))
-        self.cpu = None if spec.cpu is None else CpuGate(spec.cpu, quota_s)
+        background_s = tasks.now_s()
+        if spec.cpu is not None and spec.cpu.background is not None:
+            background_s += spec.cpu.background.every * uniform(child(self._process_key, _BACKGROUND))
+        self.cpu = None if spec.cpu is None else CpuGate(spec.cpu, quota_s, background_s)
         cores = inf if spec.workers == "unlimited" else spec.workers
         self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
         limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency

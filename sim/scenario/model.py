@@ -24,6 +24,7 @@ from sim.scenario.services import (
     Parallel,
     Publish,
     Queue,
+    Repeat,
     Selector,
     Service,
     Step,
@@ -277,12 +278,14 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def steps_of(steps: tuple[Step, ...], path: str) -> Iterator[tuple[str, Step]]:
-    """All steps with their paths in the scenario, those inside `parallel` included."""
+    """All steps with their paths in the scenario, those inside `parallel` and `repeat` included."""
     for i, step in enumerate(steps):
         yield f"{path}[{i}]", step
         if isinstance(step, Parallel):
             for j, branch in enumerate(step.parallel):
                 yield from steps_of(branch, f"{path}[{i}].parallel[{j}]")
+        elif isinstance(step, Repeat):
+            yield from steps_of(step.repeat, f"{path}[{i}].repeat")
 
 
 def operations_of(scenario: Scenario) -> dict[str, Operation]:

@@ -61,6 +61,8 @@ _EXAMPLES: Final = {
     "factor": "factor: 3",
     "consumer": "consumer: email.send",
     "parallel": "parallel: [{call: stock.reserve}, {call: payment.charge}]",
+    "repeat": "repeat: [{call: stock.look}, {call: prices.ask}]",
+    "count": "count: 3",
     "candidates": "candidates: {today: {}, retry: {calls: {default: {retry: {max_attempts: 3}}}}}",
 }
 

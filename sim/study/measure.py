@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.scenario.model import Scenario, operations_of
-from sim.scenario.services import Call, Parallel, Publish, Step
+from sim.scenario.services import Call, Parallel, Publish, Repeat, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +85,12 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
             case Parallel():
                 for branch in step.parallel:
                     yield from _edges(scenario, branch)
+            case Repeat():
+                rounds = _fixed(step.count)
+                for edge in _edges(scenario, step.repeat):
+                    never = rounds == 0 or edge.count == 0
+                    count = 0 if never else None if rounds is None or edge.count is None else rounds * edge.count
+                    yield _Edge(edge.target, count, edge.by_message)
             case Call():
                 yield _Edge(step.call, _fixed_count(step), by_message=False)
             case Publish():
@@ -132,7 +138,11 @@ def _fixed_count(step: Call | Publish) -> int | None:
         return None
     if isinstance(step, Publish):
         return 1
-    if isinstance(step.count, int):
-        return step.count
-    possible = [count for count, weight in step.count.items() if weight > 0]
+    return _fixed(step.count)
+
+
+def _fixed(times: int | dict[int, float]) -> int | None:
+    if isinstance(times, int):
+        return times
+    possible = [number for number, weight in times.items() if weight > 0]
     return possible[0] if len(possible) == 1 else None
