@@ -147,4 +147,25 @@ TOTALS = Table(
     ),
 )
 
+#: What is sketched of requests where their rows are not kept (`run.record_requests: false`): latency, and its parts.
+SKETCHED: Final = ("latency_s", *PARTS)
+
+#: In place of the rows of requests: one row per entry and outcome; only requests that arrived in the measured window count.
+OUTCOME_SUMS = Table(
+    "outcomes",
+    (
+        ("entry", "i"),
+        ("outcome", "b"),
+        ("measured", "q"),  # requests
+        ("ended", "q"),  # requests, the warm-up's included, that ended inside the measured window
+        *((part, "d") for part in SKETCHED),  # sums over the measured ones
+    ),
+)
+
+#: In place of the rows of requests: one row per entry.
+ENTRY_SUMS = Table("entries", (("entry", "i"), ("attempts", "q")))  # attempts on behalf of measured requests
+
+#: In place of the rows of requests: one row per bucket (see `sim.sketch`) that holds a measured request.
+SKETCHES = Table("sketches", (("entry", "i"), ("outcome", "b"), ("part", "b"), ("bucket", "i"), ("count", "q")))
+
 TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS)
