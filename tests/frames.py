@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis import run_metrics
-from sim.records import FATES, OUTCOMES, STATES, PARTS
+from sim.records import FATES, OUTCOMES, PARTS, STATES
 
 NAN = math.nan
 

@@ -150,12 +150,15 @@ class Recorder:
         self._gauges = _Rows(GAUGES)
         self._totals = _Rows(TOTALS)
         self._changes = _Rows(CHANGES)
+        self._handed_over = False
         self._record_attempts = run.record_attempts
         self._record_requests = run.record_requests
         self._sketched = SketchedRequests(run.warmup, run.end, names)  # instead of rows of requests
 
     def next_request(self) -> cython.long:
         """Number of a new logical request."""
+        if self._handed_over:  # nothing may be written into columns that are not ours any more
+            raise IndexError("the run is over and its rows have been handed over: no request can follow")
         requests = self._requests
         number = requests.rows
         if number == requests.room and self._record_requests:
@@ -244,6 +247,7 @@ class Recorder:
 
     def tables(self) -> dict[str, Columns]:
         """All tables, once: requests in order of arrival, attempts in order of issue; what was recorded is handed over."""
+        self._handed_over = True
         if not self._record_attempts:
             self._attempts.rows = 0
         if not self._record_requests:

@@ -35,7 +35,9 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 _ROWS: Final = "rows"
 _LABELS: Final = dict.fromkeys(("candidate", "condition", "metric", "of", "value"), str)
-_NAMED: Final = frozenset({"candidate", "condition", "entry", "caller", "target", "effect", "queue", "name", "outcome", "fate", "state"})
+_NAMED: Final = frozenset(
+    {"candidate", "condition", "entry", "caller", "target", "effect", "queue", "name", "outcome", "fate", "state"}
+)
 _FIXED: Final[Mapping[str, tuple[str, ...]]] = {"outcome": OUTCOMES, "fate": FATES, "state": STATES}
 
 
