@@ -17,6 +17,7 @@ cdef long _STUCK_AFTER
 
 cdef class GuardedCaller(Caller):
     cdef object _policy
+    cdef double _connect_s
     cdef object _callers
     cdef list _stack
     cdef object _choice

@@ -30,6 +30,7 @@ from sim.runtime.choice import ALL_REFUSE, NONE_ALIVE, Choice
 from sim.runtime.journey import Journey
 from sim.runtime.race import Race
 from sim.runtime.shelf import Shelf
+from sim.runtime.ties import Connecting
 from sim.runtime.visit import Visit, new_visit
 from sim.streams import child, salt, uniform
 
@@ -65,6 +66,7 @@ class GuardedCaller(Caller):
         self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]
     ) -> None:
         self._policy = edge.policy
+        self._connect_s = _INF if edge.policy.connect_timeout is None else edge.policy.connect_timeout
         self._callers = callers  # of the same process, for fallback calls
         self._shelf: Shelf | None = None
         self._choice: Choice | None = None
@@ -167,6 +169,7 @@ class GuardedCaller(Caller):
         journey.pause_s, journey.pauses = 0.0, 1
         account = None if self._budget is None else self._budget.begin(began_s)
         outcome: cython.int = IN_FLIGHT
+        journey.account = account
         tries = 0
         try:
             while True:
@@ -232,7 +235,7 @@ class GuardedCaller(Caller):
             journey.refused_here = True
             return REJECTED
         outcome: cython.int = yield from self._on(journey, place)
-        gate.settle(self._tasks.now_s(), OUTCOMES[outcome])
+        gate.settle(self._tasks.now_s(), "overflow" if journey.refused_here else OUTCOMES[outcome])
         return outcome
 
     def _break(self, journey: Journey, place: cython.long) -> Steps:
@@ -359,11 +362,16 @@ class GuardedCaller(Caller):
             return visit
         visit.chosen = chosen
         visit.permit = choice.permit(chosen, now_s)
+        if journey.tie is not None:
+            visit.tie = journey.tie
+            journey.tie.add(visit)
         if self._policy.retry.avoid_previous_endpoints:
             journey.tried.append(chosen)
         if self._counts:
             self._in_flight[chosen] += 1
         visit.leave(journey.due_s - now_s)
+        if self._connect_s < _INF and not visit.settled:
+            self._tasks.schedule(Connecting(visit), now_s + self._connect_s)
         return visit
 
     def _conclude(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
