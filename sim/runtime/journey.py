@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 class Journey:
     """What the layers of one call tell each other: whose it is, how long it may take, how its last attempt went."""
 
-    __slots__ = ("account", "context", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s", "stands_in", "tie", "tried")
+    __slots__ = (
+        "account", "context", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s", "stands_in", "tie",
+        "tried",
+    )  # fmt: skip
 
     def __init__(self, context: Context, key: cython.ulonglong, due_s: float) -> None:
         self.account: Account | None = None  # with the budget of retries and hedges, where there is one

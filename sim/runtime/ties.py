@@ -1,4 +1,4 @@
-"""Entries of the event loop's heap that end an attempt early: a connection that nobody answers, and the twin of a tied request."""
+"""What ends an attempt early: a connection that nobody answers, and the twin of a tied request that was begun elsewhere."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _TELL = salt("caller", "tell twin")
 class Connecting(Entry):
     """The end of the time that a caller gives an endpoint to react at all.
 
-    An endpoint that has received the visit has reacted. A visit that is lost on the way, or still on it, or whose endpoint vanished,
-    is `unreachable`: whatever of it arrives later is refused by the network, as a half-open connection is.
+    An endpoint that has received the visit has reacted. A visit that is lost on the way, or still on it, or whose endpoint
+    vanished, is `unreachable`: whatever of it arrives later is refused by the network, as a half-open connection is.
     """
 
     __slots__ = ("_visit",)
