@@ -59,6 +59,7 @@ _EXAMPLES: Final = {
     "users": "users: 50",
     "times": "times: arrivals.csv",
     "factor": "factor: 3",
+    "max_concurrent": "max_concurrent: 20",
     "consumer": "consumer: email.send",
     "parallel": "parallel: [{call: stock.reserve}, {call: payment.charge}]",
     "repeat": "repeat: [{call: stock.look}, {call: prices.ask}]",
