@@ -7,7 +7,7 @@ import random
 from collections import deque
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_worlds import Clock, constant, exponential, lognormal, poisson
@@ -46,6 +46,7 @@ def test_a_higher_limit_starts_waiters_and_a_lower_one_lets_the_running_end():
     assert (gate.running, gate.waiting) == (1, 0)
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 4),
     st.integers(0, 4),
@@ -247,6 +248,7 @@ def test_envoy_may_measure_without_pinning_and_takes_a_given_round_trip_without_
     assert low.limit(4.2) == 8  # it is not measuring, whatever happened: 3·2 + √6
 
 
+@settings(deadline=None)
 @example([(1.0, 1.0)] * 4 + [(0.0625, 1.0)], False)
 @given(st.lists(st.tuples(st.floats(0.001, 3), st.floats(0.001, 2)), max_size=60), st.booleans())
 def test_asking_envoy_often_or_seldom_makes_no_difference(story, pins):
@@ -379,6 +381,7 @@ def test_a_window_averages_what_it_saw_and_one_with_few_answers_is_thrown_away()
     assert gate.limit(3.0) == 40  # nobody answers that fast
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["gradient", "gradient2", "vegas", "aimd"]),
     st.lists(
