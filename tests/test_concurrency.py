@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -141,6 +141,7 @@ def test_envoy_may_measure_without_pinning_and_takes_a_given_round_trip_without_
     assert low.limit(4.2) == 8  # it is not measuring, whatever happened: 3·2 + √6
 
 
+@settings(deadline=None)
 @example([(1.0, 1.0)] * 4 + [(0.0625, 1.0)], False)
 @given(st.lists(st.tuples(st.floats(0.001, 3), st.floats(0.001, 2)), max_size=60), st.booleans())
 def test_asking_envoy_often_or_seldom_makes_no_difference(story, pins):
@@ -273,6 +274,7 @@ def test_a_window_averages_what_it_saw_and_one_with_few_answers_is_thrown_away()
     assert gate.limit(3.0) == 40  # nobody answers that fast
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["gradient", "gradient2", "vegas", "aimd"]),
     st.lists(
