@@ -716,3 +716,15 @@ def test_every_recorded_minute_shows_the_same_quota(boutique, minute):
 def test_a_recording_without_stalls_finds_no_limit():
     found, suspicions = find_throttled(read_spans(frame([row for n in range(50) for row in shop_trace(n)])))
     assert (found, suspicions) == ([], [])
+
+
+def test_the_first_decision_changes_nothing_in_the_shop_but_two_calls_into_messages():
+    comparison = load(ROOT / "experiments" / "checkout" / "sync_or_async.yaml")
+    found = {candidate: scenario for candidate, condition, scenario in comparison.scenarios() if condition == "normal load"}
+    operations = [found[candidate].services["checkoutservice"].operations for candidate in ("synchronous", "asynchronous")]
+    before, after = (operation["PlaceOrder"].steps for operation in operations)
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [(old.call, new.publish) for old, new in changed] == [
+        ("shippingservice.ShipOrder", "shipments"),
+        ("emailservice.SendOrderConfirmation", "emails"),
+    ]
