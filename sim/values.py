@@ -14,14 +14,21 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
-from sim import units
+from sim import streams, units
 from sim.laws import LAWS, Constant, Hyperexponential, Law, Lognormal, Mixture, Normal, Quantiles
 
 
 class Spec(BaseModel):
     """A frozen piece of a scenario: checked once, printable, hashable, picklable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
+        # A method of a specification in a compiled module is of a type that pydantic takes for a field.
+        ignored_types=(type(streams.key),),
+    )
 
     def __hash__(self) -> int:
         return hash((type(self), self.model_dump_json()))

@@ -36,7 +36,7 @@ policies = st.fixed_dictionaries(
 @st.composite
 def steps(draw, service, services, queues, depth=0, callee="op0"):
     kinds = ["work"] * 3 + ["fail"] + ["call"] * (service + 1 < services) * 4 + ["publish"] * 3 * bool(queues)
-    kinds += ["parallel"] * (depth == 0)
+    kinds += ["parallel", "repeat"] * (depth == 0)
     result = []
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4)):
         if kind == "work":
@@ -55,6 +55,9 @@ def steps(draw, service, services, queues, depth=0, callee="op0"):
             )
         elif kind == "publish":
             result.append({"publish": draw(st.sampled_from(queues))})
+        elif kind == "repeat":
+            rounds = draw(steps(service, services, queues, depth + 1, callee))
+            result.append({"repeat": rounds, "count": draw(st.sampled_from([0, 1, 2, {1: 1, 3: 1}]))})
         else:
             branches = draw(st.lists(steps(service, services, queues, depth + 1, callee), min_size=1, max_size=3))
             result.append({"parallel": branches})

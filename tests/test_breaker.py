@@ -179,6 +179,27 @@ def test_a_probe_that_fails_opens_it_again():
     assert outcomes(result) == ["error", "error", "error", "short_circuited", "ok"]
 
 
+def test_a_breaker_that_counts_rates_opens_at_a_good_answer_too():
+    policy = {"window_type": "count", "window_size": 4, "open_duration": 2.0}
+    result = simulate(
+        times=[0, 1, 2, 3, 4, 5.6, 6], faults=[{**FAILS_AT_FIRST, "for": 2.5}], calls={"default": {"circuit_breaker": policy}}
+    )
+    # 3 of 4 failed when the fourth answer comes at 3.5 s.
+    assert outcomes(result) == ["error"] * 3 + ["ok", "short_circuited", "ok", "short_circuited"]
+
+
+def test_slow_answers_open_a_breaker():
+    policy = {"window_type": "count", "window_size": 2, "slow_call_duration": 0.4, "open_duration": 2.0}
+    result = simulate(times=[0, 1, 2], faults=[], calls={"default": {"circuit_breaker": policy}})
+    assert outcomes(result) == ["ok", "ok", "short_circuited"]
+
+
+def test_outcomes_that_are_no_failures_leave_the_breaker_closed():
+    policy = {**OPENS_AFTER_TWO, "failures": ["timeout"]}
+    result = simulate(times=[0, 1, 2, 3], faults=[FAILS_AT_FIRST], calls={"default": {"circuit_breaker": policy}})
+    assert outcomes(result) == ["error"] * 4
+
+
 def test_retries_end_where_the_breaker_opens():
     policy = {"retry": {"max_attempts": 5, "backoff": {"kind": "constant", "base": 0.25}}, "circuit_breaker": OPENS_AFTER_TWO}
     result = simulate(times=[0], faults=[FAILS_AT_FIRST], calls={"default": policy})

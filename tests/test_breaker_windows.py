@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sim.policies.breaker import CLOSED, HALF_OPEN, OPEN, REFUSED, BreakerGate, CircuitBreaker, breaker_gate
+from sim.policies.breaker import CLOSED, HALF_OPEN, OPEN, REFUSED, BreakerGate, CircuitBreaker, breaker_gate, open_s
 from sim.records import ERROR, IN_FLIGHT, OK, REJECTED, TIMEOUT, UNREACHABLE
 from sim.streams import child, key, uniform
 
@@ -217,6 +217,7 @@ def test_a_wait_for_hung_probes_can_end(window_type):
 def test_half_open_by_itself_or_with_the_first_call():
     for automatic, expected in ((True, [(0.0, OPEN), (10.0, HALF_OPEN)]), (False, [(0.0, OPEN), (30.0, HALF_OPEN)])):
         breaker = opened(automatic_half_open=automatic)
+        assert breaker.state(10.0) == (HALF_OPEN if automatic else OPEN)
         assert breaker.state(29.0) == (HALF_OPEN if automatic else OPEN)
         assert breaker.permit(30.0) != REFUSED
         assert breaker.changes == expected
@@ -273,15 +274,15 @@ def test_the_open_time_grows_until_a_probe_is_good():
 )
 def test_jitter_spreads_the_open_time(jitter, lowest, highest):
     spec = CircuitBreaker(open_duration=4, open_multiplier=2, max_open_duration=20, open_jitter=jitter, open_jitter_ratio=0.25)
-    assert [spec.open_s(n, 0.0) for n in range(1, 6)] == lowest
-    assert [spec.open_s(n, 1.0) for n in range(1, 6)] == highest
+    assert [open_s(spec, n, 0.0) for n in range(1, 6)] == lowest
+    assert [open_s(spec, n, 1.0) for n in range(1, 6)] == highest
 
 
 def test_finagle_and_linkerd_grow_as_they_do():
     finagle = CircuitBreaker(open_duration=5, open_multiplier=2, max_open_duration=300, open_jitter="equal")
-    assert [finagle.open_s(n, 0.5) for n in (1, 2, 3, 7, 8)] == [5, 7.5, 15, 240, 300]
+    assert [open_s(finagle, n, 0.5) for n in (1, 2, 3, 7, 8)] == [5, 7.5, 15, 240, 300]
     linkerd = CircuitBreaker(open_duration=1, open_multiplier=2, max_open_duration=60, open_jitter="added")
-    assert [linkerd.open_s(n, 0.5) for n in (1, 2, 6, 7)] == [1.25, 2.5, 40, 60]
+    assert [open_s(linkerd, n, 0.5) for n in (1, 2, 6, 7)] == [1.25, 2.5, 40, 60]
 
 
 def test_jitter_is_drawn_from_the_key_anew_each_time():
@@ -299,8 +300,8 @@ def test_jitter_is_drawn_from_the_key_anew_each_time():
 
 
 def test_growth_without_a_limit_ends_nowhere_and_no_time_stays_no_time():
-    assert CircuitBreaker(open_multiplier=10).open_s(10_000, 0.5) == math.inf
-    assert CircuitBreaker(open_multiplier=10, open_duration=0).open_s(10_000, 0.5) == 0
+    assert open_s(CircuitBreaker(open_multiplier=10), 10_000, 0.5) == math.inf
+    assert open_s(CircuitBreaker(open_multiplier=10, open_duration=0), 10_000, 0.5) == 0
 
 
 # Hystrix: judged every 500 ms, from complete buckets.

@@ -95,6 +95,12 @@ def test_a_stale_answer_is_given_after_an_error_for_a_while():
     assert len(gate) == 0  # nothing more can be done with it
 
 
+def test_both_kinds_of_staleness_count_from_the_maximum_age():
+    gate = filled(stale_while_revalidate=2.0, stale_if_error=5.0)
+    assert [gate.look(0, 11.9), gate.look(0, 12.0)] == [STALE_REVALIDATE, MISS]
+    assert [gate.failed(0, 14.9), gate.failed(0, 15.0)] == [True, False]
+
+
 def test_no_stale_answer_is_given_unless_that_was_asked_for():
     gate = filled()
     assert gate.look(0, 10.0) == MISS
@@ -127,6 +133,17 @@ def test_the_least_recently_used_answer_makes_room():
     gate.look(3, 1.0)
     gate.store(3, 1.0)
     assert [gate.look(1, 2.0), gate.look(3, 2.0), gate.look(2, 2.0)] == [HIT, HIT, MISS]
+
+
+def test_an_answer_that_was_fetched_anew_is_the_last_to_make_room():
+    gate = cache(capacity=2, stale_if_error=100.0)
+    for key in (1, 2):
+        gate.look(key, 0.0)
+        gate.store(key, 0.0)
+    assert [gate.look(1, 10.0), gate.look(2, 10.0), gate.look(3, 10.0)] == [MISS, MISS, MISS]
+    gate.store(1, 11.0)
+    gate.store(3, 11.0)
+    assert [gate.look(1, 12.0), gate.look(3, 12.0), gate.look(2, 12.0)] == [HIT, HIT, MISS]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=100), st.integers(1, 4), st.booleans())

@@ -67,10 +67,19 @@ def test_controlled_delay_allows_the_interval_to_a_burst_and_the_target_in_a_sta
     assert [waiting.append("a", 1.0), waiting.append("b", 1.09)] == [0.1, 0.1]
     assert waiting.append("c", 1.11) == 0.005  # the line has stood since 1.0
     assert waiting.expired(1.099) == []
-    assert waiting.expired(1.1 + 1e-9) == ["a"]
+    assert waiting.expired(1.1) == ["a"]
     assert waiting.expired(1.12) == ["c"]  # b, who came earlier, may wait longer
     assert waiting.pop(1.3) == "b"
     assert waiting.append("d", 1.3) == 0.1  # it has been empty
+
+
+def test_who_is_served_or_left_does_not_expire():
+    waiting = line("codel", interval="100ms")
+    for number in range(3):
+        waiting.append(number, 1.0)
+    assert waiting.pop(1.05) == 0
+    waiting.discard(1)
+    assert waiting.expired(2.0) == [2]
 
 
 def test_a_line_without_controlled_delay_lets_everybody_wait():

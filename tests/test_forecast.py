@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from sim.scenario.doubts import doubts
-from sim.scenario.forecast import Forecast, forecast, offered_rps
+from sim.scenario.forecast import Forecast, edges_of, forecast, offered_rps
 from sim.scenario.model import Scenario
 from sim.scenario.yaml import loads
 
@@ -65,6 +65,29 @@ def test_calls_at_the_same_time_hold_the_worker_once() -> None:
     text = CHAIN.replace("count: {1: 50, 3: 50}", "count: 3, in_parallel: true")
     found = by_name(forecast(scenario(text)))
     assert (found["stock"][0], found["shop"][2]) == (pytest.approx(300.0), pytest.approx(0.010 + 0.007 + 0.010 + 0.003))
+
+
+def test_rounds_that_may_fail_are_counted_as_far_as_they_go() -> None:
+    rounds = "{repeat: [{call: stock.reserve}, {fail: 50 %}], count: {0: 50, 2: 50}}"
+    text = CHAIN.replace("{call: stock.reserve, count: {1: 50, 3: 50}}", rounds)
+    found = by_name(forecast(scenario(text)))
+    # Half of the visits begin a first round, half of these a second; 5 of 8 come to the payment.
+    assert found["stock"][0] == pytest.approx(100 * (0.5 + 0.25))
+    assert found["payment"][0] == pytest.approx(100 * 5 / 8)
+    assert found["shop"][2] == pytest.approx(0.010 + 0.75 * 0.007 + 5 / 8 * (0.010 + 0.003))
+
+
+def test_rounds_multiply_the_calls_of_a_visit() -> None:
+    rounds = "{repeat: [{call: stock.reserve, count: 2}], count: {1: 1, 4: 1}}"
+    text = CHAIN.replace("{call: stock.reserve, count: {1: 50, 3: 50}}", rounds)
+    (edge,) = [edge for edge in edges_of(scenario(text)) if edge.target == "stock.reserve"]
+    assert edge.most == 8
+
+
+def test_background_work_uses_the_cpu_limit_of_every_replica() -> None:
+    cpu = "    workers: 10\n    cpu: {quota: 50ms, period: 100ms, background: {every: 1s, work: 100ms}}\n"
+    (shop, *_) = forecast(scenario(CHAIN.replace("    workers: 10\n", cpu))).services
+    assert shop.cpu_utilisation == pytest.approx(100 * 0.010 / (2 * 0.5) + 0.1 / 0.5)
 
 
 def test_a_cpu_limit_counts_work_only() -> None:

@@ -117,9 +117,13 @@ def test_callers_reserve_permits_of_periods_to_come_as_long_as_the_wait_is_allow
     assert asked(gate, 3.0, 3.0) == [0, 1.0]  # one of its two permits was reserved
 
 
-def test_decimal_times_fall_into_the_right_period():
-    gate = window(1, period=0.1)
-    assert asked(gate, *[number * 0.1 for number in range(50)]) == [0] * 50
+@pytest.mark.parametrize("started_s", [0.0, 5.0])
+def test_decimal_times_fall_into_the_right_period_and_interval(started_s):
+    permits = window(1, period=0.1, started_s=started_s)
+    lots = bucket(10, fill_interval=0.1, started_s=started_s)
+    times_s = [started_s + number * 0.1 for number in range(50)]
+    assert [permits.ask(now_s) for now_s in times_s] == [0] * 50
+    assert [lots.ask(now_s) for now_s in times_s] == [0] * 50
 
 
 def test_a_period_of_500_nanoseconds_is_as_good_as_none():

@@ -156,6 +156,76 @@ def test_a_count_of_calls_in_a_row_and_at_once():
     assert 25 <= (counts == 3).sum() <= 48
 
 
+def repeating(look, count, **rest):
+    """A shop that looks (0.2 s or what is given) and asks (0.1 s) in turns."""
+    return {
+        "shop": {
+            "workers": 1,
+            "operations": {"buy": [{"repeat": [{"call": "stock.look"}, {"call": "prices.ask"}], "count": count}]},
+        },
+        "stock": {"workers": 1, "operations": {"look": [look]}},
+        "prices": {"workers": 1, "operations": {"ask": [{"work": 0.1}]}, **rest},
+    }
+
+
+def test_rounds_follow_each_other_and_not_all_calls_of_a_kind():
+    result = simulate(repeating({"work": 0.2}, 3))
+    calls = result.attempts[result.attempts.parent != -1].sort_values("started_s")
+    begun = list(zip(calls.target.astype(str), calls.started_s.round(9), strict=True))
+    assert begun == [
+        ("stock.look", 0.0),
+        ("prices.ask", 0.2),
+        ("stock.look", 0.3),
+        ("prices.ask", 0.5),
+        ("stock.look", 0.6),
+        ("prices.ask", 0.8),
+    ]
+    assert latencies(result) == [0.9]
+    assert result.requests[PARTS].sum(axis=1).round(9).tolist() == [0.9]
+    assert latencies(simulate(repeating({"work": 0.2}, 0))) == [0.0]
+
+
+def test_every_round_draws_anew_and_how_many_there_are_too():
+    result = simulate(repeating({"work": {"exponential": 0.2}}, 20))
+    looks = result.attempts[result.attempts.target == "stock.look"]
+    assert looks.service_s.round(6).nunique() == 20
+    counts = np.round(latencies(simulate(repeating({"work": 0.9}, {1: 1, 3: 3}), times=np.arange(0, 400, 8.0), duration=500)))
+    assert set(counts) == {1, 3}
+    assert 25 <= (counts == 3).sum() <= 48
+
+
+def test_the_first_failure_ends_the_rounds():
+    result = simulate(repeating({"fail": 1.0, "work": 0.2}, 3))
+    assert outcomes(result) == ["error"]
+    assert latencies(result) == [0.2]
+    assert len(result.attempts) == 2
+
+
+def test_calls_in_rounds_find_quota_again_where_calls_in_a_row_do_not():
+    cpu = {"quota": 0.02, "period": 0.1}
+    prices = {"workers": 1, "cpu": cpu, "operations": {"ask": [{"work": 0.02}]}}
+    in_rounds = {**repeating({"work": 0.1}, 3), "prices": prices}
+    in_a_row = {**in_rounds, "shop": shop({"call": "stock.look", "count": 3}, {"call": "prices.ask", "count": 3})["shop"]}
+    times = np.arange(0, 60, 1.03).tolist()  # at all phases of the period
+    rounds_s, row_s = (np.array(latencies(simulate(services, times=times))) for services in (in_rounds, in_a_row))
+    # An ask takes the quota of a period. In rounds there are 120 ms between them; in a row two of three wait for the next one.
+    assert rounds_s.min() == pytest.approx(0.36)
+    assert row_s.min() >= 0.3 + 0.1 + 0.02
+    assert row_s.mean() - rounds_s.mean() > 0.08
+
+
+def test_background_work_of_a_replica_makes_requests_wait():
+    cpu = {"quota": 0.02, "period": 0.1}
+    with_background = {**cpu, "background": {"every": 10.0, "work": 0.06}}
+    times = np.arange(0, 60, 0.01).tolist()
+    requests = simulate(shop({"work": 0.001}, cpu=with_background), times=times, duration=100).requests
+    late = requests[requests.queue_s > 0.1].arrived_s
+    begun = late[late.diff().fillna(2) > 1].to_numpy()
+    assert len(begun) == 6
+    assert np.diff(begun) == pytest.approx(10, abs=0.1)
+    assert simulate(shop({"work": 0.001}, cpu=cpu), times=times, duration=100).requests.queue_s.max() < 0.1
+
+
 def test_a_crash_loses_the_work_and_resets_the_connection():
     result = simulate(shop({"work": 5.0}, discovery_delay=0), faults=[{"crash": "shop", "at": 2, "for": 3}], times=[0, 3, 6])
     assert outcomes(result) == ["unreachable", "unreachable", "ok"]

@@ -23,7 +23,7 @@ from sim.laws import (
 )
 from sim.scenario.load import Closed, Daily, Even, Poisson, Ramp, Replay, Spike, Steps
 from sim.scenario.model import Comparison, Scenario, operations_of, steps_of
-from sim.scenario.services import Call, Fail, Link, Parallel, Publish, Work
+from sim.scenario.services import Call, Fail, Link, Parallel, Publish, Repeat, Work
 from sim.values import dump_law, parse_law
 
 
@@ -131,6 +131,7 @@ def test_short_forms_mean_the_long_ones():
         ({"fail": "30 %"}, Fail),
         ({"fail": 0.3, "work": "5ms"}, Fail),
         ({"parallel": []}, Parallel),
+        ({"repeat": [{"work": 0.1}], "count": 2}, Repeat),
     ],
 )
 def test_a_step_is_known_by_its_key(step, kind):
@@ -178,14 +179,18 @@ def test_named_laws_are_used_wherever_a_law_is_asked_for():
     assert work.work == fail.work == scenario.load.think == scenario.links["default"].latency == Exponential(1.0)
 
 
-def test_steps_are_found_inside_parallel_branches():
-    steps = (Work(work=1.0), Parallel(parallel=(({"call": "a.x"}, {"fail": 0.5}), {"publish": "q"})))
+def test_steps_are_found_inside_branches_and_rounds():
+    rounds = Repeat(repeat=({"call": "b.y"}, {"work": 1.0}), count=2)
+    steps = (Work(work=1.0), Parallel(parallel=(({"call": "a.x"}, {"fail": 0.5}), {"publish": "q"})), rounds)
     assert [path for path, _ in steps_of(steps, "p")] == [
         "p[0]",
         "p[1]",
         "p[1].parallel[0][0]",
         "p[1].parallel[0][1]",
         "p[1].parallel[1][0]",
+        "p[2]",
+        "p[2].repeat[0]",
+        "p[2].repeat[1]",
     ]
     assert list(operations_of(shop())) == ["shop.buy", "payment.charge", "payment.refund", "email.send"]
 
@@ -260,7 +265,7 @@ def test_links_are_the_same_both_ways_and_the_pair_wins():
         ({"faults": [{"crash": "shop", "at": 1, "replica": "each"}]}, "each needs mtbf and mttr"),
         ({"faults": [{"crash": "shop"}]}, "a fault needs either at (and for), or mtbf and mttr"),
         ({"faults": [{"crash": "shop", "at": 1, "mtbf": 5, "mttr": 1}]}, "a fault needs either"),
-        ({"faults": [{"explode": "shop", "at": 1}]}, "write one of crash, slow, errors, link, outage"),
+        ({"faults": [{"explode": "shop", "at": 1}]}, "write one of crash, slow, pause, errors, link, outage, flush"),
         ({"slos": ["p99 of shop.by <= 1s"]}, "slos[0]: no operation 'shop.by'; did you mean 'shop.buy'?"),
         ({"slos": ["p99 is good"]}, "is not an objective; write for example"),
         ({"load": {"kind": "wave", "rate": 1, "mix": "shop.buy"}}, "kind is not known; write one of poisson"),

@@ -47,11 +47,13 @@ def test_one_who_is_abandoned_leaves_his_share_to_the_others():
 
 def test_ends_that_nobody_asked_for_are_kept_and_change_the_speed_all_the_same():
     gate = SharingGate(1)
-    a, b = gate.enter(0.0, 1.0), gate.enter(0.0, 2.0)
-    c = gate.enter(5.0, 1.0)  # a ended at 2, b at 3
+    a, b = gate.enter(0.0, 1.0), gate.enter(0.0, 10.0)
+    c = gate.enter(5.0, 1.0)  # a ended at 2; b has had 1 s by then and 3 more since
     assert gate.next_end_s(5.0) == 5.0
-    assert gate.ended(5.0) == [a, b]
-    assert gate.ended(6.0) == [c]
+    assert gate.ended(5.0) == [a]
+    assert gate.ended(7.0) == [c]
+    assert gate.next_end_s(7.0) == 12.0
+    assert gate.ended(12.0) == [b]
 
 
 def test_one_who_is_abandoned_after_his_end_is_not_told_of():

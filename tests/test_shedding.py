@@ -94,6 +94,14 @@ def test_dagor_never_refuses_the_most_important_level_and_recovers_from_there():
     assert [window(shedding, float(n), requests, 0.0)[0] for n in range(6, 10)] == [10, 650, 1280, 1280]
 
 
+def test_dagor_goes_down_to_the_most_important_level_though_most_requests_are_there():
+    shedding = gate("dagor", decrease_ratio=0.5)
+    for n in range(100):
+        assert shedding.admits(0.0, 1 if n < 10 else 0, 0, 1.0, 0.5)
+        shedding.started(1.0)
+    assert [shedding.admits(1.0, priority, 0, 1.0, 0.5) for priority in (0, 1)] == [True, False]
+
+
 def test_dagor_closes_a_window_after_so_many_requests_as_well():
     shedding = gate("dagor", window_calls=100, decrease_ratio=0.5)
     for n in range(100):

@@ -101,6 +101,9 @@ def shop_with(steps: list[dict[str, Any]], **changes: Any) -> Scenario:
         ([{"call": "email.log"}], {}),
         ([{"call": "email.send", "count": 2}, {"publish": "mails"}], {"email.send": 3}),
         ([{"parallel": [{"call": "email.send"}, [{"publish": "logs"}]]}], {"email.send": 1, "email.log": 1}),
+        ([{"repeat": [{"call": "email.send", "count": 2}, {"publish": "logs"}], "count": 3}], {"email.send": 6, "email.log": 3}),
+        ([{"repeat": [{"call": "email.send"}], "count": {1: 1, 2: 1}}], {}),
+        ([{"repeat": [{"call": "email.send", "probability": 0.5}], "count": 0}, {"publish": "mails"}], {"email.send": 1}),
         ([{"call": "email.send", "probability": 0.5}], {}),  # drawn: the rows must say
         ([{"call": "email.send", "count": {1: 1, 2: 1}}], {}),
         ([{"call": "email.send", "count": {2: 1, 3: 0}}], {"email.send": 2}),

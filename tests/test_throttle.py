@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -136,9 +136,17 @@ def test_envoy_forgets_bucket_by_bucket_after_thirty_seconds():
     assert gate.allows(31.0, 0.0)
 
 
-def test_envoy_does_not_learn_from_what_it_refused_nor_from_the_abandoned():
+def test_envoy_a_bucket_begins_with_a_look_too():
     gate = throttle_gate(AdmissionControl())
-    answers(gate, 0.0, error=1, in_flight=5)
+    gate.allows(5.5, 0.5)
+    answers(gate, 6.4, error=1)  # in the bucket of 5.5 s
+    assert not gate.allows(35.4, 0.0)
+    assert gate.allows(35.5, 0.0)
+
+
+def test_envoy_does_not_learn_from_what_it_refused_nor_from_the_abandoned_nor_from_what_was_never_sent():
+    gate = throttle_gate(AdmissionControl())
+    answers(gate, 0.0, error=1, in_flight=5, overflow=5, short_circuited=5)
     for _ in range(10):
         assert not gate.allows(0.0, 0.4)
     assert refusal_p(gate, 0.0) == pytest.approx(0.5)
@@ -154,9 +162,10 @@ def test_envoy_refuses_nothing_at_a_low_rate_if_so_said():
 
 def test_envoy_measures_the_rate_before_it_forgets():
     gate = throttle_gate(AdmissionControl(rps_threshold=2))
-    answers(gate, 0.0, error=120)
+    answers(gate, 0.0, error=50)
+    answers(gate, 20.0, error=20)
     assert not gate.allows(29.0, 0.0)
-    assert gate.allows(61.0, 0.0)  # 120 in 61 s
+    assert gate.allows(40.0, 0.0)  # 70 in 40 s: 1 per second, in whole numbers
 
 
 def test_envoy_in_a_total_outage_sends_a_fifth():
@@ -247,6 +256,7 @@ def test_finagle_other_failures_are_answers():
 ALL = st.sampled_from([SreThrottling(), AdmissionControl(), AdmissionControl(aggression=3), NackThrottling(window=1.0)])
 
 
+@settings(deadline=None)
 @given(
     spec=ALL,
     story=st.lists(st.tuples(st.floats(0, 30), st.floats(0, 0.999), st.sampled_from(["ok", "rejected"])), max_size=80),

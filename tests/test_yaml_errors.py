@@ -110,6 +110,22 @@ MISTAKES = [
         "14: services.shop.operations.buy[2].parallel[1][1].count: 1000000000 should be a whole number from 0 to 10,000",
     ),
     ("{0: 20, 1: 80}", "{0: 1, 99999: 1}", "14: services.shop.operations.buy[2].parallel[1][1]: count: 99999 calls in one step"),
+    (
+        "{work: 2ms}, {call: stock.reserve,",
+        "{repeat: [{call: stock.reserv}], count: 2}, {call: stock.reserve,",
+        "14: services.shop.operations.buy[2].parallel[1][0].repeat[0].call: no operation 'stock.reserv'",
+    ),
+    (
+        "{work: 2ms}, {call: stock.reserve,",
+        "{repeat: [{work: 2ms}]}, {call: stock.reserve,",
+        "14: services.shop.operations.buy[2].parallel[1][0]: count is missing (how many rounds: a number, or a map of number",
+    ),
+    (
+        "{work: 2ms}, {call: stock.reserve,",
+        "{repeat: [{work: 2ms}], count: {1: 0}}, {call: stock.reserve,",
+        "14: services.shop.operations.buy[2].parallel[1][0]: count = {1: 0.0} must map numbers of rounds to weights",
+    ),
+    ("replicas: 2", "cpu: {quota: 20ms, burst: 30ms}", "7: services.shop.cpu: cpu: a burst of 0.03 s is more than the quota"),
     ("persist: 2ms", "consumers: 1000000", "20: queues.emails.consumers: 1000000 should be a whole number from 1 to 100,000"),
     ("persist: 2ms", "redelivery_delay: 1e-300s", "20: queues.emails.redelivery_delay: a pause of 1e-300 s is too short"),
     ("replicas: 2", "cpu: {quota: 1us}", "7: services.shop.cpu.quota: 1e-06 s is less than Linux allows; write at least 1ms"),

@@ -309,12 +309,21 @@ class _Draft:
         limit = throttled.limit
         self.comments["services", service] = (
             f"measured: {describe(throttled)}.\n"
-            f"The quota is the work that a period saw before a silence. With all work times {throttled.unseen:.2f} the recorded "
-            "traces, replayed from random moments, wait as long as recorded "
-            f"({milliseconds(throttled.recorded_wait_s)} a call).\n"
+            "With this quota the recorded traces, replayed from random moments, wait as long as recorded "
+            f"({milliseconds(throttled.recorded_wait_s)} a call). Before a silence spans show "
+            f"{milliseconds(throttled.seen_quota_s)} of work in a period.\n"
             "assumed: one worker, because less than one processor serves one call at a time"
         )
-        cpu = {"quota": f"{limit.quota * 1e3:.4g}ms", "period": f"{limit.period * 1e3:g}ms"}
+        cpu: dict[str, Any] = {"quota": f"{limit.quota * 1e3:.4g}ms", "period": f"{limit.period * 1e3:g}ms"}
+        if limit.background is not None:
+            self.comments["services", service] += (
+                f"\nbackground: {throttled.beats} times the pod stood still for whole periods, at regular distances, whether "
+                "calls came or not; the distance is the median, the work as many quotas as renewals passed"
+            )
+            cpu["background"] = {
+                "every": f"{limit.background.every:.4g}s",
+                "work": f"{limit.background.work * 1e3:.4g}ms",
+            }
         return {**replicas, "workers": 1, "cpu": cpu}
 
     def _steps(self, address: str, visits: list[RecordedVisit]) -> list[dict[str, Any]]:

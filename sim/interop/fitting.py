@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sim.interop.order import template_of
 from sim.interop.spans import RecordedCall, RecordedVisit
 
 #: Denser in the tail, where the straight lines between quantiles are longest.
@@ -81,8 +82,9 @@ def one_way_s(round_trips_s: ArrayLike) -> NDArray[np.float64]:
 def steps_of(visits: Sequence[RecordedVisit], rename: Callable[[str], str] = str) -> list[dict[str, Any]]:
     """The calls of one operation as steps: in the order in which they usually begin, in parallel where they overlap.
 
-    How often a target is called follows the recorded counts; counts of different targets are taken as independent. All calls to
-    one target are one step. Targets whose calls overlap in at least half of the visits that make both run in parallel.
+    How often a target is called follows the recorded counts; counts of different steps are taken as independent. Calls one after
+    the other follow `sim.interop.order`: runs of one target, and loops. Targets whose calls overlap in at least half of the
+    visits that make both run in parallel; where any do, all calls to one target are one step.
 
     Args:
         visits: recorded runs of the operation, at least one.
@@ -101,6 +103,8 @@ def steps_of(visits: Sequence[RecordedVisit], rename: Callable[[str], str] = str
         parallel = {"in_parallel": True} if in_parallel(target, target) else {}
         return {"call": rename(target), **_count(counts), **parallel}
 
+    if not any(in_parallel(one, other) for one in order for other in order):
+        return _in_a_row(visits, rename)
     steps: list[dict[str, Any]] = []
     left = list(order)
     while left:
@@ -119,6 +123,18 @@ def steps_of(visits: Sequence[RecordedVisit], rename: Callable[[str], str] = str
             steps.extend(step(target) for target in branches[0])
         else:
             steps.append({"parallel": [[step(target) for target in branch] for branch in branches]})
+    return steps
+
+
+def _in_a_row(visits: Sequence[RecordedVisit], rename: Callable[[str], str]) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    for part in template_of([[call.target for call in visit.calls] for visit in visits]):
+        counts = Counter(part.times)
+        if len(part.round) == 1:
+            steps.append({"call": rename(part.round[0]), **_count(counts)})
+        else:
+            (count,) = counts if len(counts) == 1 else [{number: counts[number] for number in sorted(counts)}]
+            steps.append({"repeat": [{"call": rename(target)} for target in part.round], "count": count})
     return steps
 
 

@@ -7,17 +7,22 @@ wake-ups at any time.
 
 Such waiting is not a law of one call: calls that come together stand still together. So a service gets its quota and its work:
 
-1. The quota is what a period saw of work before the pod fell silent, plus the rest of the piece of work that was cut off.
-2. The work of a call is its time at the server without silences, plus what the quota had left in them. Spans do not show what a
-   process does besides (garbage, exporting the spans themselves), so all work is scaled by one factor, found by replay: every
-   recorded trace makes its calls again, with its own pauses, at a server with that work and that quota, and waits on
-   average as long as recorded. (Calls at fixed times would not do: a real caller that waits longer also asks later.) The traces
-   begin at random moments, as they will in the scenario.
+1. What the spans show of the quota is the work that a period saw before the pod fell silent, plus the rest of the piece of work
+   that was cut off.
+2. The work of a call is its time at the server without silences, plus what the quota had left in them.
+3. Silences of whole periods that come at regular distances, whether calls come or not, are background work of the process.
+   (Where they come at random they are long work of calls.) It takes as many quotas as renewals passed.
+4. Spans do not show all that a process does (garbage, exporting the spans themselves), so the quota is found by replay: every
+   recorded trace makes its calls again, with its own pauses, at a server with that work, and waits on average as long as
+   recorded. (Calls at fixed times would not do: a real caller that waits longer also asks later.) The traces begin at random
+   moments, as they will in the scenario. Work is not scaled: what calls take that meet nobody is seen in full.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -25,7 +30,7 @@ from numpy.typing import NDArray
 
 from sim.interop.fitting import quantiles_of
 from sim.interop.spans import RecordedCall, Recording
-from sim.policies.cpu import CpuGate, CpuLimit
+from sim.policies.cpu import Background, CpuGate, CpuLimit
 
 PERIOD_S = 0.1
 #: What a call takes longer than its handler beyond this quantile is waiting at the callee, not network.
@@ -33,8 +38,11 @@ NETWORK_QUANTILE = 0.9
 _SILENCE_S = 0.02  # shorter silences are left to the laws
 _LEAST_STALLS = 20
 _LEAST_COHERENCE = 0.7  # chance stays below 0.5 from 20 stalls on
-_ROUGH, _FINE = 30_000, 300_000  # calls to replay: mean waits near saturation are as noisy as reality
+_ROUGH, _FINE = 30_000, 1_000_000  # calls to replay: mean waits near saturation are as noisy as reality
 _LEAST_SHARE = 0.10  # of the calls; rarer stalls are left to the laws
+#: Silences of whole periods are background work if there are so many and their distances vary less than this (deviation /
+#: mean); of random ones, fewer than one set in fifty is so regular.
+_LEAST_BEATS, _MOST_IRREGULAR = 8, 0.4
 
 Array = NDArray[np.float64]
 
@@ -59,6 +67,15 @@ class Stalls:
         """The renewal of the quota that was used up when each silence began."""
         return self._renewal_before(self.begin_s)
 
+    @property
+    def whole_periods(self) -> Array:
+        """How many periods each silence lasted from their begin to their end."""
+        return np.asarray(np.maximum(0.0, np.round((self.woken_s - self.exhausted_s) / PERIOD_S) - 1))
+
+    def of(self, chosen: NDArray[np.bool_]) -> Stalls:
+        """Some of the silences."""
+        return replace(self, begin_s=self.begin_s[chosen], end_s=self.end_s[chosen])
+
     def _renewal_before(self, time_s: Array) -> Array:
         return np.asarray(self.renewed_s + np.floor((time_s - self.renewed_s) / PERIOD_S + 1e-9) * PERIOD_S)
 
@@ -75,14 +92,16 @@ class Stalls:
 class Throttled:
     """What the spans say about a service under a CPU limit.
 
-    `unseen` is the factor between the work and what the spans show of it, `share` the share of its calls that met a silence.
+    `limit` is as found by replay, `seen_quota_s` what the spans show of its quota; `share` is the share of the calls that met a
+    silence, `beats` the number of times that background work was seen.
     `work_s` holds processor seconds by operation; `round_trip_s` network
     seconds there and back by caller, from calls that met no silence and no other call.
     """
 
     service: str
     limit: CpuLimit
-    unseen: float
+    seen_quota_s: float
+    beats: int
     calls: int
     stalls: int
     coherence: float
@@ -105,7 +124,10 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class _Calls:
-    """All calls to one service, sorted by departure from it, on the callee's clock."""
+    """All calls to one service, sorted by departure from it, on the callee's clock.
+
+    A call that left no span of the callee was done when its answer set out, if that took the fastest way back.
+    """
 
     address: NDArray[np.str_]
     caller: NDArray[np.str_]
@@ -113,6 +135,7 @@ class _Calls:
     back_s: Array  # the caller had the answer
     started_s: Array  # NaN if the callee was not recorded
     ended_s: Array
+    done_s: Array  # `ended_s`, also of those that were not recorded
     trace: NDArray[np.int64]
     way_s: float  # the fastest way there
 
@@ -167,7 +190,9 @@ def _gather(triples: list[tuple[int, str, RecordedCall]]) -> _Calls:
         left_s[callers == caller] += ahead_s
         back_s[callers == caller] += ahead_s
         ways.append((there_s + back_way_s) / 2)
-    order = np.argsort(np.where(recorded, ended_s, back_s), kind="stable")
+    way_s = max(0.0, min(ways, default=0.0))
+    done_s = np.where(recorded, ended_s, np.maximum(left_s + way_s, back_s - way_s))
+    order = np.argsort(done_s, kind="stable")
     return _Calls(
         address=np.array([call.target for call in calls])[order],
         caller=callers[order],
@@ -175,8 +200,9 @@ def _gather(triples: list[tuple[int, str, RecordedCall]]) -> _Calls:
         back_s=back_s[order],
         started_s=started_s[order],
         ended_s=ended_s[order],
+        done_s=done_s[order],
         trace=np.array([trace for trace, _, _ in triples])[order],
-        way_s=max(0.0, min(ways, default=0.0)),
+        way_s=way_s,
     )
 
 
@@ -187,7 +213,7 @@ def _own_calls(recording: Recording, service: str) -> tuple[Array, Array]:
 
 def _stalls(calls: _Calls, own: tuple[Array, Array] | None) -> Stalls:
     recorded = ~np.isnan(calls.started_s)
-    moments = np.sort(np.concatenate([calls.started_s[recorded], calls.ended_s[recorded], *(own or ())]))
+    moments = np.sort(np.concatenate([calls.started_s[recorded], calls.done_s, *(own or ())]))
     silent = np.flatnonzero(np.diff(moments) > _SILENCE_S)
     begin_s, end_s = moments[silent], moments[silent + 1]
     middle_s = (begin_s + end_s) / 2
@@ -222,33 +248,70 @@ def _measure(service: str, calls: _Calls, stalls: Stalls, share: float, duration
     recorded = ~np.isnan(calls.started_s)
     arrived_s = calls.left_s + calls.way_s
     # Effective process time: from when the server could begin (the call had come, the one before was done) to its end.
-    before_s = np.concatenate([[-np.inf], np.fmax.accumulate(np.where(recorded, calls.ended_s, -np.inf))[:-1]])
-    began_s = np.fmax(arrived_s, before_s)
-    alone = recorded & ~stalls.touches(calls.left_s, calls.back_s) & (before_s <= arrived_s)
-    round_trip_s = {} if alone.any() else {str(calls.caller[0]): np.array([2 * calls.way_s])}
-    for caller in map(str, np.unique(calls.caller[alone])):
-        back_s = np.maximum(0.0, (calls.back_s - calls.ended_s)[alone & (calls.caller == caller)])
-        round_trip_s[caller] = calls.way_s + np.minimum(back_s, np.quantile(back_s, NETWORK_QUANTILE))
+    before_s = np.concatenate([[-np.inf], np.maximum.accumulate(calls.done_s)[:-1]])
+    began_s = np.minimum(np.maximum(arrived_s, before_s), calls.done_s)
+    disturbed = stalls.touches(calls.left_s, calls.back_s)
+    round_trip_s = _round_trips(calls, recorded & ~disturbed & (before_s <= arrived_s))
     network_s = float(np.mean(np.concatenate(list(round_trip_s.values()))))
     wait_s = float((calls.back_s - calls.left_s).mean())
-    server = _Server(began_s[recorded], calls.ended_s[recorded], stalls)
-    disturbed = stalls.touches(calls.left_s, calls.back_s)[recorded]
-    quota_s = server.quota_s(disturbed)
-    seconds = server.work_s(quota_s)
-    work_s = {str(address): seconds[calls.address[recorded] == address] for address in np.unique(calls.address[recorded])}
-    unseen = _unseen(calls, duration_s, CpuLimit(quota=quota_s, period=PERIOD_S), work_s, network_s, wait_s)
+    beat = _beat(stalls)
+    by_background = stalls.whole_periods >= 1 if beat is not None else np.zeros(len(stalls.begin_s), dtype=bool)
+    server = _Server(began_s, calls.done_s, stalls, by_background)
+    seen_quota_s = server.quota_s(disturbed)
+    seconds = server.work_s(seen_quota_s)
+    known = recorded & ~stalls.of(by_background).touches(began_s, calls.done_s)
+    work_s = {str(address): seconds[known & (calls.address == address)] for address in np.unique(calls.address[recorded])}
+    limit = _limit(calls, duration_s, seen_quota_s, beat, work_s, network_s, wait_s)
     return Throttled(
         service=service,
-        limit=CpuLimit(quota=float(f"{quota_s:.3g}"), period=PERIOD_S),
-        unseen=unseen,
+        limit=limit,
+        seen_quota_s=seen_quota_s,
+        beats=0 if beat is None else beat.number,
         calls=len(calls.left_s),
         stalls=len(stalls.end_s),
         coherence=stalls.coherence,
         share=share,
         recorded_wait_s=wait_s,
-        work_s={address: unseen * seconds for address, seconds in work_s.items()},
+        work_s=work_s,
         round_trip_s=round_trip_s,
     )
+
+
+def _round_trips(calls: _Calls, alone: NDArray[np.bool_]) -> dict[str, Array]:
+    """Network seconds there and back by caller, from calls that met no silence and no other call."""
+    found = {} if alone.any() else {str(calls.caller[0]): np.array([2 * calls.way_s])}
+    for caller in map(str, np.unique(calls.caller[alone])):
+        back_s = np.maximum(0.0, (calls.back_s - calls.ended_s)[alone & (calls.caller == caller)])
+        found[caller] = calls.way_s + np.minimum(back_s, np.quantile(back_s, NETWORK_QUANTILE))
+    return found
+
+
+@dataclass(frozen=True)
+class _Beat:
+    """Background work as silences show it: how often, at which distance, and how many quotas each took."""
+
+    number: int
+    every_s: float
+    quotas: float
+
+
+def _beat(stalls: Stalls) -> _Beat | None:
+    """The beat of the silences that last whole periods; None if they are few, or come at random.
+
+    The distance is the median, because now and then one goes unseen: nobody called meanwhile. Work of w quotas that begins
+    anywhere in a period meets w renewals on average.
+    """
+    whole = stalls.whole_periods
+    begin_s, end_s, renewals = stalls.begin_s[whole >= 1], stalls.end_s[whole >= 1], whole[whole >= 1] + 1
+    if len(begin_s) < _LEAST_BEATS:
+        return None
+    # A call that slips through in the middle parts one piece of background work in two silences.
+    first = np.concatenate([[True], begin_s[1:] - end_s[:-1] > PERIOD_S])
+    distances_s = np.diff(begin_s[first])
+    number = int(first.sum())
+    if number < _LEAST_BEATS or distances_s.std() > _MOST_IRREGULAR * distances_s.mean():
+        return None
+    return _Beat(number, float(np.median(distances_s)), float(renewals.sum() / number))
 
 
 class _Server:
@@ -258,9 +321,11 @@ class _Server:
         began_s: for each call when the server could begin: the call had come, the one before was done.
         ended_s: when the call was done; sorted.
         stalls: the pod's silences.
+        by_background: which of them are background work.
     """
 
-    def __init__(self, began_s: Array, ended_s: Array, stalls: Stalls) -> None:
+    def __init__(self, began_s: Array, ended_s: Array, stalls: Stalls, by_background: NDArray[np.bool_]) -> None:
+        self._by_background = by_background
         self._began_s = began_s
         self._ended_s = ended_s
         self._stalls = stalls
@@ -286,7 +351,7 @@ class _Server:
 
         The piece that is cut off is a long one more often than not: its rest has the mean E[w²] / 2 E[w].
         """
-        seen_s = self._seen_s()
+        seen_s = self._seen_s()[~self._by_background]
         seen_s = np.minimum(seen_s, np.quantile(seen_s, 0.98))  # once in a while a clock jumps or a wake-up goes unseen
         whole_s = (self._ended_s - self._began_s)[~disturbed]
         if not whole_s.any():
@@ -301,8 +366,7 @@ class _Server:
         """
         stalls = self._stalls
         work_s = self._active_s(self._began_s, self._ended_s)
-        silent_throughout = np.maximum(0.0, np.round((stalls.woken_s - stalls.exhausted_s) / PERIOD_S) - 1)
-        before_s = np.maximum(0.0, quota_s - self._seen_s()) + quota_s * silent_throughout
+        before_s = np.maximum(0.0, quota_s - self._seen_s()) + quota_s * stalls.whole_periods
         for moments_s, unseen_s in ((stalls.begin_s, before_s), (stalls.end_s - 1e-9, stalls.end_s - stalls.woken_s)):
             place = np.searchsorted(self._began_s, moments_s, side="right") - 1
             at_work = (place >= 0) & (moments_s < self._ended_s[np.maximum(place, 0)])
@@ -310,13 +374,27 @@ class _Server:
         return work_s
 
 
-def _unseen(
-    calls: _Calls, duration_s: float, limit: CpuLimit, work_s: dict[str, Array], round_trip_s: float, wait_s: float
-) -> float:
-    """The factor on all work with which the replayed traces wait as long as recorded, by bisection."""
+def _limit(
+    calls: _Calls,
+    duration_s: float,
+    seen_quota_s: float,
+    beat: _Beat | None,
+    work_s: dict[str, Array],
+    round_trip_s: float,
+    wait_s: float,
+) -> CpuLimit:
+    """The limit with which the replayed traces wait as long as recorded, by trying quotas; to three digits."""
     rng = np.random.default_rng(0)  # the estimate must not change from day to day
 
-    def search(replayed_calls: int, low: float, high: float, steps: int) -> float:
+    def limit(quota_s: float) -> CpuLimit:
+        quota_s = min(quota_s, PERIOD_S)
+        background = None
+        if beat is not None:
+            background = Background(every=_three_digits(beat.every_s), work=_three_digits(beat.quotas * quota_s))
+        return CpuLimit(quota=quota_s, period=PERIOD_S, background=background)
+
+    def waits(replayed_calls: int) -> Callable[[float], float]:
+        """How long calls wait at a quota, as a multiple of the recorded wait."""
         shape = max(2, replayed_calls // len(calls.left_s)), len(calls.left_s)
         replay = _Replay(calls, rng.uniform(0, duration_s, shape), duration_s, round_trip_s)
         seconds = np.zeros(shape)
@@ -324,14 +402,23 @@ def _unseen(
             # From the law that will be written: near saturation a percent more work is several percent more waiting.
             mine = calls.address == address
             seconds[:, mine] = np.interp(rng.random((shape[0], int(mine.sum()))), *quantiles_of(known))
-        for _ in range(steps):
-            middle = (low + high) / 2
-            too_slow = replay.mean_wait_s((middle * seconds).ravel().tolist(), CpuGate(limit, 0.0)) > wait_s
-            low, high = (low, middle) if too_slow else (middle, high)
-        return (low + high) / 2
+        all_seconds = seconds.ravel().tolist()
+        return lambda quota_s: replay.mean_wait_s(all_seconds, CpuGate(limit(quota_s), 0.0)) / wait_s
 
-    rough = search(_ROUGH, 0.2, 4.0, 9)
-    return search(_FINE, 0.85 * rough, 1.15 * rough, 7)
+    rough = waits(_ROUGH)
+    low_s, high_s = 0.25 * seen_quota_s, 5 * seen_quota_s
+    for _ in range(9):
+        middle_s = (low_s + high_s) / 2
+        low_s, high_s = (middle_s, high_s) if rough(middle_s) > 1 else (low_s, middle_s)
+    fine = waits(_FINE)
+    # Over a few percent the logarithm of the wait is nearly a straight line.
+    quotas_s = [0.95 * high_s, 1.05 * high_s]
+    logs = [math.log(fine(quota_s)) for quota_s in quotas_s]
+    return limit(_three_digits(quotas_s[0] - logs[0] * (quotas_s[1] - quotas_s[0]) / (logs[1] - logs[0])))
+
+
+def _three_digits(seconds: float) -> float:
+    return float(f"{seconds:.3g}")
 
 
 class _Replay:

@@ -137,7 +137,16 @@ cdef class Environment:
         self.schedule_at(event, kind_of(event), level, self.now_s + delay_s, whole and self.now_is_whole)
 
     cdef int push(self, double at, object entry) except -1:
-        return self.schedule_at(entry, kind_of(entry), NORMAL, at, False)
+        cdef uint64_t key
+        if not isinstance(entry, Entry):
+            return self.schedule_at(entry, kind_of(entry), NORMAL, at, False)
+        key = agenda_key(&self.agenda, NORMAL, ENTRY, False)
+        if at == self.now_s:
+            agenda_put_now(&self.agenda, &self.agenda.normal, at, key, <PyObject *>entry)
+        else:
+            agenda_put(&self.agenda, at, key, <PyObject *>entry)
+        Py_INCREF(entry)
+        return 0
 
     def _push(self, double at, entry):
         """Schedule an entry (`sim.kernel.entry`) or event at an absolute time, with normal priority; no check that it lies ahead.

@@ -13,7 +13,7 @@ cdef class Waiter(Entry):
     cdef object _value
     cdef readonly bint alive
 
-    cpdef clear(self)
+    cdef clear(self)
     cpdef advance(self, object value)
     cpdef kill(self)
 
@@ -35,14 +35,19 @@ cdef class Reply(Waiter):
     cdef public object value
     cdef public Waiter waiter
     cdef public double expires_s
+    cdef Limit _limit
+    cdef Reply _ahead
     cdef Reply _behind
 
     cpdef open(self, Tasks tasks)
+    cdef ask(self)
     @cython.locals(waiter=Waiter)
     cpdef settle(self, object value)
     @cython.locals(waiter=Waiter)
     cpdef settle_in_place(self, object value)
     cpdef expire_after(self, double limit_s)
+    @cython.locals(limit=Limit)
+    cdef watched_no_more(self)
 
 
 cdef class _Timer(Entry):
@@ -56,7 +61,10 @@ cdef class Line:
     cdef Reply first
     cdef Reply _last
 
+    @cython.locals(last=Reply)
     cpdef append(self, Reply reply)
+    @cython.locals(ahead=Reply, behind=Reply)
+    cpdef remove(self, Reply reply)
     @cython.locals(first=Reply)
     cpdef Reply pop(self)
 
@@ -67,9 +75,9 @@ cdef class Limit(Entry):
     cdef Line _line
     cdef bint _armed
 
-    @cython.locals(line=Line)
     cpdef watch(self, Reply reply)
-    @cython.locals(line=Line, now_s=double)
+    cpdef forget(self, Reply reply)
+    @cython.locals(line=Line, now_s=double, first=Reply)
     cpdef fire(self)
 
 

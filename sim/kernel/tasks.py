@@ -163,7 +163,7 @@ class Reply(Waiter):
     ancestors.)
     """
 
-    __slots__ = ("_behind", "_tasks", "expires_s", "settled", "value", "waiter")
+    __slots__ = ("_ahead", "_behind", "_limit", "_tasks", "expires_s", "settled", "value", "waiter")
 
     def __init__(self, tasks: Tasks) -> None:
         self.open(tasks)
@@ -172,11 +172,17 @@ class Reply(Waiter):
         """What `__init__` does, as a C call."""
         self.clear()
         self._tasks = tasks
+        self.ask()
+        self.expires_s = 0.0  # when a limit or a timer ends the wait; 0 if nothing does
+        self._limit: Limit | None = None  # the limit that watches it
+        self._ahead: Reply | None = None  # its neighbours in the one line in which it stands
+        self._behind: Reply | None = None
+
+    def ask(self) -> None:
+        """Have no answer yet."""
         self.settled = False
         self.value: Any = None
         self.waiter: Waiter | None = None
-        self.expires_s = 0.0  # when a `Limit` ends the wait
-        self._behind: Reply | None = None  # the next one in the one line in which it stands
 
     def settle(self, value: Any) -> None:
         """Give the answer, unless there is one already."""
@@ -204,7 +210,14 @@ class Reply(Waiter):
     def expire_after(self, limit_s: float) -> None:
         """Settle with TIMED_OUT in `limit_s` seconds, unless the answer is faster. For one length again and again: `Limit`."""
         if not self.settled:
-            self._tasks.schedule(_Timer(self), self._tasks.now_s() + limit_s)
+            self.expires_s = self._tasks.now_s() + limit_s
+            self._tasks.schedule(_Timer(self), self.expires_s)
+
+    def watched_no_more(self) -> None:
+        """It was answered: its limit may forget it."""
+        limit = self._limit
+        if limit is not None:
+            limit.forget(self)
 
     def within(self, limit_s: float) -> Steps:
         """Wait at most `limit_s` seconds: the answer, or TIMED_OUT (the reply then takes no other answer)."""
@@ -236,20 +249,32 @@ class Line:
 
     def append(self, reply: Reply) -> None:
         """Stand at the end."""
-        if self._last is None:
+        last = self._last
+        if last is None:
             self.first = reply
         else:
-            self._last._behind = reply
+            last._behind = reply
+            reply._ahead = last
         self._last = reply
+
+    def remove(self, reply: Reply) -> None:
+        """Take one out, wherever it stands."""
+        ahead, behind = reply._ahead, reply._behind
+        reply._ahead = reply._behind = None
+        if ahead is None:
+            self.first = behind
+        else:
+            ahead._behind = behind
+        if behind is None:
+            self._last = ahead
+        else:
+            behind._ahead = ahead
 
     def pop(self) -> Reply:
         """Take the first, which must exist."""
         first = self.first
         assert first is not None
-        self.first = first._behind
-        first._behind = None
-        if self.first is None:
-            self._last = None
+        self.remove(first)
         return first
 
 
@@ -267,24 +292,29 @@ class Limit(Entry):
 
     def watch(self, reply: Reply) -> None:
         """Settle the reply with TIMED_OUT in `limit_s` seconds, unless the answer is faster."""
-        line = self._line
-        # Most answers come in time and about in order: what they leave behind goes here, not when the heap entry is due.
-        while line.first is not None and line.first.settled:
-            line.pop()
         reply.expires_s = self._tasks.now_s() + self.limit_s
-        line.append(reply)
+        reply._limit = self
+        self._line.append(reply)
         if not self._armed:
             self._armed = True
             self._tasks.schedule(self, reply.expires_s)
+
+    def forget(self, reply: Reply) -> None:
+        """Watch a reply no longer."""
+        reply.expires_s = 0.0
+        reply._limit = None
+        self._line.remove(reply)
 
     def fire(self) -> None:
         """Let the waits run out whose time has come; wake again for the next one."""
         line, now_s = self._line, self._tasks.now_s()
         while line.first is not None:
-            if not line.first.settled and line.first.expires_s > now_s:
-                self._tasks.schedule(self, line.first.expires_s)
+            first: Reply = line.first
+            if first.expires_s > now_s:
+                self._tasks.schedule(self, first.expires_s)
                 return
-            line.pop().settle(TIMED_OUT)
+            self.forget(first)
+            first.settle(TIMED_OUT)
         self._armed = False
 
 

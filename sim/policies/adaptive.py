@@ -111,6 +111,9 @@ class AdaptiveConcurrency(Spec):
         if self.min_rtt is not None:
             measured = {"min_rtt_interval", "min_rtt_calls", "min_rtt_pins", "jitter_ratio"}
             refuse_foreign(self, where, "a fixed min_rtt", dict.fromkeys(sorted(measured), ("a measured one",)))
+        for name in ("update_interval", "min_rtt_interval"):
+            if getattr(self, name) < 0.001:
+                raise ValueError(f"{where}: {name} = {getattr(self, name):g} s must be at least 1ms")
         initial, least, most = self.limits
         if not least <= initial <= most:
             raise ValueError(f"{where}: initial_limit = {initial} must lie between min_limit = {least} and max_limit = {most}")
@@ -131,7 +134,7 @@ class AdaptiveConcurrency(Spec):
 
 
 class AdaptiveGate:
-    """The state of one adaptive limit. It decides nothing about a call: give `limit(now_s)` to a `ConcurrencyGate` first.
+    """The state of one adaptive limit. It decides nothing about a call: whoever counts the calls asks for the `limit`.
 
     >>> gate = adaptive_gate(AdaptiveConcurrency(algorithm="aimd"))
     >>> gate.sample(now_s=1.0, rtt_s=0.1, in_flight=10, dropped=False, u=0.5)
@@ -176,6 +179,8 @@ class GradientGate(AdaptiveGate):
         "_resume",
         "_samples",
         "_spec",
+        "_tick",
+        "_ticks_from_s",
         "_update_s",
     )
 
@@ -188,7 +193,7 @@ class GradientGate(AdaptiveGate):
         self._epoch_s = started_s  # calls that began before the measurement do not count
         self._measuring = False
         self._measure_s = math.inf  # when the next measurement begins
-        self._update_s = started_s + spec.update_interval
+        self._start_ticking(started_s)
         self._min_rtt_s = spec.min_rtt or 0.0
         if spec.min_rtt is None:
             self._begin_measuring(started_s)
@@ -209,7 +214,19 @@ class GradientGate(AdaptiveGate):
             self._set(self._resume, now_s)
             self._measuring = False
             self._measure_s = now_s + self._spec.min_rtt_interval * (1 + self._spec.jitter_ratio * u)
-            self._update_s = now_s + self._spec.update_interval
+            self._start_ticking(now_s)
+
+    def _start_ticking(self, now_s: float) -> None:
+        self._ticks_from_s, self._tick = now_s, 1
+        self._update_s = now_s + self._spec.update_interval  # when the interval that is under way ends
+
+    def _tick_after(self, time_s: float) -> None:
+        """Go on to the first tick after a time; the same tick however many steps it took to get there."""
+        interval_s = self._spec.update_interval
+        self._tick = max(self._tick, math.floor((time_s - self._ticks_from_s) / interval_s))
+        while self._ticks_from_s + self._tick * interval_s <= time_s:
+            self._tick += 1
+        self._update_s = self._ticks_from_s + self._tick * interval_s
 
     def _catch_up(self, now_s: float) -> None:
         while min(self._update_s, self._measure_s) <= now_s:
@@ -217,13 +234,10 @@ class GradientGate(AdaptiveGate):
                 self._begin_measuring(self._measure_s)
             elif self._samples:
                 at_s = self._update_s
-                self._update_s += self._spec.update_interval
+                self._tick_after(at_s)
                 self._set(self._next_limit(), at_s)
             else:
-                # Nothing happened: on to the last tick before something does.
-                until_s = min(now_s, self._measure_s)
-                ticks = max(0, math.floor((until_s - self._update_s) / self._spec.update_interval))
-                self._update_s += (ticks + 1) * self._spec.update_interval
+                self._tick_after(min(now_s, self._measure_s))  # nothing happened at those in between
 
     def _begin_measuring(self, at_s: float) -> None:
         self._measuring = True

@@ -21,7 +21,12 @@ BalancingRule = Literal["round_robin", "random", "least_request", "two_choices"]
 
 
 class Balancer:
-    """One caller process's chooser among the endpoints of one target; `start` is a place of its own to begin at."""
+    """One caller process's chooser among the endpoints of one target; `start` is a place of its own to begin at.
+
+    `counts` tells whether the rule looks at `in_flight`; the list is empty if it does not.
+    """
+
+    counts = True
 
     def __init__(self, start: int = 0) -> None:
         pass
@@ -41,6 +46,8 @@ class RoundRobin(Balancer):
     come near to random choice.
     """
 
+    counts = False
+
     def __init__(self, start: int = 0) -> None:
         self._next = start
 
@@ -53,6 +60,8 @@ class RoundRobin(Balancer):
 
 class Random(Balancer):
     """Each endpoint with the same probability, whatever its state."""
+
+    counts = False
 
     def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
         """Draw one endpoint."""

@@ -4,6 +4,7 @@ from sim.policies.windows cimport SnapshotWindow, Window
 from sim.streams cimport child, uniform
 
 cdef double _INF
+cdef int OK
 cdef unsigned long long _JITTER
 # The public names of the states stay Python's; these are for this module alone.
 cdef int _CLOSED
@@ -64,5 +65,3 @@ cdef class WindowGate(BreakerGate):
 
     @cython.locals(window=Window)
     cdef bint _exceeded(self, double now_s) except -1
-    @cython.locals(window=SnapshotWindow)
-    cdef _catch_up(self, double now_s)

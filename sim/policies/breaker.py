@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from sim.policies.windows import CountWindow, EmaWindow, SnapshotWindow, TimeWindow, Window
-from sim.records import OUTCOMES
+from sim.records import OK, OUTCOMES
 from sim.streams import child, salt, uniform
 from sim.values import Duration, PositiveDuration, Spec
 
@@ -35,6 +35,7 @@ _Count = Annotated[int, Field(ge=1)]
 _Percent = Annotated[float, Field(gt=0, le=100)]
 
 
+# No methods: Cython would make them something that pydantic takes for a field.
 class CircuitBreaker(Spec):
     """Refuse calls at once (`short_circuited`) while a target keeps failing; let a few through now and then to look again.
 
@@ -112,40 +113,41 @@ class CircuitBreaker(Spec):
     )
     ignored: tuple[Failure, ...] = Field((), description="outcomes that count as nothing; a probe makes room for another")
 
-    def open_s(self, opens: int, u: float) -> float:
-        """How long it stays open the `opens`-th time in a row (from 1), in seconds, from a uniform number.
 
-        ::
+def open_s(spec: CircuitBreaker, opens: int, u: float) -> float:
+    """How long a breaker stays open the `opens`-th time in a row (from 1), in seconds, from a uniform number.
 
-            v = open_duration · open_multiplier^(opens - 1), at most max_open_duration (applied last)
+    ::
 
-            none v · ratio U(v - r·v, v + r·v) (resilience4j) · added v + U(0, r·v) (Linkerd)
-            equal v the first time, then v/m + U(0, v/m) with m = open_multiplier (Finagle)
+        v = open_duration · open_multiplier^(opens - 1), at most max_open_duration (applied last)
 
-        >>> growing = CircuitBreaker(open_duration="1s", open_multiplier=2, max_open_duration="5s")
-        >>> [growing.open_s(opens, u=0.5) for opens in (1, 2, 3, 4)]
-        [1.0, 2.0, 4.0, 5.0]
-        """
-        longest_s = _INF if self.max_open_duration is None else self.max_open_duration
-        steps = opens - 1
-        if self.open_jitter == "equal" and steps:
-            half_s = self._grown_s(steps - 1)
-            return min(longest_s, half_s + u * half_s)
-        value_s = self._grown_s(steps)
-        if self.open_jitter == "ratio":
-            value_s *= 1.0 + self.open_jitter_ratio * (2.0 * u - 1.0)
-        elif self.open_jitter == "added":
-            value_s = min(longest_s, value_s)
-            value_s += u * self.open_jitter_ratio * value_s
-        return min(longest_s, max(0.0, value_s))
+        none v · ratio U(v - r·v, v + r·v) (resilience4j) · added v + U(0, r·v) (Linkerd)
+        equal v the first time, then v/m + U(0, v/m) with m = open_multiplier (Finagle)
 
-    def _grown_s(self, steps: int) -> float:
-        if not self.open_duration:
-            return 0.0
-        try:
-            return self.open_duration * self.open_multiplier**steps
-        except OverflowError:
-            return _INF
+    >>> growing = CircuitBreaker(open_duration="1s", open_multiplier=2, max_open_duration="5s")
+    >>> [open_s(growing, opens, u=0.5) for opens in (1, 2, 3, 4)]
+    [1.0, 2.0, 4.0, 5.0]
+    """
+    longest_s = _INF if spec.max_open_duration is None else spec.max_open_duration
+    if spec.open_jitter == "equal" and opens > 1:
+        half_s = _grown_s(spec, opens - 2)
+        return min(longest_s, half_s + u * half_s)
+    value_s = _grown_s(spec, opens - 1)
+    if spec.open_jitter == "ratio":
+        value_s *= 1.0 + spec.open_jitter_ratio * (2.0 * u - 1.0)
+    elif spec.open_jitter == "added":
+        value_s = min(longest_s, value_s)
+        value_s += u * spec.open_jitter_ratio * value_s
+    return min(longest_s, max(0.0, value_s))
+
+
+def _grown_s(spec: CircuitBreaker, steps: int) -> float:
+    if not spec.open_duration:
+        return 0.0
+    try:
+        return spec.open_duration * spec.open_multiplier**steps
+    except OverflowError:
+        return _INF
 
 
 def breaker_gate(spec: CircuitBreaker, key: int = 0, start_s: float = 0.0) -> BreakerGate:
@@ -211,7 +213,10 @@ class BreakerGate:
 
     def finish(self, permit: cython.long, outcome: cython.int, now_s: float, duration_s: float) -> None:
         """Say with which outcome (a code of `OUTCOMES`) a permitted call ended: a failure, a success, or nothing."""
-        if (self._ignored >> outcome) & 1:
+        if outcome == OK and self._plain:
+            if permit == self._era:
+                self._failures = 0
+        elif (self._ignored >> outcome) & 1:
             self.back(permit)
         else:
             self.settle(permit, not ((self._failing >> outcome) & 1), now_s, duration_s)
@@ -284,8 +289,7 @@ class BreakerGate:
         self._opens += 1
         self._opened += 1
         u: float = uniform(child(child(self._key, self._opened), _JITTER))
-        open_s: float = self._spec.open_s(self._opens, u)
-        self._until_s = now_s + open_s
+        self._until_s = now_s + open_s(self._spec, self._opens, u)
         self._turn(_OPEN, now_s)
 
     def _turn(self, state: cython.int, now_s: float) -> None:

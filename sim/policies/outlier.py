@@ -109,6 +109,8 @@ class EndpointGate:
     happens by time alone is made up for, in order, when the gate is next asked, or by `advance`.
     """
 
+    __slots__ = ()
+
     changes: list[tuple[float, int, bool]]
 
     def usable(self, now_s: float, believed: Indices) -> Indices:
@@ -384,13 +386,16 @@ class OutlierGate(EndpointGate):
 
     def _discover(self, believed: Indices, now_s: float) -> None:
         """Discovery sees other endpoints: one that was gone comes back as a new one. Such an update is never delayed."""
-        if believed != self._believed:
-            for index in set(self._endpoints) - set(believed):
-                if self._endpoints.pop(index).ejected:
-                    self._ejected -= 1
-                    self.changes.append((now_s, index, False))
-            # In the order of discovery: where there is room for one more only, the first outlier takes it.
-            self._endpoints = {index: self._endpoints.get(index) or _Endpoint() for index in believed}
+        if believed == self._believed:  # the same, written anew
+            self._usable = believed if self._usable is self._believed else self._usable
+            self._believed = believed
+            return
+        for index in [index for index in self._endpoints if index not in believed]:
+            if self._endpoints.pop(index).ejected:
+                self._ejected -= 1
+                self.changes.append((now_s, index, False))
+        # In the order of discovery: where there is room for one more only, the first outlier takes it.
+        self._endpoints = {index: self._endpoints.get(index) or _Endpoint() for index in believed}
         self._believed = believed
         self._update(now_s)
-        self._next_s = min(self._tick_s(), self._pending_s)
+        self._next_s = self._tick_s()

@@ -97,8 +97,6 @@ class SharingGate:
         self._pass_ends(now_s)
         if self._jobs:
             self._served += (now_s - self._now_s) * self._rate()
-        else:
-            self._served = 0.0  # nobody is left to compare with: begin anew, before it grows too large to be exact
         self._now_s = now_s
 
     def _drop_gone(self) -> None:

@@ -23,6 +23,7 @@ _Percent = Annotated[float, Field(ge=0, le=100)]
 #: Outcomes of an attempt that can count as a refusal.
 Refusal = Literal["error", "timeout", "rejected", "unreachable"]
 
+_SILENT: Final = ("in_flight", "overflow", "short_circuited")
 _NACK_WINDOW_S: Final = 1.0  # over which Finagle counts calls per second
 
 
@@ -143,8 +144,8 @@ class ThrottleGate:
         raise NotImplementedError
 
     def settle(self, now_s: float, outcome: str) -> None:
-        """Say how a call ended that was allowed; `in_flight`, abandoned, says nothing."""
-        if outcome != "in_flight":
+        """Say how a call ended that was allowed; one that was abandoned, or never sent after all, says nothing."""
+        if outcome not in _SILENT:
             self._learn(now_s, outcome not in self._refusals)
 
     def _learn(self, now_s: float, accepted: bool) -> None:
@@ -262,8 +263,6 @@ class _NackGate(ThrottleGate):
 
     def _learn(self, now_s: float, accepted: bool) -> None:
         passed_s = now_s - (now_s if self._last_s is None else self._last_s)
-        if passed_s <= 0.0:
-            return
         accepted = accepted or self._calls.total(now_s) < self._rps
         self._ema += -math.expm1(-passed_s / self._window_s) * (accepted - self._ema)
         self._last_s = now_s

@@ -20,9 +20,15 @@ cdef class Rate:
     cdef list _starts
     cdef list _ends
     cdef list _sums
+    cdef double _before
+    cdef double _until
+    cdef double _from_s
+    cdef double _start
+    cdef double _slope
 
-    @cython.locals(piece=long, left=double, start=double, length_s=double, slope=double, root=double)
+    @cython.locals(left=double, root=double)
     cpdef double time_of(self, double count) except? -1
+    cdef _go_to(self, long piece)
 
 
 @cython.final

@@ -42,18 +42,29 @@ class Rate:
         for i, end in enumerate(self._ends):
             length_s = self._times[i + 1] - self._times[i]
             self._sums.append(self._sums[-1] + (self._starts[i] + end) / 2 * length_s)
+        self._slope = 0.0
+        self._go_to(0)
 
     def time_of(self, count: float) -> float:
         """The time by which `count` arrivals are expected, in seconds; infinite if the rate ends at zero before that."""
-        piece = bisect_right(self._sums, count) - 1
-        left, start = count - self._sums[piece], self._starts[piece]
-        if piece == len(self._ends):
-            return self._times[-1] + left / start if start > 0 else math.inf
-        length_s = self._times[piece + 1] - self._times[piece]
-        slope = (self._ends[piece] - start) / length_s
+        if not self._before <= count < self._until:
+            self._go_to(bisect_right(self._sums, count) - 1)
+        left = count - self._before
+        if self._until == _INF:
+            return self._from_s + left / self._start if self._start > 0 else _INF
         # The positive root of slope/2 · t² + start · t = left, written so that a flat piece is no special case.
-        root = math.sqrt(max(0.0, start * start + 2 * slope * left))
-        return self._times[piece] + (2 * left / (start + root) if left > 0 else 0.0)
+        root = math.sqrt(max(0.0, self._start * self._start + 2 * self._slope * left))
+        return self._from_s + (2 * left / (self._start + root) if left > 0 else 0.0)
+
+    def _go_to(self, piece: cython.long) -> None:
+        """Keep one piece at hand: almost always the next arrival is in the same."""
+        self._before = self._sums[piece]  # arrivals before it
+        self._from_s = self._times[piece]
+        self._start = self._starts[piece]
+        self._until = _INF
+        if piece < len(self._ends):
+            self._until = self._sums[piece + 1]
+            self._slope = (self._ends[piece] - self._start) / (self._times[piece + 1] - self._from_s)
 
 
 def rate_of(load: Load) -> Rate:

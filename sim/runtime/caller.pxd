@@ -5,7 +5,7 @@ from sim.policies.balancing cimport Balancer
 from sim.policies.breaker cimport BreakerGate
 from sim.runtime.context cimport Context
 from sim.runtime.recorder cimport Recorder
-from sim.runtime.visit cimport Edge, Visit, new_visit
+from sim.runtime.visit cimport Edge, Visit, new_visit, use_again
 from sim.streams cimport child, uniform
 
 # Constants that this module only reads: C values here, Python's where the module runs uncompiled.
@@ -38,6 +38,7 @@ cdef class Call(Reply):
     cdef public int outcome
     cdef public Visit visit
     cdef int stage
+    cdef Call next_spare
 
     cpdef begin(self, Caller caller, Context context, unsigned long long key)
     cpdef fire(self)
@@ -52,7 +53,9 @@ cdef class Caller:
     cdef Edge _edge
     cdef Balancer _balancer
     cdef BreakerGate _breaker
+    cdef bint _counts
     cdef list _in_flight
+    cdef Call _spare
     cdef object _retry
     cdef unsigned long long _process_key
     cdef list _past
@@ -64,6 +67,7 @@ cdef class Caller:
     cpdef call(self, Context context, unsigned long long key)
     @cython.locals(call=Call, edge=Edge)
     cpdef Call begin(self, Context context, unsigned long long key)
+    cpdef over(self, Call call)
     @cython.locals(visit=Visit)
     cpdef go_on(self, Call call, object value)
     @cython.locals(visit=Visit, again=cython.bint)

@@ -24,7 +24,7 @@ from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Tasks
 from sim.policies.balancing import RULES
 from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
 from sim.records import DEGRADED, IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
-from sim.runtime.visit import Edge, Visit, new_visit
+from sim.runtime.visit import Edge, Visit, new_visit, use_again
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -48,15 +48,16 @@ class Call(Reply):
     """One logical call on its way through the caller's layers; it is settled with its outcome."""
 
     __slots__ = (
-        "began_s", "caller", "context", "deadline_s", "key", "left_s", "number", "outcome", "pause_s", "permit", "stage", "visit",
+        "began_s", "caller", "context", "deadline_s", "key", "left_s", "next_spare", "number", "outcome", "pause_s", "permit",
+        "stage", "visit",
     )  # fmt: skip
 
     def __init__(self, caller: Caller, context: Context, key: cython.ulonglong) -> None:
+        self.open(context._tasks)
         self.begin(caller, context, key)
 
     def begin(self, caller: Caller, context: Context, key: cython.ulonglong) -> None:
-        """What `__init__` does, as a C call."""
-        self.open(context._tasks)
+        """Begin; also anew, as another call, once all of an earlier one is over."""
         self.caller = caller
         self.context = context
         self.key = key  # names its random draws
@@ -69,6 +70,7 @@ class Call(Reply):
         self.outcome = IN_FLIGHT  # of the call, or of an attempt that could not be sent
         self.visit: Visit | None = None  # the attempt for which it waits
         self.stage = _SENT  # what it waits for
+        self.next_spare: Call | None = None
 
     def fire(self) -> None:
         """The pause is over."""
@@ -99,7 +101,8 @@ class Caller:
     """
 
     __slots__ = (
-        "_balancer", "_breaker", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_tasks", "plain", "process",
+        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_spare",
+        "_tasks", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
@@ -110,7 +113,9 @@ class Caller:
         endpoints = len(edge.target.endpoints)
         self._balancer = RULES[policy.balancing](process_key % endpoints)
         self._breaker: BreakerGate | None = None
-        self._in_flight = [0] * endpoints
+        self._counts = self._balancer.counts
+        self._in_flight = [0] * (endpoints if self._counts else 0)
+        self._spare: Call | None = None  # a list, through `next_spare`, of calls that are over
         self._retry = policy.retry
         self._process_key = process_key
         self._past: list[tuple[float, int, str]] = []  # changes of state in earlier lives of the process
@@ -165,18 +170,31 @@ class Caller:
 
     def begin(self, context: Context, key: cython.ulonglong) -> Call:
         """Make a call, with draws named by `key`: settled already, or it will be, with the outcome."""
-        call = Call.__new__(Call)
+        call = self._spare
+        if call is None:
+            call = Call.__new__(Call)
+            call.open(context._tasks)
+        else:
+            self._spare = call.next_spare
+            call.ask()
         call.begin(self, context, key)
         edge = self._edge
         call.began_s = self._tasks.now_s()
+        call.left_s = edge.timeout_s
         call.deadline_s = call.began_s + edge.timeout_s
         if edge.propagate_deadline and context.due_s < call.deadline_s:
+            call.left_s = context.due_s - call.began_s
             call.deadline_s = context.due_s
-        if call.deadline_s > call.began_s:
+        if call.left_s > 0:
             self._try(call)
         else:
             self._end(call, TIMEOUT)  # nobody waits any more for what led here
         return call
+
+    def over(self, call: Call) -> None:
+        """Whoever began a call has taken its outcome and will not look at it again."""
+        call.next_spare = self._spare
+        self._spare = call
 
     def go_on(self, call: Call, value: Any) -> None:
         """The wait of a call is over: that for an attempt, or a pause."""
@@ -186,6 +204,7 @@ class Caller:
             assert visit is not None
             outcome: cython.int = TIMEOUT if value is TIMED_OUT else value
             self._settle(call, visit, outcome)
+            use_again(visit, self._edge)
             if self._then(call, outcome):
                 self._try(call)
             return
@@ -200,7 +219,8 @@ class Caller:
         """Send attempts, until one has to be waited for or the call is over."""
         again = True
         while again:
-            call.left_s = call.deadline_s - self._tasks.now_s()
+            if call.number > 1:
+                call.left_s = call.deadline_s - self._tasks.now_s()
             visit = self._send(call)
             if visit is None:
                 again = self._then(call, call.outcome)
@@ -276,7 +296,7 @@ class Caller:
                 return None
         visit = new_visit(context, edge)
         visit.sent_s = now_s
-        visit.attempt = self._recorder.next_attempt(context.request)
+        visit.attempt = self._recorder.next_attempt(context.request, context.entry, context.arrived_s)
         if edge.propagate_deadline:
             visit.due_s = call.deadline_s
         alive = edge.target.believed_alive
@@ -287,14 +307,17 @@ class Caller:
         visit.key = child(call.key, call.number)
         visit.call_key = call.key
         visit.chosen = self._balancer.pick(alive, self._in_flight, child(visit.key, _PICK))
-        self._in_flight[visit.chosen] += 1
+        if self._counts:
+            self._in_flight[visit.chosen] += 1
         visit.leave(call.left_s)
         return visit
 
     def _settle(self, call: Call, visit: Visit, outcome: cython.int) -> None:
         """Account for an attempt that is over."""
-        self._in_flight[visit.chosen] -= 1
+        if self._counts:
+            self._in_flight[visit.chosen] -= 1
         context = call.context
+        visit.watched_no_more()
         if outcome == TIMEOUT or outcome == UNREACHABLE:
             context.lost_s += self._tasks.now_s() - visit.sent_s
         elif outcome != IN_FLIGHT:

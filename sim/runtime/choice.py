@@ -34,8 +34,9 @@ class Choice:
     ) -> None:
         self._balancer = balancer
         spec = policy.circuit_breaker
-        each = spec is not None and spec.scope == "per_client_x_endpoint"
-        self._breakers: list[BreakerGate] = [breaker_gate(spec, child(process_key, i), now_s) for i in range(endpoints)] if each else []
+        self._breakers: list[BreakerGate] = []
+        if spec is not None and spec.scope == "per_client_x_endpoint":
+            self._breakers = [breaker_gate(spec, child(process_key, i), now_s) for i in range(endpoints)]
         specs = (policy.outlier_detection, policy.passive_health)
         self._health: list[EndpointGate] = [spec.gate(endpoints, process_key, now_s) for spec in specs if spec is not None]
 

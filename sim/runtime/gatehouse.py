@@ -40,7 +40,7 @@ class Gatehouse:
             return False
         if self._shedding is not None:
             u = uniform(child(visit.key, _SHED))
-            if not self._shedding.admits(now_s, visit.priority, pool.waiting, pool.busy / pool.workers, u):
+            if not self._shedding.admits(now_s, visit.plan.priority, pool.waiting, pool.busy / pool.workers, u):
                 return False
         if self._rate is not None and self._rate.ask(now_s) != 0:
             visit.retry_after_s = self._rate.retry_after_s(now_s)

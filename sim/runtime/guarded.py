@@ -5,9 +5,9 @@
     call -> fallback -> cache -> deadline -> retry -> hedging -> throttling -> circuit breaker
          -> rate limit -> adaptive concurrency -> concurrency limit -> attempt
 
-Each layer is a short generator that does `yield from` the next and returns an outcome; layers that are not configured are not in
-the stack. The order is a modelling decision, so it is data (`order` of a call's policy): retries outside of the breaker let it see
-every try, as in resilience4j; inside, it sees whole calls. An edge with none of these policies has the plain, faster `Caller`.
+Each layer is a short generator that does `yield from` the next and returns an outcome; what is not configured is not there.
+The order is a modelling decision, so it is data (`order` of a call's policy): retries outside of the breaker let it see every
+try, as in resilience4j; inside, it sees whole calls. An edge with none of these policies has the plain, faster `Caller`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sim.runtime.choice import ALL_REFUSE, NONE_ALIVE, Choice
 from sim.runtime.journey import Journey
 from sim.runtime.race import Race
 from sim.runtime.shelf import Shelf
+from sim.runtime.ties import Connecting
 from sim.runtime.visit import Visit, new_visit
 from sim.streams import child, salt, uniform
 
@@ -65,6 +66,7 @@ class GuardedCaller(Caller):
         self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]
     ) -> None:
         self._policy = edge.policy
+        self._connect_s = _INF if edge.policy.connect_timeout is None else edge.policy.connect_timeout
         self._callers = callers  # of the same process, for fallback calls
         self._shelf: Shelf | None = None
         self._choice: Choice | None = None
@@ -93,15 +95,19 @@ class GuardedCaller(Caller):
         if self._shelf is not None:
             self._shelf.close()
         self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
-        whole = policy.circuit_breaker is not None and policy.circuit_breaker.scope == "per_client_process"
-        self._gate = breaker_gate(policy.circuit_breaker, self._process_key, now_s) if whole else None
+        breaker = policy.circuit_breaker
+        self._gate = None
+        if breaker is not None and breaker.scope == "per_client_process":
+            self._gate = breaker_gate(breaker, self._process_key, now_s)
         self._budget: BudgetGate | None = None if policy.retry.budget is None else budget_gate(policy.retry.budget)
-        self._hedges: HedgeGate | None = None if policy.hedging is None else HedgeGate(policy.hedging)
+        self._hedges: HedgeGate | None = None
+        if policy.hedging is not None:
+            self._hedges = HedgeGate(policy.hedging, _INF if policy.per_try_timeout is None else policy.per_try_timeout)
         self._throttled: ThrottleGate | None = None if policy.throttling is None else throttle_gate(policy.throttling)
         self._rate: RateGate | None = None if policy.rate_limit is None else rate_gate(policy.rate_limit, now_s)
-        self._adaptive: AdaptiveGate | None = (
-            None if policy.adaptive_concurrency is None else adaptive_gate(policy.adaptive_concurrency, now_s, uniform(self._process_key))
-        )
+        self._adaptive: AdaptiveGate | None = None
+        if policy.adaptive_concurrency is not None:
+            self._adaptive = adaptive_gate(policy.adaptive_concurrency, now_s, uniform(self._process_key))
         self._shelf = None if policy.cache is None else Shelf(tasks, policy.cache)
         limit = policy.concurrency_limit
         self._places = None if limit is None else Pool(tasks, limit.max_concurrent, _number(limit.max_queue))
@@ -127,7 +133,9 @@ class GuardedCaller(Caller):
     def _fall_back(self, journey: Journey, place: cython.long) -> Steps:
         """A value, or another call, in the place of a failed answer: the outcome is `degraded`."""
         outcome: cython.int = yield from self._on(journey, place)
-        if outcome in GOOD or journey.stands_in or OUTCOMES[outcome] not in self._policy.fallback.on:
+        fallback = self._policy.fallback
+        assert fallback is not None
+        if outcome in GOOD or journey.stands_in or OUTCOMES[outcome] not in fallback.on:
             return outcome
         if self._edge.fallback is not None:
             other, key = self._callers(self._edge.fallback), child(journey.key, _FALLBACK)
@@ -161,6 +169,7 @@ class GuardedCaller(Caller):
         journey.pause_s, journey.pauses = 0.0, 1
         account = None if self._budget is None else self._budget.begin(began_s)
         outcome: cython.int = IN_FLIGHT
+        journey.account = account
         tries = 0
         try:
             while True:
@@ -226,7 +235,7 @@ class GuardedCaller(Caller):
             journey.refused_here = True
             return REJECTED
         outcome: cython.int = yield from self._on(journey, place)
-        gate.settle(self._tasks.now_s(), outcome in GOOD)
+        gate.settle(self._tasks.now_s(), "overflow" if journey.refused_here else OUTCOMES[outcome])
         return outcome
 
     def _break(self, journey: Journey, place: cython.long) -> Steps:
@@ -287,8 +296,9 @@ class GuardedCaller(Caller):
 
     def _hold_place(self, journey: Journey, place: cython.long) -> Steps:
         """Hold one of the places for calls in flight; wait for one in line, if there is a line."""
-        places, tasks = self._places, self._tasks
+        places, tasks, limit = self._places, self._tasks, self._policy.concurrency_limit
         assert places is not None
+        assert limit is not None
         ticket = None
         if not places.take():
             ticket = places.line_up()
@@ -298,8 +308,7 @@ class GuardedCaller(Caller):
         try:
             if ticket is not None:
                 began_s = tasks.now_s()
-                longest_s = self._policy.concurrency_limit.max_wait
-                limit_s = min(_INF if longest_s is None else longest_s, journey.due_s - began_s)
+                limit_s = min(_INF if limit.max_wait is None else limit.max_wait, journey.due_s - began_s)
                 if limit_s < _INF:
                     ticket.expire_after(limit_s)
                 yield ticket
@@ -333,6 +342,7 @@ class GuardedCaller(Caller):
     def _dispatch(self, journey: Journey) -> Visit:
         """Choose an endpoint and let a visit begin its way; nothing is `chosen` if there is none to send it to."""
         edge, context, choice, now_s = self._edge, journey.context, self._choice, self._tasks.now_s()
+        assert choice is not None
         number = journey.next_number()
         visit = new_visit(context, edge)
         visit.sent_s = now_s
@@ -345,22 +355,29 @@ class GuardedCaller(Caller):
         if chosen == ALL_REFUSE:
             visit.outcome = SHORT_CIRCUITED
             return visit
-        visit.attempt = self._recorder.next_attempt(context.request)
+        visit.attempt = self._recorder.next_attempt(context.request, context.entry, context.arrived_s)
         if chosen == NONE_ALIVE:
             visit.outcome = UNREACHABLE
             self._record(journey, visit, UNREACHABLE)
             return visit
         visit.chosen = chosen
         visit.permit = choice.permit(chosen, now_s)
+        if journey.tie is not None:
+            visit.tie = journey.tie
+            journey.tie.add(visit)
         if self._policy.retry.avoid_previous_endpoints:
             journey.tried.append(chosen)
-        self._in_flight[chosen] += 1
+        if self._counts:
+            self._in_flight[chosen] += 1
         visit.leave(journey.due_s - now_s)
+        if self._connect_s < _INF and not visit.settled:
+            self._tasks.schedule(Connecting(visit), now_s + self._connect_s)
         return visit
 
     def _conclude(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
         """Account for an attempt that is over."""
-        self._in_flight[visit.chosen] -= 1
+        if self._counts:
+            self._in_flight[visit.chosen] -= 1
         context, now_s = journey.context, self._tasks.now_s()
         if outcome == TIMEOUT or outcome == UNREACHABLE:
             context.lost_s += now_s - visit.sent_s
@@ -369,6 +386,7 @@ class GuardedCaller(Caller):
             journey.retry_after_s = visit.retry_after_s
         if outcome == TIMEOUT or outcome == IN_FLIGHT:
             visit.abandon()
+        assert self._choice is not None
         self._choice.settle(visit.chosen, visit.permit, outcome, now_s, visit.sent_s)
         self._record(journey, visit, outcome)
 

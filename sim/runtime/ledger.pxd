@@ -7,6 +7,8 @@ cdef class Open(Reply):
     cdef Open _earlier
     cdef Open _later
 
+    cpdef open(self, Tasks tasks)
+
 
 @cython.final
 cdef class Ledger:

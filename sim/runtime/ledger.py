@@ -14,6 +14,10 @@ class Open(Reply):
 
     def __init__(self, tasks: Tasks) -> None:
         self.open(tasks)
+
+    def open(self, tasks: Tasks) -> None:
+        """What `__init__` does, as a C call."""
+        Reply.open(self, tasks)
         self._earlier: Open | None = None
         self._later: Open | None = None
 

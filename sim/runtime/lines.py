@@ -9,7 +9,7 @@ from sim.kernel.tasks import Pool, Tally, Ticket
 from sim.policies.discipline import Discipline, line_of
 
 if TYPE_CHECKING:
-    from sim.kernel.tasks import Tasks
+    from sim.kernel.tasks import Tasks, Waiter
     from sim.runtime.visit import Visit
 
 
@@ -22,15 +22,16 @@ class DisciplinedPool(Pool):
         Pool.__init__(self, tasks, workers, capacity, tally)
         self._order = line_of(discipline)
 
-    def line_up(self, who: Visit) -> Ticket | None:  # type: ignore[override]  # only visits stand in such a line
-        """A place in the line, for which `who` waits; None if the line is full."""
+    def line_up(self, who: Waiter | None = None) -> Ticket | None:
+        """A place in the line, for which a visit waits; None if the line is full."""
+        visit: Visit = who  # type: ignore[assignment]  # only visits stand in such a line
         if self.waiting >= self.capacity:
             return None
         ticket = Ticket(self._tasks)
         ticket.waiter = who
         self._queue(1)
-        priority: int = who.plan.priority
-        longest_s: float = self._order.append(ticket, self._tasks.now_s(), priority, who.due_s)
+        priority: int = visit.plan.priority
+        longest_s: float = self._order.append(ticket, self._tasks.now_s(), priority, visit.due_s)
         if longest_s < inf:
             ticket.expire_after(longest_s)
         return ticket

@@ -1,6 +1,6 @@
 cimport cython
 
-from sim.kernel.tasks cimport Reply, Task, Tasks
+from sim.kernel.tasks cimport Task, Tasks
 from sim.runtime.caller cimport Call, Caller
 from sim.runtime.context cimport Context
 from sim.runtime.ledger cimport Ledger
@@ -13,11 +13,13 @@ cdef int IN_FLIGHT
 
 cdef class Request(Context):
     cdef Origin _origin
-    cdef Reply _call
+    cdef Call _call
     cdef Task _task
+    cdef Request next_spare
 
     @cython.locals(call=Call)
     cpdef set_out(self, Origin origin, Caller caller)
+    @cython.locals(call=Call, origin=Origin)
     cpdef advance(self, object value)
     cpdef kill(self)
 
@@ -30,9 +32,11 @@ cdef class Origin:
     cdef Ledger _ledger
     cdef Edge _edge
     cdef dict _callers
+    cdef Request _spare
 
     @cython.locals(request=Request)
     cpdef Request issue(self, unsigned long long request_key, long client)
+    cpdef over(self, Request request)
     cpdef ended(self, Request request, int outcome)
     @cython.locals(caller=Caller)
-    cdef Caller _caller(self, long client)
+    cpdef Caller caller(self, long client)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sim.kernel.tasks import Reply, Steps, Task
+from sim.kernel.tasks import Steps, Task
 from sim.records import IN_FLIGHT
-from sim.runtime.caller import Caller
+from sim.runtime.caller import Call, Caller
 from sim.runtime.context import Context
 from sim.runtime.guarded import new_caller
 from sim.streams import child, key
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class Request(Context):
     """A logical request at its origin; it is settled with its outcome."""
 
-    __slots__ = ("_call", "_origin", "_task")
+    __slots__ = ("_call", "_origin", "_task", "next_spare")
 
     def set_out(self, origin: Origin, caller: Caller) -> None:
         """Make the call of which it consists."""
         self._origin = origin
-        self._call: Reply | None = None  # the call for which it waits
+        self._call: Call | None = None  # the call for which it waits
         self._task: Task | None = None  # or the task that makes the call
+        self.next_spare: Request | None = None
         if not caller.plain:
             self._task = self._tasks.start(self._steps(caller))
             return
@@ -44,9 +45,15 @@ class Request(Context):
 
     def advance(self, value: Any) -> None:
         """The call is over, with an outcome."""
+        call, waiter, origin = self._call, self.waiter, self._origin
         self._call = self._task = None
-        self._origin.ended(self, value)
-        self.settle_in_place(value)
+        origin.ended(self, value)
+        if call is None or waiter is not None:
+            self.settle_in_place(value)
+            return
+        # The usual end, with nobody who waits for it: the request and its call are used again.
+        call.caller.over(call)
+        origin.over(self)
 
     def kill(self) -> None:
         """The run is over, and it stays in flight."""
@@ -70,19 +77,34 @@ class Origin:
         self._ledger = world.ledger
         self._edge = edge
         self._callers: dict[int, Caller] = {}
+        self._spare: Request | None = None  # a list, through `next_spare`, of requests that are over
 
     def issue(self, request_key: cython.ulonglong, client: cython.long) -> Request:
-        """Let a client issue a logical request, from inside of a task: settled already, or it will be, with its outcome."""
-        request = Request.__new__(Request)
-        request.begin(self._tasks, self._recorder.next_request(), self._tasks.now_s())
+        """Let a client issue a logical request, from inside of a task.
+
+        It is settled already, or will be, with its outcome, if somebody is its waiter by then; do not look at it later.
+        """
+        request = self._spare
+        if request is None:
+            request = Request.__new__(Request)
+            request.open(self._tasks)
+        else:
+            self._spare = request.next_spare
+            request.ask()
+        request.begin(self._recorder.next_request(), self._tasks.now_s(), self._edge.target_code)
         request.key = request_key
         self._ledger.opened(request)
         request.set_out(self, self.caller(client))
         return request
 
+    def over(self, request: Request) -> None:
+        """A request that nobody will look at again is used again."""
+        request.next_spare = self._spare
+        self._spare = request
+
     def ended(self, request: Request, outcome: cython.int) -> None:
         """Write a request's row."""
-        self._recorder.request(request, self._edge.target_code, outcome)
+        self._recorder.request(request, outcome)
         self._ledger.closed(request)
 
     def caller(self, client: cython.long) -> Caller:

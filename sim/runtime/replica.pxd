@@ -24,6 +24,7 @@ cdef int UNREACHABLE
 cdef unsigned long long _INJECTED
 cdef unsigned long long _QUOTA
 cdef unsigned long long _PATIENCE
+cdef unsigned long long _BACKGROUND
 
 
 cdef class Replica(Server):
@@ -42,7 +43,7 @@ cdef class Replica(Server):
     cdef readonly object processor
     cdef readonly bint plain
     cdef object _gatehouse
-    cdef dict _callers
+    cdef list _callers
     cdef dict _shelves
     cdef list _frozen
     cdef long _pauses
@@ -51,10 +52,10 @@ cdef class Replica(Server):
     cdef object __weakref__
 
     cpdef double slowness(self) except? -1
-    @cython.locals(caller=Caller)
+    @cython.locals(caller=Caller, callers=list, number=long)
     cpdef Caller caller(self, Edge edge)
     cpdef receive(self, Visit visit, Plan plan)
-    @cython.locals(stage=cython.int)
+    @cython.locals(stage=cython.int, call=Call)
     cpdef go_on(self, Visit visit, object value)
     @cython.locals(ticket=Ticket)
     cdef _line_up(self, Visit visit)

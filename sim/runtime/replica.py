@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     import cython
 
     from sim.runtime.broker import Broker
+    from sim.runtime.caller import Call
     from sim.runtime.recorder import Recorder
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
-_INJECTED, _QUOTA, _PATIENCE = (salt("replica", name) for name in ("injected error", "quota", "patience"))
+_INJECTED, _QUOTA, _PATIENCE, _BACKGROUND = (
+    salt("replica", name) for name in ("injected error", "quota", "patience", "background")
+)
 
 
 class Replica(Server):
@@ -50,7 +53,7 @@ class Replica(Server):
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
         self._process_key = process_key
-        self._callers: dict[Edge, Caller] = {}
+        self._callers: list[Caller | None] = []  # by number of the edge
         self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
         self._frozen: list[Reply] = []  # work that waits for the end of a pause
         self._pauses = 0
@@ -63,7 +66,10 @@ class Replica(Server):
         spec, tasks = self.service.spec, self.tasks
         # Replicas renew their quotas at moments of their own, as containers do.
         quota_s = 0.0 if spec.cpu is None else spec.cpu.period * uniform(child(self._process_key, _QUOTA))
-        self.cpu = None if spec.cpu is None else CpuGate(spec.cpu, quota_s)
+        background_s = tasks.now_s()
+        if spec.cpu is not None and spec.cpu.background is not None:
+            background_s += spec.cpu.background.every * uniform(child(self._process_key, _BACKGROUND))
+        self.cpu = None if spec.cpu is None else CpuGate(spec.cpu, quota_s, background_s)
         cores = inf if spec.workers == "unlimited" else spec.workers
         self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
         limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency
@@ -88,10 +94,13 @@ class Replica(Server):
 
     def caller(self, edge: Edge) -> Caller:
         """This process's own caller on an edge."""
-        caller = self._callers.get(edge)
+        callers, number = self._callers, edge.number
+        while number >= len(callers):
+            callers.append(None)
+        caller = callers[number]
         if caller is None:
             key = child(self._process_key, edge.target_code)
-            caller = self._callers[edge] = new_caller(self.world, edge, key, self.index, self.caller)
+            caller = callers[number] = new_caller(self.world, edge, key, self.index, self.caller)
         return caller
 
     def shelf(self, code: int, spec: Cache) -> Shelf:
@@ -129,8 +138,13 @@ class Replica(Server):
         if stage == WORKED_ON:
             visit.worked()
             self._do_steps(visit, OK)
-        elif stage == CALLING or stage == IN_TASK:
-            visit.call = visit.task = None
+        elif stage == CALLING:
+            call: Call = visit.call  # type: ignore[assignment]  # only calls are waited for in this stage
+            visit.call = None
+            call.caller.over(call)
+            self._do_steps(visit, value)
+        elif stage == IN_TASK:
+            visit.task = None
             self._do_steps(visit, value)
         elif stage == IN_LINE:
             self._leaves_the_line(visit)
@@ -177,13 +191,15 @@ class Replica(Server):
         visit.started_s = self.tasks.now_s()
         if self._gatehouse is not None:
             self._gatehouse.started(visit.own_queue_s)
+        if visit.tie is not None:
+            visit.tie.begun(visit)
         fails = visit.due_s <= visit.started_s or (self.errors and self._injected_error(visit, visit.plan))
         self._do_steps(visit, ERROR if fails else OK)
 
     def _do_steps(self, visit: Visit, outcome: cython.int) -> None:
         """Go on after a step with this outcome: up to the next wait, or to the answer."""
         plan: Plan = visit.plan
-        while visit.goes_on(outcome):
+        while outcome == OK or visit.goes_on(outcome):
             if visit.place == len(plan.steps):
                 self._end(visit, DEGRADED if visit.degraded else OK)
                 return
@@ -204,6 +220,7 @@ class Replica(Server):
                     return
             elif call.settled:
                 outcome = call.outcome
+                call.caller.over(call)
             else:
                 visit.stage = CALLING
                 visit.call = call
@@ -277,9 +294,9 @@ class Replica(Server):
             visit.kill()
             visit.answer(SILENCE if silent else UNREACHABLE)
         self._wake_up()
-        for each in self._callers.values():
-            caller: Caller = each
-            caller.forget()
+        for caller in self._callers:
+            if caller is not None:
+                caller.forget()
         self.service.changed(self)
 
     def restart(self) -> None:

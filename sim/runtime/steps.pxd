@@ -14,6 +14,7 @@ cdef int IN_FLIGHT
 cdef int OK
 cdef unsigned long long _HAPPENS
 cdef unsigned long long _COUNT
+cdef unsigned long long _ROUND
 
 
 cdef class Runnable:
@@ -81,4 +82,10 @@ cdef class CachedSteps(Runnable):
     cdef tuple _steps
     cdef object _cache
     cdef int _code
+    cdef unsigned long long _salt
+
+
+cdef class RepeatStep(Runnable):
+    cdef tuple _steps
+    cdef object _count
     cdef unsigned long long _salt

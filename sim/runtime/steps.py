@@ -16,7 +16,7 @@ from sim.laws import Law, sampler
 from sim.policies.caching import Cache
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK
 from sim.runtime.context import Context
-from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Step, Work
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sim.runtime.visit import Edge
 
 _HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
+_ROUND = salt("steps", "round")
 
 
 class Runnable:
@@ -220,6 +221,37 @@ class ParallelStep(Runnable):
         return _all_of(replica, context, [_one_branch(replica, steps) for steps in self._branches])
 
 
+class RepeatStep(Runnable):
+    """Run steps in order, several times; each round has draws of its own."""
+
+    __slots__ = ("_count", "_salt", "_steps")
+
+    def __init__(self, steps: tuple[Runnable, ...], count: int | dict[int, float], step_salt: cython.ulonglong) -> None:
+        self._steps = steps
+        self._count = count
+        self._salt = step_salt
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Run the rounds; the first failure ends them."""
+        return self._rounds(replica, context)
+
+    def _rounds(self, replica: Replica, context: Context) -> Steps:
+        key = child(context.key, self._salt)
+        count = self._count if isinstance(self._count, int) else _draw_count(self._count, uniform(child(key, _COUNT)))
+        one_round = _one_branch(replica, self._steps)
+        for number in range(count):
+            own = context.branch()
+            own.key = child(child(key, _ROUND), number)
+            outcome: cython.int = yield from one_round(own)
+            context.add(own)
+            context.own_s += own.own_s
+            context.own_queue_s += own.own_queue_s
+            if not own.goes_on(outcome):
+                return outcome
+            context.degraded = context.degraded or own.degraded
+        return OK
+
+
 #: Starts one branch in a context of its own.
 _Branch = Callable[[Context], Steps]
 
@@ -376,5 +408,7 @@ class Planner:
                 return ReadVersionStep(step.read_version)
             case Commit():
                 return CommitStep(step.commit)
+            case Repeat():
+                return RepeatStep(tuple(self.step(inner, seen) for inner in step.repeat), step.count, next_salt("repeat"))
             case _:
                 assert_never(step)

@@ -44,6 +44,7 @@ cdef class Edge:
     cdef readonly double timeout_s
     cdef readonly double per_try_s
     cdef readonly Limit per_try
+    cdef readonly Limit whole
     cdef readonly bint cancellation
     cdef readonly bint propagate_deadline
     cdef readonly Target target
@@ -51,8 +52,10 @@ cdef class Edge:
     cdef readonly Line back
     cdef readonly int caller_code
     cdef readonly int target_code
+    cdef readonly long number
     cdef readonly tuple names
     cdef public Edge fallback
+    cdef Visit spare
 
 
 cdef class Visit(Context):
@@ -63,6 +66,7 @@ cdef class Visit(Context):
     cdef public long permit
     cdef public long inside
     cdef public double retry_after_s
+    cdef public object tie
     cdef public double sent_s
     cdef public double received_s
     cdef public double started_s
@@ -74,21 +78,22 @@ cdef class Visit(Context):
     cdef public Ticket ticket
     cdef public Reply call
     cdef public Task task
+    cdef Visit next_spare
     cdef public int stage
     cdef public int outcome
     cdef double _seconds
     cdef double _wakes_s
 
-    cpdef arise(self, Tasks tasks, long request, double arrived_s, Edge edge)
+    cdef arise(self, long request, double arrived_s, int entry, Edge edge)
     @cython.locals(edge=Edge)
-    cpdef leave(self, double left_s)
+    cdef leave(self, double left_s)
     cdef _travel(self, double delay_s)
     cdef _sleep(self, double seconds)
     cpdef fire(self)
     @cython.locals(edge=Edge, endpoint=Endpoint)
     cdef _arrive(self)
-    cpdef hold(self, double seconds)
-    cpdef worked(self)
+    cdef hold(self, double seconds)
+    cdef worked(self)
     @cython.locals(server=Server)
     cpdef advance(self, object value)
     @cython.locals(edge=Edge)
@@ -104,3 +109,4 @@ cdef class Visit(Context):
 
 @cython.locals(visit=Visit)
 cpdef Visit new_visit(Context context, Edge edge)
+cpdef use_again(Visit visit, Edge edge)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sim.kernel.tasks import Task, Ticket
     from sim.runtime.ledger import Ledger
     from sim.runtime.network import Line
+    from sim.runtime.ties import Tie
     from sim.runtime.world import World
     from sim.scenario.calls import CallPolicy
 
@@ -70,31 +71,32 @@ class Edge:
     """What all caller processes of one service share on the way to one target: policy, lines, codes."""
 
     __slots__ = (
-        "back", "caller_code", "cancellation", "ledger", "names", "per_try", "per_try_s", "policy", "propagate_deadline",
-        "fallback", "target", "target_code", "tasks", "there", "timeout_s",
+        "back", "caller_code", "cancellation", "fallback", "ledger", "names", "number", "per_try", "per_try_s", "policy",
+        "propagate_deadline", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
     )  # fmt: skip
 
     def __init__(
-        self, world: World, policy: CallPolicy, target: Target, there: Line, back: Line, caller_code: int, target_code: int
+        self, world: World, policy: CallPolicy, target: Target, there: Line, back: Line, codes: tuple[int, int], number: int
     ) -> None:
         self.tasks: Tasks = world.tasks
         self.ledger: Ledger = world.ledger
         self.policy = policy
         self.timeout_s = _INF if policy.timeout is None else policy.timeout
-        hedging = policy.hedging
-        # Where a further attempt is sent when this time has passed, the one before it goes on.
-        patient = policy.per_try_timeout is None or (hedging is not None and hedging.on_per_try_timeout)
-        self.per_try_s = _INF if patient else policy.per_try_timeout
+        self.per_try_s = _INF if policy.per_try_timeout is None else policy.per_try_timeout
+        if policy.hedging is not None and policy.hedging.on_per_try_timeout:
+            self.per_try_s = _INF  # a further attempt is sent when that time has passed, and the one before it goes on
         self.fallback: Edge | None = None  # to what is called when this call fails
         self.per_try = Limit(world.tasks, self.per_try_s)
+        self.whole = Limit(world.tasks, self.timeout_s)
         self.cancellation = policy.cancellation
         self.propagate_deadline = policy.propagate_deadline
         self.target = target
         self.there = there
         self.back = back
-        self.caller_code = caller_code
-        self.target_code = target_code
-        self.names = (world.names[caller_code], world.names[target_code])
+        self.caller_code, self.target_code = codes
+        self.number = number  # among the edges of its caller
+        self.spare: Visit | None = None  # a list, through `next_spare`, of visits that are over
+        self.names = (world.names[self.caller_code], world.names[self.target_code])
 
 
 class Visit(Context):
@@ -104,16 +106,18 @@ class Visit(Context):
     """
 
     __slots__ = (
-        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "number", "outcome", "own_network_s", "permit",
-        "place", "plan", "received_s", "retry_after_s", "sent_s", "server", "stage", "started_s", "task", "ticket", "working",
+        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "next_spare", "number", "outcome",
+        "own_network_s", "permit", "place", "plan", "received_s", "retry_after_s", "sent_s", "server", "stage", "started_s",
+        "task", "ticket", "tie", "working",
     )  # fmt: skip
 
-    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, edge: Edge | None) -> None:
-        self.arise(tasks, request, arrived_s, edge)
+    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
+        self.open(tasks)
+        self.arise(request, arrived_s, entry, edge)
 
-    def arise(self, tasks: Tasks, request: cython.long, arrived_s: float, edge: Edge | None) -> None:
-        """What `__init__` does, as a C call."""
-        self.begin(tasks, request, arrived_s)
+    def arise(self, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
+        """Begin; also anew, as another visit, once all of an earlier one is over."""
+        self.begin(request, arrived_s, entry)
         self.edge = edge
         self.chosen = -1  # index of the endpoint
         self.call_key = 0  # of the call of which this is one attempt
@@ -121,6 +125,7 @@ class Visit(Context):
         self.permit = 0  # of its endpoint's breaker, likewise
         self.inside = 0  # how many were let in at its replica when it was, itself included; where somebody counts them
         self.retry_after_s = _NEVER  # what a server that refused it said about coming back
+        self.tie: Tie | None = None  # the other attempts that its server tells when it begins this one
         self.sent_s = 0.0
         self.received_s = 0.0
         self.started_s = 0.0  # when a worker took it
@@ -136,6 +141,7 @@ class Visit(Context):
         self.outcome = IN_FLIGHT  # of the task for which it waits; on the way back, of the visit
         self._seconds = 0.0  # of the way, or of the work, that it is at
         self._wakes_s = _NEVER  # when that ends: what the heap says else is out of date
+        self.next_spare: Visit | None = None
 
     def leave(self, left_s: float) -> None:
         """Begin the way there; in at most `left_s` seconds, and the edge's own limit, it is settled with TIMED_OUT."""
@@ -148,6 +154,8 @@ class Visit(Context):
             return
         if edge.per_try_s < left_s:
             edge.per_try.watch(self)
+        elif left_s == edge.timeout_s < _INF:
+            edge.whole.watch(self)
         elif left_s < _INF:
             self.expire_after(left_s)
 
@@ -255,10 +263,24 @@ class Visit(Context):
 
 
 def new_visit(context: Context, edge: Edge) -> Visit:
-    """A visit on behalf of a thread; where the package was compiled, made without packing arguments."""
-    visit = Visit.__new__(Visit)
-    visit.arise(edge.tasks, context.request, context.arrived_s, edge)
+    """A visit on behalf of a thread: one that is over, used again, or a new object, made without packing arguments."""
+    visit = edge.spare
+    if visit is None:
+        visit = Visit.__new__(Visit)
+        visit.open(edge.tasks)
+    else:
+        edge.spare = visit.next_spare
+        visit.next_spare = None
+        visit.ask()
+    visit.arise(context.request, context.arrived_s, context.entry, edge)
     return visit
+
+
+def use_again(visit: Visit, edge: Edge) -> None:
+    """Keep a visit for another use, if all of it is over: it was answered, and no timer can still mean it."""
+    if visit.stage == OVER and visit.alive and visit.expires_s == 0 and visit.value is not TIMED_OUT:
+        visit.next_spare = edge.spare
+        edge.spare = visit
 
 
 def _cancel(visit: Visit, edge: Edge) -> Steps:

@@ -20,8 +20,9 @@ from sim.runtime.faults import start_faults
 from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
 from sim.runtime.origin import Origin, Request
-from sim.runtime.recorder import Columns, Recorder
+from sim.runtime.recorder import Recorder
 from sim.runtime.replica import ServiceGroup, operation_target
+from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner
 from sim.runtime.visit import Edge, Target, Visit
 from sim.scenario.model import CLIENT, Scenario, flushes, operations_of
@@ -46,11 +47,11 @@ class World:
         self.seed = seed
         self.env = new_environment()
         self.tasks = Tasks(self.env)
-        self.recorder = Recorder(self.tasks, scenario.run.record_attempts)
         self._finished = self.env.event()
         self.ledger = Ledger(self._finish)
         operations = operations_of(scenario)
         self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *operations)
+        self.recorder = Recorder(self.tasks, scenario.run, len(self.names))
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
         self._edges: dict[tuple[str, str], Edge] = {}
@@ -198,8 +199,8 @@ class World:
             self._targets[to],
             self.network.line(caller, target),
             self.network.line(target, caller),
-            self._codes[caller],
-            self._codes[to],
+            (self._codes[caller], self._codes[to]),
+            sum(source == caller for source, _ in self._edges),
         )
 
     def _broker(self, name: str, plans: dict[str, Plan]) -> Broker:
@@ -217,13 +218,21 @@ _COLLECT_EVERY = 100_000
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for garbage in cycles less often: requests leave none, and all that is in flight takes long to search."""
+    """Look for garbage in cycles less often: requests leave none, and all that there is takes long to search.
+
+    What exists when the run begins, the world included, is not searched at all meanwhile.
+    """
     before = gc.get_threshold()
+    freezes = gc.get_freeze_count() == 0  # else somebody else does, and wants it to stay so
     if 0 < before[0] < _COLLECT_EVERY:
         gc.set_threshold(_COLLECT_EVERY, *before[1:])
+    if freezes:
+        gc.freeze()
     try:
         yield
     finally:
+        if freezes:
+            gc.unfreeze()
         gc.set_threshold(*before)
 
 

@@ -6,11 +6,10 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.balancing import BalancingRule
 from sim.policies.breaker import CircuitBreaker
-from sim.policies.budget import RetryBudget
 from sim.policies.caching import Cache
-from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.concurrency import ConcurrencyLimit
 from sim.policies.hedging import Hedging
 from sim.policies.outlier import OutlierDetection

@@ -14,7 +14,7 @@ from typing import Final
 from sim.scenario.calls import CallPolicy
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.model import CLIENT, Scenario, operations_of
-from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, Queue, ReadVersion, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, Queue, ReadVersion, Repeat, Step, Work
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,8 @@ def _callees(steps: tuple[Step, ...], found: set[str]) -> None:
         elif isinstance(step, Parallel):
             for branch in step.parallel:
                 _callees(branch, found)
+        elif isinstance(step, Repeat):
+            _callees(step.repeat, found)
 
 
 def _of_steps(scenario: Scenario, service: str, steps: tuple[Step, ...], demands: dict[str, Demand]) -> tuple[Demand, float]:
@@ -190,8 +192,7 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             held_s = way_s + scenario.queues[step.publish].persist.mean
             return Demand(0.0, step.probability * held_s, {step.publish: step.probability}), 1.0
         case Call():
-            weights = step.count if isinstance(step.count, dict) else {step.count: 1.0}
-            counts = {number: weight / sum(weights.values()) for number, weight in weights.items()}
+            counts = _shares(step.count)
             mean = sum(number * share for number, share in counts.items())
             in_a_row = 1.0 - counts.get(0, 0.0) if step.in_parallel else mean
             way_s = 2 * scenario.link(service, step.call.split(".")[0]).latency.mean
@@ -209,6 +210,22 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             # The mean of the slowest is at least the slowest of the means.
             longest_s = max((need.held_s for need, _ in branches), default=0.0)
             return Demand(work_s, longest_s, calls), math.prod(passed for _, passed in branches)
+        case Repeat():
+            return _of_rounds(*_of_steps(scenario, service, step.repeat, demands), step.count)
+
+
+def _shares(times: int | dict[int, float]) -> dict[int, float]:
+    weights = times if isinstance(times, dict) else {times: 1.0}
+    return {number: weight / sum(weights.values()) for number, weight in weights.items()}
+
+
+def _of_rounds(once: Demand, passed: float, times: int | dict[int, float]) -> tuple[Demand, float]:
+    """The need of rounds of which the first failure is the last."""
+    counts = _shares(times)
+    rounds = sum(share * sum(passed**before for before in range(number)) for number, share in counts.items())
+    calls = {target: rounds * number for target, number in once.calls.items()}
+    past_all = sum(share * passed**number for number, share in counts.items())
+    return Demand(rounds * once.work_s, rounds * once.held_s, calls), past_all
 
 
 def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[str, float]:
@@ -283,7 +300,9 @@ def _service(scenario: Scenario, name: str, share: _Share, rate: float | None, p
 
     cpu = None
     if service.cpu is not None and rate is not None:
-        cpu = rate * work_s / (service.replicas * service.cpu.quota / service.cpu.period)
+        background = service.cpu.background
+        besides = 0.0 if background is None else background.work / background.every  # of each replica's time
+        cpu = (rate * work_s / service.replicas + besides) / (service.cpu.quota / service.cpu.period)
     return ServiceForecast(
         name,
         service.replicas,
@@ -351,3 +370,9 @@ def _most_calls(steps: tuple[Step, ...], found: dict[str, int]) -> None:
             case Parallel():
                 for branch in step.parallel:
                     _most_calls(branch, found)
+            case Repeat():
+                once: dict[str, int] = {}
+                _most_calls(step.repeat, once)
+                rounds = max(step.count) if isinstance(step.count, dict) else step.count
+                for target, number in once.items():
+                    found[target] = found.get(target, 0) + rounds * number

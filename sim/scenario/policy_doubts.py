@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from sim.scenario.forecast import Edge, calls_rps
@@ -31,8 +32,8 @@ def _twice(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
         else:
             continue
         yield (
-            f"{edge.caller} -> {edge.target} may run {edge.target} twice: {what}, and it is not idempotent; a lost answer does not "
-            "mean that nothing happened"
+            f"{edge.caller} -> {edge.target} may run {edge.target} twice: {what}, and it is not idempotent; a lost answer does "
+            "not mean that nothing happened"
         )
 
 
@@ -75,10 +76,9 @@ def _endpoints(scenario: Scenario, target: str) -> int:
 def _ejects_nobody(scenario: Scenario, edge: Edge) -> Iterator[str]:
     """A largest share of ejected endpoints that is below one of them."""
     spec = edge.policy.outlier_detection
-    if spec is None:
+    if spec is None or spec.rules == "grpc" or spec.always_eject_one_host or not spec.max_ejection_percent:
         return
-    endpoints = _endpoints(scenario, edge.target)
-    least = spec.endpoints_needed()
+    endpoints, least = _endpoints(scenario, edge.target), math.ceil(100 / spec.max_ejection_percent)
     if endpoints < least:
         yield (
             f"{edge.caller} -> {edge.target}: outlier detection ejects nobody: {edge.target} has {endpoints} endpoints, and "

@@ -46,8 +46,10 @@ services:
         - parallel:
             - call: payment.charge
             - [{work: 1ms}, {call: fraud.score, probability: 20 %}]
+        - repeat: [{work: 1ms}, {call: stock.label}]    # one after the other, as often as `count` says
+          count: 2
         - publish: emails
-  stock: {workers: 8, operations: {reserve: [{work: {exponential: 5ms}}]}}
+  stock: {workers: 8, operations: {reserve: [{work: {exponential: 5ms}}], label: [{work: 2ms}]}}
   payment: {replicas: 2, workers: 8, operations: {charge: [{work: charge}, {fail: 0.1 %}]}}
   fraud: {workers: unlimited, operations: {score: [{work: {uniform: {low: 5ms, high: 15ms}}}]}}
   email: {workers: 2, operations: {send: {effect: true, steps: [{work: 20ms}]}}}

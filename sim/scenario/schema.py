@@ -15,12 +15,13 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 from sim import values
+from sim.policies.discipline import Discipline
 from sim.scenario.services import Link, Operation, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
 #: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
-SHORTHAND: Final[dict[type[BaseModel], str]] = {Operation: "steps", Waiting: "capacity", Link: "latency"}
+SHORTHAND: Final[dict[type[BaseModel], str]] = {Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind"}
 
 
 def _reader(alias: Any) -> BeforeValidator:
@@ -59,8 +60,11 @@ _EXAMPLES: Final = {
     "users": "users: 50",
     "times": "times: arrivals.csv",
     "factor": "factor: 3",
+    "max_concurrent": "max_concurrent: 20",
     "consumer": "consumer: email.send",
     "parallel": "parallel: [{call: stock.reserve}, {call: payment.charge}]",
+    "repeat": "repeat: [{call: stock.look}, {call: prices.ask}]",
+    "count": "count: 3",
     "candidates": "candidates: {today: {}, retry: {calls: {default: {retry: {max_attempts: 3}}}}}",
 }
 
@@ -215,7 +219,9 @@ def example(key: str, shape: Shape | None) -> str:
     """How a key is written, for a message about a missing one."""
     if key in _EXAMPLES:
         return _EXAMPLES[key]
-    found = next((_KINDS[m][1] for m in (shape.meta if shape else ()) if isinstance(m, BeforeValidator) and m in _KINDS), "…")
+    words = literals(shape) if shape else ()
+    known = (_KINDS[m][1] for m in (shape.meta if shape else ()) if isinstance(m, BeforeValidator) and m in _KINDS)
+    found = next(known, words[0] if words else "…")
     return f"{key}: {found}"
 
 

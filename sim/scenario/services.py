@@ -20,6 +20,18 @@ NO_TIME = Constant(0.0)
 MOST_CALLS = 10_000
 
 
+#: How often something happens: a number, or a map of number to weight.
+Count = Annotated[int, Field(ge=0, le=MOST_CALLS)] | dict[int, float]
+
+
+def _check_count(count: int | dict[int, float], what: str) -> None:
+    if isinstance(count, dict):
+        if not count or min(count) < 0 or min(count.values()) < 0 or sum(count.values()) <= 0:
+            raise ValueError(f"count = {count} must map numbers of {what} to weights, for example {{1: 70, 2: 30}}")
+        if max(count) > MOST_CALLS:
+            raise ValueError(f"count: {max(count)} {what} in one step are more than {MOST_CALLS:,}; nothing does so many")
+
+
 class Work(Spec):
     """Hold the worker for a drawn time: `work: {exponential: 20ms}`."""
 
@@ -33,9 +45,7 @@ class Call(Spec):
     """
 
     call: Address = Field(description="service.operation")
-    count: Annotated[int, Field(ge=0, le=MOST_CALLS)] | dict[int, float] = Field(
-        1, description="how often: a number, or a map of number to weight, {0: 20, 1: 70, 2: 10}"
-    )
+    count: Count = Field(1, description="how often: a number, or a map of number to weight, {0: 20, 1: 70, 2: 10}")
     in_parallel: bool = Field(False, description="whether the `count` calls run at the same time")
     probability: Ratio = Field(1.0, description="whether the step happens at all")
     required: bool = Field(
@@ -44,12 +54,7 @@ class Call(Spec):
 
     @model_validator(mode="after")
     def _counts(self) -> Call:
-        if isinstance(self.count, dict) and (
-            not self.count or min(self.count) < 0 or min(self.count.values()) < 0 or sum(self.count.values()) <= 0
-        ):
-            raise ValueError(f"count = {self.count} must map numbers of calls to weights, for example {{1: 70, 2: 30}}")
-        if isinstance(self.count, dict) and max(self.count) > MOST_CALLS:
-            raise ValueError(f"count: {max(self.count)} calls in one step are more than {MOST_CALLS:,}; nothing does so many")
+        _check_count(self.count, "calls")
         return self
 
 
@@ -102,6 +107,27 @@ class Parallel(Spec):
         return data
 
 
+class Repeat(Spec):
+    """Run steps in order, several times over: `{repeat: [{call: stock.look}, {call: prices.ask}], count: 3}`.
+
+    ::
+
+        repeat [look, ask] three times     look ask look ask look ask
+        two calls with count: 3            look look look ask ask ask
+
+    The same calls, but in another order: where each look takes 100 ms, the asks come 100 ms apart and not in a burst. Every round
+    draws anew. The first failure ends the operation.
+    """
+
+    repeat: tuple[Step, ...] = Field(description="the steps of one round")
+    count: Count = Field(description="how many rounds: a number, or a map of number to weight, {1: 70, 2: 30}")
+
+    @model_validator(mode="after")
+    def _counts(self) -> Repeat:
+        _check_count(self.count, "rounds")
+        return self
+
+
 _STEPS: dict[str, type[Spec]] = {
     "work": Work,
     "call": Call,
@@ -110,6 +136,7 @@ _STEPS: dict[str, type[Spec]] = {
     "parallel": Parallel,
     "read_version": ReadVersion,
     "commit": Commit,
+    "repeat": Repeat,
 }
 
 
@@ -118,7 +145,7 @@ def _step_kind(value: Any) -> str | None:
         return next((kind for kind, cls in _STEPS.items() if type(value) is cls), None)
     if isinstance(value, dict):
         # `fail` may carry `work`, so it is looked for first.
-        kinds = ("fail", "call", "publish", "parallel", "work", "read_version", "commit")
+        kinds = ("fail", "call", "publish", "parallel", "repeat", "work", "read_version", "commit")
         return next((kind for kind in kinds if kind in value), None)
     return None
 
@@ -129,22 +156,24 @@ Step = Annotated[
     | Annotated[Publish, Tag("publish")]
     | Annotated[Fail, Tag("fail")]
     | Annotated[Parallel, Tag("parallel")]
+    | Annotated[Repeat, Tag("repeat")]
     | Annotated[ReadVersion, Tag("read_version")]
     | Annotated[Commit, Tag("commit")],
     Discriminator(
         _step_kind,
         custom_error_type="step",
-        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, read_version, commit, "
+        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, repeat, read_version, commit, "
         "for example {call: payment.charge}",
     ),
 ]
 Parallel.model_rebuild()
+Repeat.model_rebuild()
 
 
 class Operation(Spec):
     """What a service does for one kind of request: its steps, in order. A bare list is read as the steps."""
 
-    steps: tuple[Step, ...] = Field((), description="work, call, publish, fail, parallel, in order")
+    steps: tuple[Step, ...] = Field((), description="work, call, publish, fail, parallel, repeat, in order")
     effect: bool = Field(
         False,
         description="whether a completed run is recorded in the effects table, also when it was called synchronously",
@@ -188,7 +217,7 @@ class Service(Spec):
     queue: Waiting = Field(Waiting(), description="the line in front of the workers")
     sharing: Literal["none", "processor"] = Field(
         "none",
-        description="processor: everybody is let in at once and `workers` cores are shared equally by all work; none: a worker each",
+        description="processor: all are let in at once and share `workers` cores equally; none: a worker each",
     )
     cpu: CpuLimit | None = Field(None, description="a container's CPU limit per replica; absent: work never stands still")
     rate_limit: RateLimit | None = Field(None, description="what each replica accepts at most; the rest is rejected")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
+from sim.analysis.sketched import sketched_metrics
+from sim.scenario.faults import Flush
 from sim.scenario.model import Scenario, operations_of
-from sim.scenario.services import Call, Parallel, Publish, Step
+from sim.scenario.services import Call, Parallel, Publish, Repeat, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,18 @@ class Tables(Protocol):
     @property
     def requests(self) -> pd.DataFrame:
         """One row per logical request."""
+
+    @property
+    def outcomes(self) -> pd.DataFrame:
+        """Where requests have no rows: counts and sums per entry and outcome."""
+
+    @property
+    def entries(self) -> pd.DataFrame:
+        """Where requests have no rows: attempts per entry."""
+
+    @property
+    def sketches(self) -> pd.DataFrame:
+        """Where requests have no rows: counts per bucket."""
 
     @property
     def attempts(self) -> pd.DataFrame:
@@ -43,9 +57,22 @@ class Tables(Protocol):
     def totals(self) -> pd.DataFrame:
         """One row per service."""
 
+    @property
+    def changes(self) -> pd.DataFrame:
+        """One row per change of state of a breaker or of an endpoint, as a caller knows it."""
+
 
 def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
     """The metrics of one replication (metric, of, value), the percentiles of the scenario's objectives included."""
+    if not scenario.run.record_requests:
+        return sketched_metrics(
+            result.outcomes,
+            result.entries,
+            result.sketches,
+            result.totals,
+            window_s=scenario.run.duration,
+            percentiles=percentiles_of(scenario.slos),
+        )
     return run_metrics(
         result.requests,
         result.attempts,
@@ -55,7 +82,26 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
         end_s=scenario.run.end,
         percentiles=percentiles_of(scenario.slos),
         effects_per_request=effects_asked_for(scenario),
+        trouble_s=trouble_of(scenario),
     )
+
+
+def trouble_of(scenario: Scenario) -> tuple[float, float] | None:
+    """From the start of the first fault to the end of the last, in clock time, where a recovery can be told.
+
+    None without faults, for faults at drawn times (`mtbf`) or until the end, and where the measured window leaves no time before
+    the first or after the last.
+    """
+    ends_s = []
+    for fault in scenario.faults:
+        length_s = 0.0 if isinstance(fault, Flush) else fault.for_
+        if fault.at is None or length_s is None:
+            return None
+        ends_s.append((fault.at, fault.at + length_s))
+    if not ends_s:
+        return None
+    first_s, last_s = min(start for start, _ in ends_s), max(end for _, end in ends_s)
+    return (first_s, last_s) if scenario.run.warmup < first_s and last_s < scenario.run.end else None
 
 
 def effects_asked_for(scenario: Scenario) -> dict[str, dict[str, int]]:
@@ -85,6 +131,12 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
             case Parallel():
                 for branch in step.parallel:
                     yield from _edges(scenario, branch)
+            case Repeat():
+                rounds = _fixed(step.count)
+                for edge in _edges(scenario, step.repeat):
+                    never = rounds == 0 or edge.count == 0
+                    count = 0 if never else None if rounds is None or edge.count is None else rounds * edge.count
+                    yield _Edge(edge.target, count, edge.by_message)
             case Call():
                 yield _Edge(step.call, _fixed_count(step), by_message=False)
             case Publish():
@@ -132,7 +184,11 @@ def _fixed_count(step: Call | Publish) -> int | None:
         return None
     if isinstance(step, Publish):
         return 1
-    if isinstance(step.count, int):
-        return step.count
-    possible = [count for count, weight in step.count.items() if weight > 0]
+    return _fixed(step.count)
+
+
+def _fixed(times: int | dict[int, float]) -> int | None:
+    if isinstance(times, int):
+        return times
+    possible = [number for number, weight in times.items() if weight > 0]
     return possible[0] if len(possible) == 1 else None
