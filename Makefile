@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BUILT := $(VENV)/.built
 SOURCES := setup.py $(shell find sim -name '*.py' -o -name '*.px?')
 
-.PHONY: help run test fast build bench simpy-suite docs figures calibrate notebooks lock clean
+.PHONY: help run test fast build bench profile simpy-suite docs figures calibrate notebooks lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ bench: $(BUILT)  ## speed beside others on the same models, and how it grows wit
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python docs/figures.py speed
+
+profile: $(BUILT)  ## where the time of W4 goes, in instructions (needs valgrind; 1 minute)
+	$(BIN)/python -m benchmarks.profile W4
 
 simpy-suite: $(BUILT)  ## SimPy's own tests, against SimPy and against the compiled kernel
 	$(BIN)/python tests/kernel/simpy_suite.py

@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 COMPILED = [
     "sim/streams.py",
     "sim/laws.py",
+    "sim/sketch.py",
     "sim/policies/balancing.py",
     "sim/policies/windows.py",
     "sim/policies/breaker.py",
@@ -24,6 +25,7 @@ COMPILED = [
     "sim/runtime/ledger.py",
     "sim/runtime/network.py",
     "sim/runtime/context.py",
+    "sim/runtime/sketched.py",
     "sim/runtime/recorder.py",
     "sim/runtime/visit.py",
     "sim/runtime/caller.py",

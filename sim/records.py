@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+
 
 #: Outcome of a logical request, seen from its origin; the position is the stored code.
 OUTCOMES: Final = (
@@ -57,11 +59,15 @@ class Table:
     @property
     def dtypes(self) -> list[tuple[str, np.dtype[Any]]]:
         """Name and numpy type of each column."""
+        import numpy as np  # here: who only reads names needs no numpy, and the policies do
+
         return [(name, np.dtype(_NUMPY[code])) for name, code in self.columns]
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Packed little-endian numpy type of a row."""
+        import numpy as np
+
         return np.dtype([(name, "<" + _NUMPY[code]) for name, code in self.columns])
 
     @property
@@ -168,5 +174,26 @@ CHANGES = Table(
         ("state", "b"),  # code into STATES
     ),
 )
+
+#: What is sketched of requests where their rows are not kept (`run.record_requests: false`): latency, and its parts.
+SKETCHED: Final = ("latency_s", *PARTS)
+
+#: In place of the rows of requests: one row per entry and outcome; only requests that arrived in the measured window count.
+OUTCOME_SUMS = Table(
+    "outcomes",
+    (
+        ("entry", "i"),
+        ("outcome", "b"),
+        ("measured", "q"),  # requests
+        ("ended", "q"),  # requests, the warm-up's included, that ended inside the measured window
+        *((part, "d") for part in SKETCHED),  # sums over the measured ones
+    ),
+)
+
+#: In place of the rows of requests: one row per entry.
+ENTRY_SUMS = Table("entries", (("entry", "i"), ("attempts", "q")))  # attempts on behalf of measured requests
+
+#: In place of the rows of requests: one row per bucket (see `sim.sketch`) that holds a measured request.
+SKETCHES = Table("sketches", (("entry", "i"), ("outcome", "b"), ("part", "b"), ("bucket", "i"), ("count", "q")))
 
 TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS, CHANGES)

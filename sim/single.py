@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.compiled import say_if_slow
-from sim.records import FATES, OUTCOMES, STATES
+from sim.records import FATES, OUTCOMES, SKETCHED, STATES
 from sim.runtime.world import UserProcess, World
 from sim.scenario.model import Scenario
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Columns that hold codes of names (services, queues, operations).
 _NAMED = ("entry", "caller", "target", "effect", "queue", "name")
-#: Columns that hold codes of words.
-_CODED = {"outcome": OUTCOMES, "fate": FATES, "state": STATES}
+#: Columns that hold codes of fixed words.
+_CODED = {"outcome": OUTCOMES, "fate": FATES, "part": SKETCHED, "state": STATES}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,21 @@ class RunResult:
     def requests(self) -> pd.DataFrame:
         """One row per logical request."""
         return self._frame("requests")
+
+    @cached_property
+    def outcomes(self) -> pd.DataFrame:
+        """Counts and sums per entry and outcome, where requests have no rows (`run.record_requests: false`)."""
+        return self._frame("outcomes")
+
+    @cached_property
+    def entries(self) -> pd.DataFrame:
+        """Attempts per entry, where requests have no rows."""
+        return self._frame("entries")
+
+    @cached_property
+    def sketches(self) -> pd.DataFrame:
+        """Counts per bucket of latency and its parts, where requests have no rows; see `sim.sketch`."""
+        return self._frame("sketches")
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
@@ -76,7 +91,8 @@ class RunResult:
         return pd.DataFrame(columns, copy=False)
 
     def __repr__(self) -> str:
-        outcomes = self.arrays["requests"]["outcome"]
+        sums = self.arrays.get("outcomes")
+        outcomes = self.arrays["requests"]["outcome"] if sums is None else np.repeat(sums["outcome"], sums["measured"])
         counts = np.bincount(outcomes, minlength=len(OUTCOMES))
         shown = ", ".join(f"{name} {count:,}" for name, count in zip(OUTCOMES, counts, strict=True) if count)
         return f"<RunResult {self.scenario.name} seed {self.seed}: {len(outcomes):,} requests ({shown or 'none'})>"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis import run_metrics
-from sim.records import FATES, OUTCOMES, PARTS
+from sim.records import FATES, OUTCOMES, PARTS, STATES
 
 NAN = math.nan
 
@@ -48,6 +48,13 @@ def effects_of(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
         queue=pd.Categorical(table["queue"]),
         fate=pd.Categorical(table["fate"], categories=FATES),
     )
+
+
+def changes_of(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Changes of state from (time_s, caller, process, target, endpoint, state)."""
+    table = pd.DataFrame(rows, columns=["time_s", "caller", "process", "target", "endpoint", "state"]).astype({"time_s": float})
+    names = {name: pd.Categorical(table[name]) for name in ("caller", "target")}
+    return table.assign(**names, state=pd.Categorical(table["state"], categories=STATES))
 
 
 def totals_of(*busy_worker_s: float) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
-from frames import effects_of, requests_of, totals_of
+from frames import changes_of, effects_of, requests_of, totals_of
 
 from sim.laws import Exponential
 from sim.scenario.model import Comparison, Scenario
@@ -47,7 +47,8 @@ def fake(given: Scenario, seed: int) -> SimpleNamespace:
     requests = requests_of([(1.0 + 0.01 * i, 1.0 + 0.01 * i + latency_s, "ok") for i in range(seed)])
     attempts = pd.DataFrame({"request": requests["request"], "number": 1})
     gauges = pd.DataFrame({"time_s": [1.0], "busy": [1]})
-    return SimpleNamespace(requests=requests, attempts=attempts, effects=effects_of([]), gauges=gauges, totals=totals_of(1.0))
+    rest = {"effects": effects_of([]), "gauges": gauges, "totals": totals_of(1.0), "changes": changes_of([])}
+    return SimpleNamespace(requests=requests, attempts=attempts, **rest)
 
 
 def assert_same(one: Results, other: Results) -> None:

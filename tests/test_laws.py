@@ -153,7 +153,7 @@ def test_constant_takes_no_chance():
 
 def test_every_law_has_a_name_in_the_language():
     assert set(LAWS) == {cls.__name__.lower() for cls in LAWS.values()}
-    assert len(LAWS) == 9
+    assert len(LAWS) == 10
 
 
 @given(p50=st.floats(1e-4, 1), ratio=st.floats(1.01, 100), p=st.floats(0.9, 0.9999))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from sim.cli import app
 from sim.errors import ScenarioError
-from sim.policies.breaker import REFUSED, breaker_gate
+from sim.policies.breaker import REFUSED, breaker_gate, open_s
 from sim.policies.budget_gates import BudgetGate, budget_gate
 from sim.policies.retry import Backoff
 from sim.records import OUTCOMES
@@ -244,8 +244,8 @@ def test_linkerd_breaks_an_endpoint_after_seven_failures_for_a_second_and_a_half
         assert gate.permit(0.1 * call) != REFUSED
         gate.settle(gate.permit(0.1 * call), False, 0.1 * call)
     assert gate.permit(0.7) == REFUSED
-    assert [breaker.open_s(1, u) for u in (0.0, 1.0)] == [1.0, 1.5]
-    assert breaker.open_s(9, 1.0) == 60.0
+    assert [open_s(breaker, 1, u) for u in (0.0, 1.0)] == [1.0, 1.5]
+    assert open_s(breaker, 9, 1.0) == 60.0
 
 
 def test_linkerd_adds_up_to_the_pause_to_the_pause_and_stops_at_250_ms() -> None:
@@ -354,8 +354,8 @@ def test_finagle_marks_an_endpoint_dead_after_five_failures_for_five_seconds_at_
     assert gate.permit(6.9) == REFUSED
     assert gate.permit(7.1) != REFUSED
     assert gate.permit(7.1) == REFUSED  # one probe
-    assert [breaker.open_s(2, u) for u in (0.0, 1.0)] == [5.0, 10.0]
-    assert breaker.open_s(20, 1.0) == 300.0
+    assert [open_s(breaker, 2, u) for u in (0.0, 1.0)] == [5.0, 10.0]
+    assert open_s(breaker, 20, 1.0) == 300.0
 
 
 # --- libraries --------------------------------------------------------------------------------------------------------

@@ -265,7 +265,7 @@ def test_links_are_the_same_both_ways_and_the_pair_wins():
         ({"faults": [{"crash": "shop", "at": 1, "replica": "each"}]}, "each needs mtbf and mttr"),
         ({"faults": [{"crash": "shop"}]}, "a fault needs either at (and for), or mtbf and mttr"),
         ({"faults": [{"crash": "shop", "at": 1, "mtbf": 5, "mttr": 1}]}, "a fault needs either"),
-        ({"faults": [{"explode": "shop", "at": 1}]}, "write one of crash, slow, errors, link, outage"),
+        ({"faults": [{"explode": "shop", "at": 1}]}, "write one of crash, slow, pause, errors, link, outage, flush"),
         ({"slos": ["p99 of shop.by <= 1s"]}, "slos[0]: no operation 'shop.by'; did you mean 'shop.buy'?"),
         ({"slos": ["p99 is good"]}, "is not an objective; write for example"),
         ({"load": {"kind": "wave", "rate": 1, "mix": "shop.buy"}}, "kind is not known; write one of poisson"),

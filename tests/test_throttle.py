@@ -136,6 +136,14 @@ def test_envoy_forgets_bucket_by_bucket_after_thirty_seconds():
     assert gate.allows(31.0, 0.0)
 
 
+def test_envoy_a_bucket_begins_with_a_look_too():
+    gate = throttle_gate(AdmissionControl())
+    gate.allows(5.5, 0.5)
+    answers(gate, 6.4, error=1)  # in the bucket of 5.5 s
+    assert not gate.allows(35.4, 0.0)
+    assert gate.allows(35.5, 0.0)
+
+
 def test_envoy_does_not_learn_from_what_it_refused_nor_from_the_abandoned_nor_from_what_was_never_sent():
     gate = throttle_gate(AdmissionControl())
     answers(gate, 0.0, error=1, in_flight=5, overflow=5, short_circuited=5)

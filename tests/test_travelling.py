@@ -128,3 +128,22 @@ def test_a_crash_during_a_long_way_back_is_not_mistaken_for_the_end_of_the_work(
     result = simulate(shop({"work": 1.0}), links={"default": 4.0}, faults=[{"crash": "shop", "at": 4.5, "for": 1}])
     assert outcomes(result) == ["unreachable"]
     assert latencies(result) == [8.5]
+
+
+def test_the_timer_of_an_answered_retry_does_not_end_a_later_visit():
+    # The second try of the first request has a timer for 3 s, its deadline; it is answered at 0.6 s.
+    faults = [{"errors": "shop", "ratio": 1.0, "at": 0, "for": 0.1}]
+    calls = {"default": {"timeout": 3.0, "retry": {"max_attempts": 2, "backoff": {"base": 0.2}}}}
+    result = simulate(shop({"work": 0.4}), times=[0, 2.8], faults=faults, calls=calls)
+    assert outcomes(result) == ["ok", "ok"]
+    assert result.attempts.number.tolist() == [1, 2, 1]
+    assert latencies(result) == [0.6, 0.4]
+
+
+def test_a_time_limit_forgets_what_was_answered_and_ends_what_was_not():
+    # Out of order: the second is answered first, the first never in time, the third just so.
+    slow = {"slow": "shop", "factor": 100, "at": 0, "for": 0.5}
+    calls = {"default": {"per_try_timeout": 2.0}}
+    result = simulate(shop({"work": 1.0}, workers="unlimited"), times=[0, 1, 1.5], faults=[slow], calls=calls)
+    assert outcomes(result) == ["timeout", "ok", "ok"]
+    assert latencies(result) == [2.0, 1.0, 1.0]

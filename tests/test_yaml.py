@@ -168,7 +168,7 @@ def test_shorthand_merges_as_what_it_stands_for(tmp_path: Path) -> None:
         """,
         tmp_path,
     ).candidates["a"]["base"]
-    assert (shop.services["shop"].queue.capacity, shop.services["shop"].queue.max_wait) == (100, 1.0)
+    assert (shop.services["shop"].queue.capacity, shop.services["shop"].queue.max_wait.mean) == (100, 1.0)
     assert len(shop.services["shop"].operations["buy"].steps) == 4
     assert (shop.links["default"].latency, shop.links["default"].loss) == (Constant(0.0005), 0.01)
     assert (shop.links["shop -> payment"].latency, shop.links["shop -> payment"].loss) == (Constant(0.007), 0.001)

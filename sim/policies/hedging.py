@@ -58,7 +58,7 @@ class Hedging(Spec):
     )
     min_delay: Duration = Field(0.001, description="shortest delay by percentile")
     max_delay: PositiveDuration = Field(
-        2.0, description="longer latencies count as this one; a delay by percentile that reaches it sends no more tries"
+        2.0, description="where the delay by percentile is as long, no further tries are sent"
     )
     window: PositiveDuration = Field(30.0, description="of the latencies that the percentile is taken from")
     refresh: PositiveDuration = Field(3.0, description="how often the percentile is taken")
@@ -174,7 +174,7 @@ class _Latencies:
 
     def record(self, latency_s: float, now_s: float) -> None:
         self.catch_up(now_s)
-        self._running.append(min(latency_s, self._most_s))
+        self._running.append(latency_s)
 
     def delay_s(self, now_s: float) -> float:
         self.catch_up(now_s)

@@ -33,14 +33,15 @@ _NAN = float("nan")
 class Message(Open):
     """One message: what it asks for and what has become of it."""
 
-    __slots__ = ("acked_s", "arrived_s", "deliveries", "done_s", "era", "key", "published_s", "request", "started_s")
+    __slots__ = ("acked_s", "arrived_s", "deliveries", "done_s", "entry", "era", "key", "published_s", "request", "started_s")
 
-    def __init__(self, tasks: Tasks, request: int, arrived_s: float, key: int, published_s: float, acked_s: float) -> None:
+    def __init__(self, tasks: Tasks, visit: Visit, acked_s: float) -> None:
         super().__init__(tasks)
-        self.request = request  # number of the request that asks for it
-        self.arrived_s = arrived_s  # when that arrived at its origin
-        self.key = key  # of the call that a synchronous design would make here: the same work either way
-        self.published_s = published_s
+        self.request = visit.request  # number of the request that asks for it
+        self.arrived_s = visit.arrived_s  # when that arrived at its origin
+        self.entry = visit.entry  # and what it asked for there
+        self.key = visit.call_key  # of the call that a synchronous design would make here: the same work either way
+        self.published_s = visit.sent_s
         self.acked_s = acked_s
         self.started_s = _NAN
         self.done_s = _NAN
@@ -109,7 +110,7 @@ class Broker(Endpoint):
         if not self.alive:
             return UNREACHABLE
         # The key is that of the call, not of the publish attempt, so a repeated publish asks for the same work.
-        message = Message(self.world.tasks, visit.request, visit.arrived_s, visit.call_key, visit.sent_s, self.world.now)
+        message = Message(self.world.tasks, visit, self.world.now)
         self._open[message] = None
         self.world.ledger.opened(message)
         self._line.append(message)
@@ -168,13 +169,13 @@ class Broker(Endpoint):
             message = self._line.popleft()
             message.deliveries += 1
             self._at_consumers[message] = replica
-            self.world.recorder.count_attempt(message.request)
+            self.world.recorder.count_attempt(message.request, message.entry, message.arrived_s)
             arrival.settle(message)
 
     def _deliver(self, message: Message, replica: Replica) -> Steps:
         """Carry a message to the consumer, do the work, carry the acknowledgement back."""
         world, era = self.world, message.era
-        visit = Visit(world.tasks, message.request, message.arrived_s, None)
+        visit = Visit(world.tasks, message.request, message.arrived_s, message.entry, None)
         visit.key = child(message.key, message.deliveries)
         visit.call_key = message.key
         visit.sent_s = world.now

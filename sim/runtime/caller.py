@@ -296,7 +296,7 @@ class Caller:
                 return None
         visit = new_visit(context, edge)
         visit.sent_s = now_s
-        visit.attempt = self._recorder.next_attempt(context.request)
+        visit.attempt = self._recorder.next_attempt(context.request, context.entry, context.arrived_s)
         if edge.propagate_deadline:
             visit.due_s = call.deadline_s
         alive = edge.target.believed_alive

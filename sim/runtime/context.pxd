@@ -11,6 +11,7 @@ cdef int OK
 cdef class Context(Open):
     cdef readonly long request
     cdef readonly double arrived_s
+    cdef readonly int entry
     cdef public long attempt
     cdef public unsigned long long key
     cdef public double due_s
@@ -23,7 +24,7 @@ cdef class Context(Open):
     cdef public double own_s
     cdef public double own_queue_s
 
-    cdef begin(self, long request, double arrived_s)
+    cdef begin(self, long request, double arrived_s, int entry)
     @cython.locals(other=Context)
     cpdef Context branch(self)
     cpdef add(self, Context other)

@@ -34,6 +34,7 @@ class Context(Open):
         "backoff_s",
         "degraded",
         "due_s",
+        "entry",
         "key",
         "lost_s",
         "network_s",
@@ -44,14 +45,15 @@ class Context(Open):
         "service_s",
     )
 
-    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float) -> None:
+    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int) -> None:
         super().__init__(tasks)
-        self.begin(request, arrived_s)
+        self.begin(request, arrived_s, entry)
 
-    def begin(self, request: cython.long, arrived_s: float) -> None:
+    def begin(self, request: cython.long, arrived_s: float, entry: cython.int) -> None:
         """Start with no time spent; `attempt` and `key` are set by whoever knows them."""
         self.request = request  # number of the logical request, in order of arrival
         self.arrived_s = arrived_s  # when that arrived at its origin
+        self.entry = entry  # code of the operation that it asked for there
         self.attempt = -1  # the attempt inside which this happens, -1 at the origin
         self.key = 0  # random draws of this thread derive from it
         self.due_s = _INF  # clock time after which nobody waits for the result, as far as this thread was told
@@ -66,7 +68,7 @@ class Context(Open):
 
     def branch(self) -> Context:
         """A thread beside this one, with the same random key and deadline."""
-        other = Context(self._tasks, self.request, self.arrived_s)
+        other = Context(self._tasks, self.request, self.arrived_s, self.entry)
         other.attempt = self.attempt
         other.key = self.key
         other.due_s = self.due_s

@@ -352,7 +352,7 @@ class GuardedCaller(Caller):
         if chosen == ALL_REFUSE:
             visit.outcome = SHORT_CIRCUITED
             return visit
-        visit.attempt = self._recorder.next_attempt(context.request)
+        visit.attempt = self._recorder.next_attempt(context.request, context.entry, context.arrived_s)
         if chosen == NONE_ALIVE:
             visit.outcome = UNREACHABLE
             self._record(journey, visit, UNREACHABLE)

@@ -91,7 +91,7 @@ class Origin:
         else:
             self._spare = request.next_spare
             request.ask()
-        request.begin(self._recorder.next_request(), self._tasks.now_s())
+        request.begin(self._recorder.next_request(), self._tasks.now_s(), self._edge.target_code)
         request.key = request_key
         self._ledger.opened(request)
         request.set_out(self, self.caller(client))
@@ -104,7 +104,7 @@ class Origin:
 
     def ended(self, request: Request, outcome: cython.int) -> None:
         """Write a request's row."""
-        self._recorder.request(request, self._edge.target_code, outcome)
+        self._recorder.request(request, outcome)
         self._ledger.closed(request)
 
     def caller(self, client: cython.long) -> Caller:

@@ -2,6 +2,7 @@ cimport cython
 
 from sim.kernel.tasks cimport Tasks
 from sim.runtime.context cimport Context
+from sim.runtime.sketched cimport SketchedRequests
 from sim.runtime.visit cimport Visit
 
 cdef int IN_FLIGHT
@@ -53,14 +54,17 @@ cdef class Recorder:
     cdef object _gauges
     cdef object _totals
     cdef object _changes
+    cdef bint _handed_over
     cdef bint _record_attempts
+    cdef bint _record_requests
+    cdef SketchedRequests _sketched
 
     @cython.locals(requests=RequestColumns, number=long)
     cpdef long next_request(self) except -1
     @cython.locals(attempts=AttemptColumns, number=long)
-    cpdef long next_attempt(self, long request) except -1
-    cpdef count_attempt(self, long request)
+    cpdef long next_attempt(self, long request, int entry, double arrived_s) except -1
+    cpdef count_attempt(self, long request, int entry, double arrived_s)
     @cython.locals(to=RequestColumns, place=long)
-    cpdef request(self, Context context, int entry, int outcome)
+    cpdef request(self, Context context, int outcome)
     @cython.locals(to=AttemptColumns, place=long)
     cpdef attempt(self, Visit visit, long parent, int caller, int target, int number, int outcome)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.records import ATTEMPTS, CHANGES, EFFECTS, FATE_DONE, GAUGES, IN_FLIGHT, REQUESTS, TOTALS, Table
+from sim.runtime.sketched import Columns, SketchedRequests
 
 if TYPE_CHECKING:
     import cython
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from sim.runtime.broker import Message
     from sim.runtime.context import Context
     from sim.runtime.visit import Visit
-
-#: One table: its columns by name, all of one length.
-Columns = dict[str, np.ndarray[Any, Any]]
+    from sim.scenario.model import Run
 
 _NAN = float("nan")
 _FIRST_ROWS = 4096
@@ -143,7 +142,7 @@ class _Rows:
 class Recorder:
     """The tables of one run."""
 
-    def __init__(self, tasks: Tasks, record_attempts: bool) -> None:
+    def __init__(self, tasks: Tasks, run: Run, names: int) -> None:
         self._tasks = tasks
         self._requests = RequestColumns()
         self._attempts = AttemptColumns()
@@ -151,20 +150,25 @@ class Recorder:
         self._gauges = _Rows(GAUGES)
         self._totals = _Rows(TOTALS)
         self._changes = _Rows(CHANGES)
-        self._record_attempts = record_attempts
+        self._handed_over = False
+        self._record_attempts = run.record_attempts
+        self._record_requests = run.record_requests
+        self._sketched = SketchedRequests(run.warmup, run.end, names)  # instead of rows of requests
 
     def next_request(self) -> cython.long:
         """Number of a new logical request."""
+        if self._handed_over:  # nothing may be written into columns that are not ours any more
+            raise IndexError("the run is over and its rows have been handed over: no request can follow")
         requests = self._requests
         number = requests.rows
-        if number == requests.room:
+        if number == requests.room and self._record_requests:
             requests.more()
         requests.rows += 1
         return number
 
-    def next_attempt(self, request: cython.long) -> cython.long:
+    def next_attempt(self, request: cython.long, entry: cython.int, arrived_s: float) -> cython.long:
         """Number of a new attempt on behalf of a request."""
-        self.count_attempt(request)
+        self.count_attempt(request, entry, arrived_s)
         attempts = self._attempts
         number = attempts.rows
         if number == attempts.room and self._record_attempts:
@@ -172,14 +176,20 @@ class Recorder:
         attempts.rows += 1
         return number
 
-    def count_attempt(self, request: cython.long) -> None:
+    def count_attempt(self, request: cython.long, entry: cython.int, arrived_s: float) -> None:
         """Count a delivery on behalf of a request; it has no row among the attempts."""
-        self._requests.attempts[request] += 1
+        if self._record_requests:
+            self._requests.attempts[request] += 1
+        else:
+            self._sketched.attempt(entry, arrived_s)
 
-    def request(self, context: Context, entry: cython.int, outcome: cython.int) -> None:
+    def request(self, context: Context, outcome: cython.int) -> None:
         """End a logical request: its one row."""
+        if not self._record_requests:
+            self._sketched.request(context, outcome, self._tasks.now_s())
+            return
         to, place = self._requests, context.request
-        to.entry[place] = entry
+        to.entry[place] = context.entry
         to.arrived_s[place] = context.arrived_s
         to.ended_s[place] = _NAN if outcome == IN_FLIGHT else self._tasks.now_s()
         to.outcome[place] = outcome
@@ -237,8 +247,11 @@ class Recorder:
 
     def tables(self) -> dict[str, Columns]:
         """All tables, once: requests in order of arrival, attempts in order of issue; what was recorded is handed over."""
+        self._handed_over = True
         if not self._record_attempts:
             self._attempts.rows = 0
+        if not self._record_requests:
+            self._requests.rows = 0
         return {
             "requests": self._requests.taken("request"),
             "attempts": self._attempts.taken("attempt"),
@@ -246,4 +259,5 @@ class Recorder:
             "gauges": self._gauges.columns(),
             "totals": self._totals.columns(),
             "changes": self._changes.columns(),
+            **({} if self._record_requests else self._sketched.tables()),
         }

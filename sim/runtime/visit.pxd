@@ -83,7 +83,7 @@ cdef class Visit(Context):
     cdef double _seconds
     cdef double _wakes_s
 
-    cdef arise(self, long request, double arrived_s, Edge edge)
+    cdef arise(self, long request, double arrived_s, int entry, Edge edge)
     @cython.locals(edge=Edge)
     cdef leave(self, double left_s)
     cdef _travel(self, double delay_s)

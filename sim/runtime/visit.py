@@ -110,13 +110,13 @@ class Visit(Context):
         "task", "ticket", "working",
     )  # fmt: skip
 
-    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, edge: Edge | None) -> None:
+    def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
         self.open(tasks)
-        self.arise(request, arrived_s, edge)
+        self.arise(request, arrived_s, entry, edge)
 
-    def arise(self, request: cython.long, arrived_s: float, edge: Edge | None) -> None:
+    def arise(self, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
         """Begin; also anew, as another visit, once all of an earlier one is over."""
-        self.begin(request, arrived_s)
+        self.begin(request, arrived_s, entry)
         self.edge = edge
         self.chosen = -1  # index of the endpoint
         self.call_key = 0  # of the call of which this is one attempt
@@ -270,7 +270,7 @@ def new_visit(context: Context, edge: Edge) -> Visit:
         edge.spare = visit.next_spare
         visit.next_spare = None
         visit.ask()
-    visit.arise(context.request, context.arrived_s, edge)
+    visit.arise(context.request, context.arrived_s, context.entry, edge)
     return visit
 
 

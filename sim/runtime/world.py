@@ -20,8 +20,9 @@ from sim.runtime.faults import start_faults
 from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
 from sim.runtime.origin import Origin, Request
-from sim.runtime.recorder import Columns, Recorder
+from sim.runtime.recorder import Recorder
 from sim.runtime.replica import ServiceGroup, operation_target
+from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner
 from sim.runtime.visit import Edge, Target, Visit
 from sim.scenario.model import CLIENT, Scenario, flushes, operations_of
@@ -46,11 +47,11 @@ class World:
         self.seed = seed
         self.env = new_environment()
         self.tasks = Tasks(self.env)
-        self.recorder = Recorder(self.tasks, scenario.run.record_attempts)
         self._finished = self.env.event()
         self.ledger = Ledger(self._finish)
         operations = operations_of(scenario)
         self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *operations)
+        self.recorder = Recorder(self.tasks, scenario.run, len(self.names))
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
         self._edges: dict[tuple[str, str], Edge] = {}

@@ -217,7 +217,9 @@ def example(key: str, shape: Shape | None) -> str:
     """How a key is written, for a message about a missing one."""
     if key in _EXAMPLES:
         return _EXAMPLES[key]
-    found = next((_KINDS[m][1] for m in (shape.meta if shape else ()) if isinstance(m, BeforeValidator) and m in _KINDS), "…")
+    words = literals(shape) if shape else ()
+    known = (_KINDS[m][1] for m in (shape.meta if shape else ()) if isinstance(m, BeforeValidator) and m in _KINDS)
+    found = next(known, words[0] if words else "…")
     return f"{key}: {found}"
 
 

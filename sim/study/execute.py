@@ -147,7 +147,8 @@ def _lost(tasks: Sequence[Task], exc: BaseException) -> str:
     first = tasks[0].label if len(tasks) == 1 else f"{len(tasks)} runs, the first of them {tasks[0].label}"
     return (
         f"worker processes died {_ROUNDS_WITHOUT_PROGRESS} times in a row and {first} could not be finished; if memory ran out, "
-        f"set run.record_attempts: false, shorten run.duration or use fewer workers ({str(exc).splitlines()[0]})"
+        f"set run.record_attempts: false (and record_requests: false), shorten run.duration or use fewer workers "
+        f"({str(exc).splitlines()[0]})"
     )
 
 

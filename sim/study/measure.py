@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
+from sim.analysis.sketched import sketched_metrics
 from sim.scenario.model import Scenario, operations_of
 from sim.scenario.services import Call, Parallel, Publish, Repeat, Step
 
@@ -28,6 +29,18 @@ class Tables(Protocol):
         """One row per logical request."""
 
     @property
+    def outcomes(self) -> pd.DataFrame:
+        """Where requests have no rows: counts and sums per entry and outcome."""
+
+    @property
+    def entries(self) -> pd.DataFrame:
+        """Where requests have no rows: attempts per entry."""
+
+    @property
+    def sketches(self) -> pd.DataFrame:
+        """Where requests have no rows: counts per bucket."""
+
+    @property
     def attempts(self) -> pd.DataFrame:
         """One row per call attempt."""
 
@@ -43,9 +56,22 @@ class Tables(Protocol):
     def totals(self) -> pd.DataFrame:
         """One row per service."""
 
+    @property
+    def changes(self) -> pd.DataFrame:
+        """One row per change of state of a breaker or of an endpoint, as a caller knows it."""
+
 
 def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
     """The metrics of one replication (metric, of, value), the percentiles of the scenario's objectives included."""
+    if not scenario.run.record_requests:
+        return sketched_metrics(
+            result.outcomes,
+            result.entries,
+            result.sketches,
+            result.totals,
+            window_s=scenario.run.duration,
+            percentiles=percentiles_of(scenario.slos),
+        )
     return run_metrics(
         result.requests,
         result.attempts,

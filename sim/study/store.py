@@ -28,15 +28,17 @@ import pandas as pd
 
 from sim.analysis.curves import RUN
 from sim.errors import ScenarioError
-from sim.records import FATES, OUTCOMES
+from sim.records import FATES, OUTCOMES, STATES
 from sim.study.lock import only_writer, resolved, unwritable
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 _ROWS: Final = "rows"
 _LABELS: Final = dict.fromkeys(("candidate", "condition", "metric", "of", "value"), str)
-_NAMED: Final = frozenset({"candidate", "condition", "entry", "caller", "target", "effect", "queue", "name", "outcome", "fate"})
-_FIXED: Final[Mapping[str, tuple[str, ...]]] = {"outcome": OUTCOMES, "fate": FATES}
+_NAMED: Final = frozenset(
+    {"candidate", "condition", "entry", "caller", "target", "effect", "queue", "name", "outcome", "fate", "state"}
+)
+_FIXED: Final[Mapping[str, tuple[str, ...]]] = {"outcome": OUTCOMES, "fate": FATES, "state": STATES}
 
 
 def default_directory(name: str, root: str | Path = "results") -> Path:
