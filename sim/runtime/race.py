@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import cython
 
     from sim.policies.hedging import HedgeGate
-    from sim.runtime.context import Context
     from sim.runtime.journey import Journey
 
 #: Begins one attempt in a journey of its own.
@@ -23,10 +22,10 @@ _Begin = Callable[["Journey"], Steps]
 class _Runner:
     """One attempt in the race."""
 
-    __slots__ = ("context", "outcome", "started_s", "task")
+    __slots__ = ("journey", "outcome", "started_s", "task")
 
-    def __init__(self, context: Context, started_s: float) -> None:
-        self.context = context
+    def __init__(self, journey: Journey, started_s: float) -> None:
+        self.journey = journey
         self.started_s = started_s
         self.outcome = IN_FLIGHT
         self.task: Task | None = None
@@ -43,13 +42,14 @@ class Race:
     The call's time is the winner's own time, and before it the pause until the winner was sent.
     """
 
-    __slots__ = ("_begin", "_ended", "_gate", "_journey", "_news", "_runners", "_tasks")
+    __slots__ = ("_begin", "_ended", "_gate", "_journey", "_loose", "_news", "_runners", "_tasks")
 
-    def __init__(self, tasks: Tasks, gate: HedgeGate, journey: Journey, begin: _Begin) -> None:
+    def __init__(self, tasks: Tasks, gate: HedgeGate, journey: Journey, begin: _Begin, loose: list[Task]) -> None:
         self._tasks = tasks
         self._gate = gate
         self._journey = journey
         self._begin = begin
+        self._loose = loose  # where losers are kept that run on
         self._runners: list[_Runner] = []
         self._ended: deque[_Runner] = deque()
         self._news: Reply | None = None
@@ -89,13 +89,16 @@ class Race:
             settled = True
         finally:
             self._news = None
+            losers = [each.task for each in self._runners if each is not winner and each.task is not None and each.task.alive]
             if spec.cancel_losers or not settled:
-                for each in self._runners:
-                    if each is not winner and each.task is not None:
-                        each.task.kill()
-        context = self._journey.context
-        context.backoff_s += winner.started_s - began_s
-        context.add(winner.context)
+                for task in losers:
+                    task.kill()
+            else:
+                self._loose[:] = [task for task in self._loose if task.alive] + losers
+        journey, won = self._journey, winner.journey
+        journey.context.backoff_s += winner.started_s - began_s
+        journey.context.add(won.context)
+        journey.refused_here, journey.retry_after_s = won.refused_here, won.retry_after_s
         return winner.outcome
 
     def _goes_on(self, outcome: cython.int) -> bool:
@@ -121,12 +124,12 @@ class Race:
         tasks = self._tasks
         if self._runners:
             self._gate.hedged(tasks.now_s())
-        runner = _Runner(self._journey.context.branch(), tasks.now_s())
+        runner = _Runner(self._journey.branch(self._journey.context.branch()), tasks.now_s())
         self._runners.append(runner)
         runner.task = tasks.start(self._attempt(runner))
 
     def _attempt(self, runner: _Runner) -> Steps:
-        runner.outcome = yield from self._begin(self._journey.branch(runner.context))
+        runner.outcome = yield from self._begin(runner.journey)
         now_s = self._tasks.now_s()
         if runner.outcome in GOOD:
             self._gate.record(now_s - runner.started_s, now_s)
