@@ -88,7 +88,6 @@ class Broker(Endpoint):
 
     def receive(self, visit: Visit) -> None:
         """Take a message from a publisher: make it safe, then answer OK."""
-        visit.received_s = self.world.now
         visit.task = self.world.tasks.start(self._take(visit))
 
     def _take(self, visit: Visit) -> Steps:

@@ -17,7 +17,6 @@ cdef long _STUCK_AFTER
 
 cdef class GuardedCaller(Caller):
     cdef object _policy
-    cdef double _connect_s
     cdef object _callers
     cdef list _stack
     cdef object _choice
@@ -28,9 +27,11 @@ cdef class GuardedCaller(Caller):
     cdef object _rate
     cdef object _adaptive
     cdef object _shelf
+    cdef list _loose
     cdef Pool _places
     cdef long _calls
 
     cpdef forget(self)
+    cpdef close(self)
     cpdef list changes(self)
     cpdef call(self, Context context, unsigned long long key)

@@ -19,4 +19,5 @@ cdef class Journey:
     cdef public list tried
 
     cpdef Journey branch(self, Context context)
+    cpdef long next_look(self) except -1
     cpdef long next_number(self) except -1

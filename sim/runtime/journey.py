@@ -25,7 +25,8 @@ class Journey:
         self.context = context  # of the thread that waits for it
         self.key = key  # names its random draws
         self.due_s = due_s  # clock time by which it must have ended
-        self.numbers = [0]  # of its latest attempt; shared with its branches, so that every attempt has its own
+        # Of its latest attempt, and of the latest try that a throttle looked at; shared with its branches, so that each has its own.
+        self.numbers = [0, 0]
         self.pause_s = 0.0  # the last pause before a retry
         self.pauses = 1  # number of the next pause
         self.refused_here = False  # whether the last try was refused by a limit of the caller itself, and never sent
@@ -41,6 +42,13 @@ class Journey:
         other.tried = self.tried
         other.tie = self.tie
         return other
+
+    def next_look(self) -> cython.long:
+        """Number of a try that a throttle looks at, from 1, whether or not it lets it through."""
+        numbers = self.numbers
+        numbers[1] += 1
+        number: cython.long = numbers[1]
+        return number
 
     def next_number(self) -> cython.long:
         """Number of a new attempt, from 1."""

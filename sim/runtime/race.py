@@ -47,13 +47,14 @@ class Race:
     The call's time is the winner's own time, and before it the pause until the winner was sent.
     """
 
-    __slots__ = ("_begin", "_ended", "_gate", "_journey", "_news", "_next_s", "_runners", "_spent", "_tasks")
+    __slots__ = ("_begin", "_ended", "_gate", "_journey", "_loose", "_news", "_next_s", "_runners", "_spent", "_tasks")
 
-    def __init__(self, tasks: Tasks, gate: HedgeGate, journey: Journey, begin: _Begin) -> None:
+    def __init__(self, tasks: Tasks, gate: HedgeGate, journey: Journey, begin: _Begin, loose: list[Task]) -> None:
         self._tasks = tasks
         self._gate = gate
         self._journey = journey
         self._begin = begin
+        self._loose = loose  # where losers are kept that run on
         self._runners: list[_Runner] = []
         self._ended: deque[_Runner] = deque()
         self._news: Reply | None = None
@@ -144,13 +145,16 @@ class Race:
 
     def _give_up_losers(self, winner: _Runner | None) -> None:
         """End what is still under way; if the caller itself was killed, all of it."""
+        losers = [each for each in self._runners if each.task is not None and each.task.alive]
         if winner is not None and not self._gate.spec.cancel_losers:
+            self._loose[:] = [task for task in self._loose if task.alive]
+            self._loose += [each.task for each in losers if each.task is not None]
             return
-        for each in self._runners:
-            if each.task is not None and each.task.alive:
-                each.task.kill()
-                if winner is not None:
-                    self._record(each)
+        for each in losers:
+            assert each.task is not None
+            each.task.kill()
+            if winner is not None:
+                self._record(each)
 
     def _record(self, runner: _Runner) -> None:
         """How long an attempt took, or was waited for in vain; a fast failure would shorten the delay."""

@@ -1,39 +1,18 @@
-"""What ends an attempt early: a connection that nobody answers, and the twin of a tied request that was begun elsewhere."""
+"""Tied requests: attempts of one call that know of each other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sim.kernel.entry import Entry
-from sim.records import IN_FLIGHT, UNREACHABLE
-from sim.runtime.context import IN_LINE, ON_THE_WAY, OVER
+from sim.records import IN_FLIGHT
+from sim.runtime.context import IN_LINE
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
     from sim.runtime.visit import Visit
 
 _TELL = salt("caller", "tell twin")
-
-
-class Connecting(Entry):
-    """The end of the time that a caller gives an endpoint to react at all.
-
-    An endpoint that has received the visit has reacted. A visit that is lost on the way, or still on it, or whose endpoint
-    vanished, is `unreachable`: whatever of it arrives later is refused by the network, as a half-open connection is.
-    """
-
-    __slots__ = ("_visit",)
-
-    def __init__(self, visit: Visit) -> None:
-        self.callbacks = None
-        self._visit = visit
-
-    def fire(self) -> None:
-        """Give up, unless the endpoint has reacted."""
-        visit = self._visit
-        if not visit.settled and visit.received_s == 0.0 and visit.stage in (ON_THE_WAY, OVER):
-            visit.stop()
-            visit.settle(UNREACHABLE)
 
 
 class Tie:
