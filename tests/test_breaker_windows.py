@@ -217,6 +217,7 @@ def test_a_wait_for_hung_probes_can_end(window_type):
 def test_half_open_by_itself_or_with_the_first_call():
     for automatic, expected in ((True, [(0.0, OPEN), (10.0, HALF_OPEN)]), (False, [(0.0, OPEN), (30.0, HALF_OPEN)])):
         breaker = opened(automatic_half_open=automatic)
+        assert breaker.state(10.0) == (HALF_OPEN if automatic else OPEN)
         assert breaker.state(29.0) == (HALF_OPEN if automatic else OPEN)
         assert breaker.permit(30.0) != REFUSED
         assert breaker.changes == expected

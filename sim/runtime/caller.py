@@ -144,6 +144,9 @@ class Caller:
         """Code of the target."""
         return self._edge.target_code
 
+    def close(self) -> None:
+        """End what the process does in the background; this caller does nothing there."""
+
     def flush(self) -> None:
         """Empty the cache of answers; this caller has none."""
 

@@ -27,9 +27,11 @@ cdef class GuardedCaller(Caller):
     cdef object _rate
     cdef object _adaptive
     cdef object _shelf
+    cdef list _loose
     cdef Pool _places
     cdef long _calls
 
     cpdef forget(self)
+    cpdef close(self)
     cpdef list changes(self)
     cpdef call(self, Context context, unsigned long long key)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sim.errors import ScenarioError
-from sim.kernel.tasks import TIMED_OUT, Pool, Steps
+from sim.kernel.tasks import TIMED_OUT, Pool, Steps, Task
 from sim.policies.adaptive import AdaptiveGate, adaptive_gate
 from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
 from sim.policies.budget_gates import Account, BudgetGate, budget_gate
@@ -54,6 +54,11 @@ def _number(limit: int | str) -> float:
     return _INF if isinstance(limit, str) else limit
 
 
+def _word(journey: Journey, outcome: cython.int) -> str:
+    """How a try ended, for policies that tell what the target refused from what was never sent."""
+    return "overflow" if journey.refused_here else OUTCOMES[outcome]
+
+
 #: A layer: steps of a journey that go on with the layer at the given place.
 _Layer = Callable[[Journey, int], Steps]
 
@@ -67,6 +72,7 @@ class GuardedCaller(Caller):
         self._policy = edge.policy
         self._callers = callers  # of the same process, for fallback calls
         self._shelf: Shelf | None = None
+        self._loose: list[Task] = []  # attempts that nobody waits for
         self._choice: Choice | None = None
         self._gate: BreakerGate | None = None
         Caller.__init__(self, world, edge, process_key, process)
@@ -90,8 +96,7 @@ class GuardedCaller(Caller):
         """The process was started anew, with no call in flight: it has learned nothing yet."""
         tasks, policy, now_s = self._tasks, self._policy, self._tasks.now_s()
         self._past = self.changes()
-        if self._shelf is not None:
-            self._shelf.close()
+        self.close()
         self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
         breaker = policy.circuit_breaker
         self._gate = None
@@ -110,6 +115,14 @@ class GuardedCaller(Caller):
         limit = policy.concurrency_limit
         self._places = None if limit is None else Pool(tasks, limit.max_concurrent, _number(limit.max_queue))
         self._calls = 0  # in flight, for adaptive concurrency
+
+    def close(self) -> None:
+        """The process ends, and with it what it does in the background."""
+        for task in self._loose:
+            task.kill()
+        self._loose.clear()
+        if self._shelf is not None:
+            self._shelf.close()
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps of one logical call through all layers; they return the outcome."""
@@ -167,6 +180,7 @@ class GuardedCaller(Caller):
         journey.pause_s, journey.pauses = 0.0, 1
         account = None if self._budget is None else self._budget.begin(began_s)
         outcome: cython.int = IN_FLIGHT
+        journey.account = account
         tries = 0
         try:
             while True:
@@ -197,7 +211,7 @@ class GuardedCaller(Caller):
     def _may_try_again(self, journey: Journey, account: Account | None, tries: int, outcome: cython.int) -> bool:
         """Whether a failure is one that is tried again, in time, and within the budget."""
         retry, now_s = self._policy.retry, self._tasks.now_s()
-        word = "overflow" if journey.refused_here else OUTCOMES[outcome]
+        word = _word(journey, outcome)
         if now_s >= journey.due_s or word not in retry.on:
             return False
         if account is not None:
@@ -221,18 +235,18 @@ class GuardedCaller(Caller):
         """Several attempts at the same time; the first good one counts."""
         gate = self._hedges
         assert gate is not None
-        return Race(self._tasks, gate, journey, lambda branch: self._on(branch, place)).run()
+        return Race(self._tasks, gate, journey, lambda branch: self._on(branch, place), self._loose).run()
 
     def _throttle(self, journey: Journey, place: cython.long) -> Steps:
         """Refuse a share of the calls while the target refuses many."""
         gate = self._throttled
         assert gate is not None
-        number = journey.numbers[0] + 1
-        if not gate.allows(self._tasks.now_s(), uniform(child(child(journey.key, number), _THROTTLE))):
+        u = uniform(child(child(journey.key, journey.next_look()), _THROTTLE))
+        if not gate.allows(self._tasks.now_s(), u):
             journey.refused_here = True
             return REJECTED
         outcome: cython.int = yield from self._on(journey, place)
-        gate.settle(self._tasks.now_s(), OUTCOMES[outcome])
+        gate.settle(self._tasks.now_s(), _word(journey, outcome))
         return outcome
 
     def _break(self, journey: Journey, place: cython.long) -> Steps:
@@ -263,7 +277,7 @@ class GuardedCaller(Caller):
             journey.refused_here = True
             wait_s = gate.refusal_s
         if wait_s > 0:
-            allowed_s = min(wait_s, journey.due_s - now_s)
+            allowed_s = max(0.0, min(wait_s, journey.due_s - now_s))
             yield allowed_s
             journey.context.queue_s += allowed_s
             if allowed_s < wait_s:
@@ -305,7 +319,7 @@ class GuardedCaller(Caller):
         try:
             if ticket is not None:
                 began_s = tasks.now_s()
-                limit_s = min(_INF if limit.max_wait is None else limit.max_wait, journey.due_s - began_s)
+                limit_s = max(0.0, min(_INF if limit.max_wait is None else limit.max_wait, journey.due_s - began_s))
                 if limit_s < _INF:
                     ticket.expire_after(limit_s)
                 yield ticket
@@ -359,6 +373,9 @@ class GuardedCaller(Caller):
             return visit
         visit.chosen = chosen
         visit.permit = choice.permit(chosen, now_s)
+        if journey.tie is not None:
+            visit.tie = journey.tie
+            journey.tie.add(visit)
         if self._policy.retry.avoid_previous_endpoints:
             journey.tried.append(chosen)
         if self._counts:
@@ -371,6 +388,7 @@ class GuardedCaller(Caller):
         if self._counts:
             self._in_flight[visit.chosen] -= 1
         context, now_s = journey.context, self._tasks.now_s()
+        visit.watched_no_more()
         if outcome == TIMEOUT or outcome == UNREACHABLE:
             context.lost_s += now_s - visit.sent_s
         elif outcome != IN_FLIGHT:

@@ -5,6 +5,7 @@ from sim.runtime.context cimport Context
 
 @cython.final
 cdef class Journey:
+    cdef public object account
     cdef public Context context
     cdef public double due_s
     cdef public unsigned long long key
@@ -14,7 +15,9 @@ cdef class Journey:
     cdef public bint refused_here
     cdef public double retry_after_s
     cdef public bint stands_in
+    cdef public object tie
     cdef public list tried
 
     cpdef Journey branch(self, Context context)
+    cpdef long next_look(self) except -1
     cpdef long next_number(self) except -1

@@ -7,24 +7,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import cython
 
+    from sim.policies.budget_gates import Account
     from sim.runtime.context import Context
+    from sim.runtime.ties import Tie
 
 
 class Journey:
     """What the layers of one call tell each other: whose it is, how long it may take, how its last attempt went."""
 
-    __slots__ = ("context", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s", "stands_in", "tried")
+    __slots__ = (
+        "account", "context", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s", "stands_in", "tie",
+        "tried",
+    )  # fmt: skip
 
     def __init__(self, context: Context, key: cython.ulonglong, due_s: float) -> None:
+        self.account: Account | None = None  # with the budget of retries and hedges, where there is one
         self.context = context  # of the thread that waits for it
         self.key = key  # names its random draws
         self.due_s = due_s  # clock time by which it must have ended
-        self.numbers = [0]  # of its latest attempt; shared with its branches, so that every attempt has its own
+        # Of its latest attempt, and of the latest try that a throttle looked at; shared with its branches, so that each has its own.
+        self.numbers = [0, 0]
         self.pause_s = 0.0  # the last pause before a retry
         self.pauses = 1  # number of the next pause
         self.refused_here = False  # whether the last try was refused by a limit of the caller itself, and never sent
         self.retry_after_s = -1.0  # what the server of the last try asked for; negative if nothing
         self.stands_in = False  # whether it is the fallback of another call
+        self.tie: Tie | None = None  # of its attempts, where they are tied
         self.tried: list[int] = []  # endpoints that have been tried
 
     def branch(self, context: Context) -> Journey:
@@ -32,7 +40,15 @@ class Journey:
         other = Journey(context, self.key, self.due_s)
         other.numbers = self.numbers
         other.tried = self.tried
+        other.tie = self.tie
         return other
+
+    def next_look(self) -> cython.long:
+        """Number of a try that a throttle looks at, from 1, whether or not it lets it through."""
+        numbers = self.numbers
+        numbers[1] += 1
+        number: cython.long = numbers[1]
+        return number
 
     def next_number(self) -> cython.long:
         """Number of a new attempt, from 1."""

@@ -74,8 +74,7 @@ class Replica(Server):
         self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
         limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency
         self._gatehouse = Gatehouse(spec, self.pool, self._process_key, tasks.now_s()) if limited is not None else None
-        for shelf in self._shelves.values():
-            shelf.close()
+        self.close()
         self._shelves.clear()
         self._look_at_work()
 
@@ -109,6 +108,11 @@ class Replica(Server):
         if shelf is None:
             shelf = self._shelves[code] = Shelf(self.tasks, spec)
         return shelf
+
+    def close(self) -> None:
+        """The run is over: so is what it fetches in the background."""
+        for shelf in self._shelves.values():
+            shelf.close()
 
     def flush(self, code: int) -> None:
         """Empty the cache of an operation."""
@@ -150,7 +154,10 @@ class Replica(Server):
             self._leaves_the_line(visit)
         elif self._crashes:
             visit.server = None
-            visit.answer(SILENCE if self._silent else UNREACHABLE)
+            if self._silent:
+                visit.meets_nobody()
+            else:
+                visit.answer(UNREACHABLE)
         else:
             visit.received_s = self.tasks.now_s()
             if self._gatehouse is not None and not self._gatehouse.admits(visit, visit.received_s):
@@ -191,6 +198,8 @@ class Replica(Server):
         visit.started_s = self.tasks.now_s()
         if self._gatehouse is not None:
             self._gatehouse.started(visit.own_queue_s)
+        if visit.tie is not None:
+            visit.tie.begun(visit)
         fails = visit.due_s <= visit.started_s or (self.errors and self._injected_error(visit, visit.plan))
         self._do_steps(visit, ERROR if fails else OK)
 

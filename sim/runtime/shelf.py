@@ -81,7 +81,7 @@ class Shelf:
         reply = Reply(tasks)
         self._fetching.setdefault(item, []).append(reply)
         if due_s < float("inf"):
-            reply.expire_after(due_s - began_s)
+            reply.expire_after(max(0.0, due_s - began_s))
         answer = yield reply
         context.queue_s += tasks.now_s() - began_s
         return TIMEOUT if answer is TIMED_OUT else answer

@@ -82,6 +82,7 @@ cdef class CachedSteps(Runnable):
     cdef tuple _steps
     cdef object _cache
     cdef int _code
+    cdef unsigned long long _salt
 
 
 cdef class RepeatStep(Runnable):

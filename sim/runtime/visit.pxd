@@ -11,6 +11,7 @@ cdef double _INF
 cdef double _NEVER
 cdef int SILENCE
 cdef int IN_FLIGHT
+cdef int UNREACHABLE
 cdef int ON_THE_WAY
 cdef int RECEIVED
 cdef int WORKED_ON
@@ -45,6 +46,7 @@ cdef class Edge:
     cdef readonly double per_try_s
     cdef readonly Limit per_try
     cdef readonly Limit whole
+    cdef readonly double connect_s
     cdef readonly bint cancellation
     cdef readonly bint propagate_deadline
     cdef readonly Target target
@@ -66,6 +68,7 @@ cdef class Visit(Context):
     cdef public long permit
     cdef public long inside
     cdef public double retry_after_s
+    cdef public object tie
     cdef public double sent_s
     cdef public double received_s
     cdef public double started_s
@@ -97,6 +100,8 @@ cdef class Visit(Context):
     cpdef advance(self, object value)
     @cython.locals(edge=Edge)
     cpdef answer(self, int outcome)
+    @cython.locals(edge=Edge)
+    cpdef meets_nobody(self)
     @cython.locals(server=Server, task=Task)
     cpdef kill(self)
     cpdef stop(self)

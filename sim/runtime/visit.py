@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from sim.kernel.entry import Entry
 from sim.kernel.tasks import TIMED_OUT, Limit, Reply, Steps, Tasks
-from sim.records import IN_FLIGHT
+from sim.records import IN_FLIGHT, UNREACHABLE
 from sim.runtime.context import ON_THE_WAY, ON_THE_WAY_BACK, OVER, RECEIVED, SILENCE, WORKED_ON, Context
 from sim.streams import child, salt
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sim.kernel.tasks import Task, Ticket
     from sim.runtime.ledger import Ledger
     from sim.runtime.network import Line
+    from sim.runtime.ties import Tie
     from sim.runtime.world import World
     from sim.scenario.calls import CallPolicy
 
@@ -70,7 +72,7 @@ class Edge:
     """What all caller processes of one service share on the way to one target: policy, lines, codes."""
 
     __slots__ = (
-        "back", "caller_code", "cancellation", "fallback", "ledger", "names", "number", "per_try", "per_try_s", "policy",
+        "back", "caller_code", "cancellation", "connect_s", "fallback", "ledger", "names", "number", "per_try", "per_try_s", "policy",
         "propagate_deadline", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
     )  # fmt: skip
 
@@ -84,6 +86,7 @@ class Edge:
         self.per_try_s = _INF if policy.per_try_timeout is None else policy.per_try_timeout
         if policy.hedging is not None and policy.hedging.on_per_try_timeout:
             self.per_try_s = _INF  # a further attempt is sent when that time has passed, and the one before it goes on
+        self.connect_s = _INF if policy.connect_timeout is None else policy.connect_timeout
         self.fallback: Edge | None = None  # to what is called when this call fails
         self.per_try = Limit(world.tasks, self.per_try_s)
         self.whole = Limit(world.tasks, self.timeout_s)
@@ -107,7 +110,7 @@ class Visit(Context):
     __slots__ = (
         "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "next_spare", "number", "outcome",
         "own_network_s", "permit", "place", "plan", "received_s", "retry_after_s", "sent_s", "server", "stage", "started_s",
-        "task", "ticket", "working",
+        "task", "ticket", "tie", "working",
     )  # fmt: skip
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
@@ -124,6 +127,7 @@ class Visit(Context):
         self.permit = 0  # of its endpoint's breaker, likewise
         self.inside = 0  # how many were let in at its replica when it was, itself included; where somebody counts them
         self.retry_after_s = _NEVER  # what a server that refused it said about coming back
+        self.tie: Tie | None = None  # the other attempts that its server tells when it begins this one
         self.sent_s = 0.0
         self.received_s = 0.0
         self.started_s = 0.0  # when a worker took it
@@ -160,7 +164,10 @@ class Visit(Context):
     def _travel(self, delay_s: float) -> None:
         """Be on a line for some seconds, or for ever."""
         if delay_s < 0:
-            self._end()
+            if self.stage == ON_THE_WAY:
+                self.meets_nobody()
+            else:
+                self._end()
         elif delay_s > 0:
             self._sleep(delay_s)
         else:
@@ -227,6 +234,14 @@ class Visit(Context):
             self.stage = ON_THE_WAY_BACK
             self._travel(edge.back.travel_s(child(self.key, _BACK)))
 
+    def meets_nobody(self) -> None:
+        """Nothing at the other end reacts: the visit ends, and its caller learns of it when it stops trying to connect."""
+        edge = self.edge
+        self.answer(SILENCE)
+        if edge is not None and edge.connect_s < _INF:
+            # Where the way to a vanished host took longer than that, the caller has no reason to wait for it any more.
+            self._tasks.schedule(_NoConnection(self), max(self.sent_s + edge.connect_s, self._tasks.now_s()))
+
     def kill(self) -> None:
         """End its service where it stands; twice is harmless. What its caller learns is another matter: `answer`."""
         if not self.alive:
@@ -258,6 +273,19 @@ class Visit(Context):
         self.settle(TIMED_OUT)
         if edge.cancellation and self.stage != OVER:
             edge.tasks.start(_cancel(self, edge))
+
+
+class _NoConnection(Entry):
+    """A bare heap entry that tells a caller that it cannot connect; nothing happens if it has given up before."""
+
+    __slots__ = ("_visit",)
+
+    def __init__(self, visit: Visit) -> None:
+        self.callbacks = None
+        self._visit = visit
+
+    def fire(self) -> None:
+        self._visit.settle(UNREACHABLE)
 
 
 def new_visit(context: Context, edge: Edge) -> Visit:

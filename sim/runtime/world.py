@@ -155,6 +155,11 @@ class World:
         for what in self.ledger.everything():
             if isinstance(what, Visit | Request):
                 what.kill()
+        for caller in self.callers:
+            caller.close()
+        for service in self.services.values():
+            for replica in service.replicas:
+                replica.close()
         for broker in self.brokers.values():
             broker.end_run()
         self._record_changes()
