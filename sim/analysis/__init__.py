@@ -3,7 +3,7 @@
 It imports floor 0, numpy, pandas and scipy only, never a live object of a run, so it works on last month's Parquet files.
 """
 
-from sim.analysis.curves import attempts_over_time_of_run, latency_cdf, over_time, time_parts
+from sim.analysis.curves import attempts_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import paired_differences, summarise
 from sim.analysis.metrics import METRICS, run_metrics
@@ -14,7 +14,7 @@ from sim.analysis.states import state_spells
 __all__ = [
     "METRICS",
     "Decision",
-    "attempts_over_time_of_run",
+    "attempts_over_time",
     "latency_cdf",
     "over_time",
     "paired_differences",

@@ -129,8 +129,19 @@ def attempts_over_time_of_run(attempts: pd.DataFrame, bin_s: float, *, end_s: fl
     return pd.DataFrame({"time_s": edges[:-1], "attempts_rps": counts(started, edges) / np.diff(edges)})
 
 
+def attempts_over_time(
+    attempts: pd.DataFrame, bin_s: float, *, end_s: float, start_s: float = 0.0, confidence: float = CONFIDENCE
+) -> pd.DataFrame:
+    """Attempts per second per time bin, with a band over replications, told apart by candidate, condition and replication.
+
+    Returns candidate, condition, time_s, attempts_rps, attempts_low, attempts_high, n.
+    """
+    per_run = of_each_run(attempts, lambda rows: attempts_over_time_of_run(rows, bin_s, start_s=start_s, end_s=end_s))
+    return attempts_over_time_bands(per_run, confidence=confidence)
+
+
 def attempts_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Put bands around many `attempts_over_time_of_run`: candidate, condition, time_s, attempts_rps, …_low, …_high, n."""
+    """Put bands around many `attempts_over_time_of_run`: candidate, condition, time_s, attempts_rps and its band."""
     groups = per_run.groupby(["candidate", "condition", "time_s"], sort=False, observed=True)["attempts_rps"]
     found = interval_of(groups, confidence).reset_index()
     found["low"] = found["low"].clip(lower=0.0)

@@ -249,7 +249,7 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         yield _Picture("goodput_over_time", lines.goodput_over_time, table, "Good answers per second over time", options)
     if "attempts_over_time" in tables:
         table, options = tables["attempts_over_time"], {"each": _marks(tables)}
-        yield _Picture("attempts_over_time", lines.attempts_over_time, table, "Attempts per second over time", options)
+        yield _Picture("attempts_over_time", lines.attempts_over_time, table, "Attempts per second over time, all tiers", options)
     if "time_parts" in tables:
         table = tables["time_parts"]
         for group in style.names_in(table, "group"):

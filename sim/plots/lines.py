@@ -285,12 +285,14 @@ def shade(ax: Axes, windows: Sequence[Window]) -> int:
         named.add(label)
         text = style.shorten(label, 34)
         length = 5.6 * len(text)
-        at = (begin - left) / (right - left) * width_pt
-        at = max(0.0, min(at, width_pt - length))
+        wanted = (begin - left) / (right - left) * width_pt
+        at = max(0.0, min(wanted, width_pt - length))
         line = next((i for i, taken in enumerate(ends) if taken < at), len(ends))
         ends[line : line + 1] = [at + length + 6]
         ax.annotate(
-            text, (0, 1), xycoords="axes fraction", xytext=(at, 3 + LINE_PT * line), textcoords="offset points",
+            # Tied to the fault's begin, so that it stays there when the layout changes the width.
+            text, (begin, 1), xycoords=("data", "axes fraction"), xytext=(at - wanted, 3 + LINE_PT * line),
+            textcoords="offset points",
             fontsize=10, color=style.INK, va="bottom", ha="left", gid=FAULT,
         )  # fmt: skip
     return len(ends)
