@@ -1,4 +1,4 @@
-# cython: wraparound=False, boundscheck=False
+# cython: wraparound=False
 """Writing rows: the only place that knows how measurements are laid out in memory.
 
 Requests and attempts are numbered when they begin and written when they end, each into its own place in a column: no row
