@@ -80,12 +80,14 @@ def test_nobody_is_ejected_from_fewer_than_ten_and_one_from_ten():
 
 
 def test_a_streak_that_did_not_eject_begins_anew():
-    gate = outliers(max_ejection_percent=10)
-    fail(gate, 0, 1.0)
-    fail(gate, 1, 1.0, times=9)  # no room at the fifth
-    gate.advance(40.0)
-    gate.settle(1, ERROR, 41.0)
-    assert out(gate, 41.0) == [1]  # the tenth
+    only_gateway = {"consecutive_5xx": 0, "enforcing_consecutive_gateway_failure": 100}
+    for outcome, rules in ((ERROR, {}), (TIMEOUT, only_gateway)):
+        gate = outliers(**rules)
+        fail(gate, 0, 1.0, outcome=outcome)
+        fail(gate, 1, 1.0, times=9, outcome=outcome)  # no room at the fifth
+        gate.advance(40.0)
+        gate.settle(1, outcome, 41.0)
+        assert out(gate, 41.0) == [1]  # the tenth
 
 
 def test_each_ejection_takes_longer_and_each_healthy_interval_makes_up_for_one():
@@ -456,9 +458,12 @@ def test_grpc_returns_and_grows_at_ticks():
     assert out(gate, 40.0) == [0]  # the second time in a row: at most 20 s
     assert out(gate, 59.9) == [0]
     assert out(gate, 60.0) == []
-    interval(gate, 75.0, 0, 100, 100, 100, 100)
-    assert out(gate, 80.0) == [0]  # once more after one interval without: from 2 to 1, and back to 2
-    assert out(gate, 99.9) == [0]
+    gate = outliers(5, rules="grpc", base_ejection_time=10)
+    interval(gate, 5.0, 0, 100, 100, 100, 100)
+    assert out(gate, 20.0) == []
+    interval(gate, 35.0, 0, 100, 100, 100, 100)
+    assert out(gate, 40.0) == [0]  # at 30 s the first one was forgotten
+    assert out(gate, 50.0) == []
 
 
 def test_grpc_does_not_eject_twice_who_still_answers():
@@ -481,18 +486,10 @@ def test_grpc_has_no_panic_and_no_merging():
 
 # Specs.
 
+BAD = {"interval": 0, "max_ejection_percent": 101, "enforcing_success_rate": -1, "consecutive_5xx": 1.5, "rules": "istio"}
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"interval": 0},
-        {"max_ejection_percent": 101},
-        {"enforcing_success_rate": -1},
-        {"consecutive_5xx": 1.5},
-        {"rules": "istio"},
-        {"consecutive5xx": 3},
-    ],
-)
-def test_bad_values_are_refused(bad):
-    with pytest.raises(ValidationError, match=next(iter(bad))):
-        OutlierDetection(**bad)
+
+@pytest.mark.parametrize(("name", "value"), BAD.items())
+def test_bad_values_are_refused(name, value):
+    with pytest.raises(ValidationError, match=name):
+        OutlierDetection(**{name: value})

@@ -136,8 +136,7 @@ def open_s(spec: CircuitBreaker, opens: int, u: float) -> float:
     if spec.open_jitter == "ratio":
         value_s *= 1.0 + spec.open_jitter_ratio * (2.0 * u - 1.0)
     elif spec.open_jitter == "added":
-        value_s = min(longest_s, value_s)
-        value_s += u * spec.open_jitter_ratio * value_s
+        value_s *= 1.0 + spec.open_jitter_ratio * u
     return min(longest_s, max(0.0, value_s))
 
 
