@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BUILT := $(VENV)/.built
 SOURCES := setup.py $(shell find sim -name '*.py' -o -name '*.px?')
 
-.PHONY: help run test fast build bench profile simpy-suite docs figures calibrate notebooks lock clean
+.PHONY: help run failures test fast build bench profile simpy-suite docs figures calibrate notebooks lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -38,8 +38,12 @@ simpy-suite: $(BUILT)  ## SimPy's own tests, against SimPy and against the compi
 docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario language
 	$(BIN)/python -m sim.scenario.reference docs/scenario.md
 
-figures: run  ## the main job again, then the README's table and pictures from it
+figures: run failures  ## the main job and the failures again, then the README's tables and pictures from them (4 minutes)
 	$(BIN)/python docs/figures.py
+
+failures: $(BUILT)  ## a retry storm after an outage, and a slow dependency that takes others with it (2 minutes)
+	$(BIN)/sim compare experiments/retry_storm/retry_storm.yaml
+	$(BIN)/sim compare experiments/cascade/cascade.yaml
 
 BOUTIQUE := --page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
 	--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \

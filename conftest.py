@@ -3,9 +3,15 @@
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+from hypothesis import settings
+
 _ROOT = Path(__file__).parent
 collect_ignore = [
     str(path)
     for path in (_ROOT / "sim").rglob("*.py")
     if any(path.with_name(path.stem + suffix).exists() for suffix in EXTENSION_SUFFIXES)
 ]
+
+# Machines are shared: how long an example takes says nothing about the code.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")

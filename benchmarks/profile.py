@@ -49,7 +49,7 @@ def counted(name: str, requests: int) -> Counter[str]:
         program = _RUN.format(name=name, requests=requests)
         subprocess.run([*words, sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
         listed = subprocess.run(
-            ["callgrind_annotate", "--threshold=100", str(out)], check=True, capture_output=True, text=True
+            ["callgrind_annotate", "--threshold=100", "--auto=no", str(out)], check=True, capture_output=True, text=True
         ).stdout
     return by_part(listed)
 

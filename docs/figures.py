@@ -1,14 +1,19 @@
-"""Renew what the README shows: of the main job (`make figures`), or, told `speed`, of the benchmarks (`make bench`)."""
+"""Renew what the README shows: of the main job and the failures (`make figures`), or, told `speed`, of the benchmarks."""
 
 import shutil
 import sys
 from pathlib import Path
 
-from sim.analysis import words
+from matplotlib.figure import Figure
+
+from sim import plots
+from sim.analysis import attempts_over_time, words
+from sim.plots.style import themed
 from sim.study import Results, load_results
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "sync_or_async"
+IMAGES = ROOT / "docs" / "images"
 CHARTS = ("success_over_time", "effect_times")
 SHOWN = (
     ("orders confirmed", "success", "frontend.checkout"),
@@ -20,24 +25,78 @@ SHOWN = (
 )
 
 
+STORM, OUTAGE, SINGLE = "retry_storm", "five seconds of outage", "single errors"
+#: Column of a table of candidates: its title, condition, metric, of.
+STORM_SHOWN = (
+    ("answered, 1 % single errors", SINGLE, "success", "all"),
+    ("answered, outage", OUTAGE, "success", "all"),
+    ("recovery after the outage", OUTAGE, "recovery_s", "all"),
+    ("p99, outage", OUTAGE, "p99_s", "all"),
+    ("attempts per request, outage", OUTAGE, "attempts_per_request", "all"),
+)
+CASCADE_SHOWN = (
+    ("carts answered", "base", "success", "shop.cart"),
+    ("cart, p99", "base", "p99_s", "shop.cart"),
+    ("product pages answered", "base", "success", "shop.product"),
+    ("of them without recommendations", "base", "share_degraded", "shop.product"),
+)
+#: What the workers of the storm's backend can do: 20 of them, 50 ms for a call.
+CAPACITY_RPS = 400.0
+
+
+def told(results: Results, candidate: str, condition: str, metric: str, of: str) -> str:
+    """One number with its interval."""
+    s = results.summary
+    row = s[(s.candidate == candidate) & (s.condition == condition) & (s.metric == metric) & (s.of == of)].iloc[0]
+    return words.with_interval(metric, row["mean"], row["low"], row["high"])
+
+
 def table(results: Results) -> str:
-    """The README's table: a block of rows per condition, a column per candidate."""
+    """The table of the main job: a block of rows per condition, a column per candidate."""
     lines = ["| | " + " | ".join(results.candidates) + " |", "|---|" + "---|" * len(results.candidates)]
     for condition in results.conditions:
         lines.append(f"| **{condition}** |" + " |" * len(results.candidates))
         for title, metric, of in SHOWN:
-            cells = []
-            for candidate in results.candidates:
-                s = results.summary
-                row = s[(s.candidate == candidate) & (s.condition == condition) & (s.metric == metric) & (s.of == of)].iloc[0]
-                cells.append(words.with_interval(metric, row["mean"], row["low"], row["high"]))
+            cells = [told(results, candidate, condition, metric, of) for candidate in results.candidates]
             lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def by_candidate(results: Results, shown: tuple[tuple[str, str, str, str], ...]) -> str:
+    """A table of a failure: a row per candidate, a column per number."""
+    lines = ["| | " + " | ".join(title for title, *_ in shown) + " |", "|---|" + "---|" * len(shown)]
+    for candidate in results.candidates:
+        cells = [told(results, candidate, condition, metric, of) for _, condition, metric, of in shown]
+        lines.append(f"| {candidate} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def storm(results: Results) -> Figure:
+    """Goodput, and under it the attempts at the backend, over time."""
+    tables = results.tables()
+    end_s = next(iter(results.scenarios.values())).run.end
+    rows = results.rows("attempts", condition=OUTAGE, columns=["target", "started_s"])
+    attempts = attempts_over_time(rows[rows["target"] == "backend.get"], 2.0, end_s=end_s)
+    windows = [("the backend stands still", row.start_s, row.end_s) for row in tables["faults"].itertuples()]
+    with themed():
+        figure = Figure(figsize=(11.0, 8.0), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        plots.goodput_over_time(
+            tables["over_time"], above, condition=OUTAGE, windows=windows, title="Good answers per second", legend=False
+        )
+        plots.attempts_over_time(attempts, below, windows=windows, title="Attempts at the backend per second")
+        below.axhline(CAPACITY_RPS, color="#333333", linewidth=1.0)
+        below.annotate(
+            "what it can do", (end_s, CAPACITY_RPS), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10
+        )
+        above.set_xlabel("")
+    return figure
+
+
 def rewrite(target: str, text: str) -> None:
-    """Put a text between the marks that a make target has in the README."""
-    begin, end = (f"<!-- made by `make {target}`: {mark} -->" for mark in ("begin", "end"))
+    """Put a text between the marks that a make target, or a part of it, has in the README."""
+    command, _, part = target.partition(", ")
+    begin, end = (f"<!-- made by `make {command}`{part and f', {part}'}: {mark} -->" for mark in ("begin", "end"))
     readme = ROOT / "README.md"
     before, rest = readme.read_text().split(begin)
     _, after = rest.split(end)
@@ -48,14 +107,26 @@ def main_job() -> None:
     """Copy the charts, rewrite the table."""
     results = load_results(RESULTS)
     for name in CHARTS:
-        shutil.copy(RESULTS / "charts" / f"{name}.png", ROOT / "docs" / "images" / f"{name}.png")
+        shutil.copy(RESULTS / "charts" / f"{name}.png", IMAGES / f"{name}.png")
     headline = results.verdict().reasons[0]
     runs = len(results.runs) // len(results.scenarios)
     rewrite("figures", f"{table(results)}\n\nMeans of {runs} replications with 95 % intervals. Verdict: *{headline}*")
 
 
+def failures() -> None:
+    """Draw the storm, rewrite the tables of the storm and the cascade."""
+    results, cascade = (load_results(ROOT / "results" / name) for name in (STORM, "cascade"))
+    with themed():
+        storm(results).savefig(IMAGES / f"{STORM}.png", dpi=110, metadata={"Software": None})
+    rewrite("figures, storm", by_candidate(results, STORM_SHOWN))
+    rewrite("figures, cascade", by_candidate(cascade, CASCADE_SHOWN))
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["speed"]:
         rewrite("bench", (ROOT / "benchmarks" / "results" / "speed.md").read_text())
+    elif sys.argv[1:] == ["failures"]:
+        failures()
     else:
         main_job()
+        failures()

@@ -85,7 +85,7 @@ def quantiles(counts: Any, probabilities: Any) -> np.ndarray[Any, np.dtype[np.fl
     counts, probabilities = np.asarray(counts), np.asarray(probabilities, dtype=float)
     total = int(counts.sum())
     if not total:
-        return np.full(probabilities.shape, math.nan)
+        return np.full(probabilities.shape, np.nan)
     until = np.cumsum(counts)
     rank = probabilities * (total - 1)
     below = values_s(np.searchsorted(until, np.floor(rank), side="right"))

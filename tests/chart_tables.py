@@ -12,6 +12,7 @@ from sim.records import OUTCOMES, PARTS
 NAN = math.nan
 CANDIDATES = ("sync", "queue", "hedged")
 CONDITIONS = ("normal", "crash")
+_ATTEMPTS = ["attempts_rps", "attempts_low", "attempts_high"]
 LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99, 0.999)
 
 
@@ -36,6 +37,23 @@ def over_time_table(lowest: float = 0.5, bin_s: int = 5) -> pd.DataFrame:
                 rows.append((a, c, float(t), *band, 100 * success, 90 * success, 105 * success, 10))
     numbers = ["success", "success_low", "success_high", "goodput_rps", "goodput_low", "goodput_high"]
     return pd.DataFrame(rows, columns=["candidate", "condition", "time_s", *numbers, "n"])
+
+
+def attempts_table() -> pd.DataFrame:
+    """The same minute; under the crash every candidate tries more often than the one before it."""
+    table = over_time_table().rename(columns={"goodput_low": "attempts_low", "goodput_high": "attempts_high"})
+    return table.assign(attempts_rps=table["goodput_rps"])[["candidate", "condition", "time_s", *_ATTEMPTS, "n"]]
+
+
+def spells_table() -> pd.DataFrame:
+    """One breaker that opened and was half-open, and one endpoint that was ejected until the end."""
+    rows = [
+        ("shop", 0, "stock.get", -1, "open", 2.0, 7.0),
+        ("shop", 0, "stock.get", -1, "half_open", 7.0, 7.5),
+        ("shop", 0, "stock.get", -1, "closed", 7.5, 20.0),
+        ("shop", 1, "stock.get", 3, "ejected", 5.0, 20.0),
+    ]
+    return pd.DataFrame(rows, columns=["caller", "process", "target", "endpoint", "state", "start_s", "end_s"])
 
 
 def parts_table() -> pd.DataFrame:
@@ -88,6 +106,7 @@ def all_tables() -> dict[str, pd.DataFrame]:
         "summary": summary_table(),
         "differences": differences_table(),
         "over_time": over_time_table(),
+        "attempts_over_time": attempts_table(),
         "latency_cdf": curve_table(),
         "time_parts": parts_table(),
         "faults": faults,

@@ -511,6 +511,7 @@ ALL = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(spec=ALL, seed=st.integers(0, 10**6))
 def test_a_total_outage_is_not_retried_for_ever_and_the_same_story_is_told_again(spec, seed):
     def story():

@@ -6,7 +6,7 @@ import random
 from collections import Counter, OrderedDict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_worlds import Clock, poisson
@@ -146,6 +146,7 @@ def test_an_answer_that_was_fetched_anew_is_the_last_to_make_room():
     assert [gate.look(1, 12.0), gate.look(3, 12.0), gate.look(2, 12.0)] == [HIT, HIT, MISS]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=100), st.integers(1, 4), st.booleans())
 def test_a_cache_agrees_with_a_dictionary_kept_by_hand(story, capacity, collapsing):
     gate, held, now_s = cache(8.0, capacity=capacity, request_collapsing=collapsing), OrderedDict(), 0.0

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from spans_of import ORIGIN_NS, Trace, frame, spans_of_run
 from sim.errors import ScenarioError
 from sim.interop.calibrate import calibrate, compare_pages, recorded_pages
 from sim.interop.fitting import law_of, one_way_s, quantiles_of
+from sim.interop.order import template_of
 from sim.interop.replay import replay
 from sim.interop.spans import COLUMNS, read_spans
+from sim.interop.throttling import Stalls, find_throttled
+from sim.interop.throttling import _beat as beat
 from sim.interop.throttling import _renewed_s as renewal
-from sim.interop.throttling import find_throttled
 from sim.interop.written import yaml_text
 from sim.scenario.model import Scenario
 from sim.scenario.yaml import load, loads
@@ -82,6 +85,60 @@ def test_clocks_of_pods_may_differ():
     straight = calibrate(frame([row for n in range(5) for row in shop_trace(n)]), name="shop")
     skewed = calibrate(frame([row for n in range(5) for row in shop_trace(n, skew_ms=400)]), name="shop")
     assert skewed.data == straight.data
+
+
+def in_a_row(number, targets):
+    trace = Trace(f"r{number}", 1000 * number)
+    root = trace.add("root", "shop", "Buy", 0, 10 * len(targets))
+    for i, target in enumerate(targets):
+        service, operation = target.split(".")
+        trace.call(root, "shop", service, operation, 10 * i, 10 * i + 10)
+    return trace.rows
+
+
+def steps_of_rows(*sequences):
+    recorded = frame([row for n, targets in enumerate(sequences) for row in in_a_row(n, targets)])
+    return calibrate(recorded).data["services"]["shop"]["operations"]["Buy"]
+
+
+def test_calls_that_alternate_become_rounds():
+    look, ask, pay = "stock.Look", "price.Ask", "bank.Pay"
+    rounds = {"repeat": [{"call": look}, {"call": ask}]}
+    assert steps_of_rows([look, ask] * 3 + [pay], [look, ask] * 3 + [pay]) == [{**rounds, "count": 3}, {"call": pay}]
+    assert steps_of_rows([pay] + [look, ask] * 3, [pay] + [look, ask] * 2, [pay, look, ask]) == [
+        {"call": pay},
+        {**rounds, "count": {1: 1, 2: 1, 3: 1}},
+    ]
+    # A loop that ends in the middle: ask, (look, ask) ..., which is (ask, look) ..., ask.
+    sequences = [[pay, ask] + [look, ask] * n for n in (1, 2, 2)]
+    assert steps_of_rows(*sequences) == [
+        {"call": pay},
+        {"repeat": [{"call": ask}, {"call": look}], "count": {1: 1, 2: 2}},
+        {"call": ask},
+    ]
+    assert steps_of_rows([look, ask], [look, ask]) == [{"call": look}, {"call": ask}]
+
+
+def test_calls_to_one_target_at_two_places_are_two_steps():
+    look, ask = "stock.Look", "price.Ask"
+    assert steps_of_rows([look, ask, look, look], [look, ask, look]) == [
+        {"call": look},
+        {"call": ask},
+        {"call": look, "count": {1: 1, 2: 1}},
+    ]
+    # Where it varies how many places there are, they count at the first one.
+    assert steps_of_rows([look, ask, look], [look, ask], [look, ask]) == [
+        {"call": look, "count": {1: 2, 2: 1}},
+        {"call": ask},
+    ]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=12), min_size=1, max_size=6))
+def test_a_template_has_all_calls_of_every_visit(sequences):
+    parts = template_of(sequences)
+    for i, sequence in enumerate(sequences):
+        calls = Counter(target for part in parts for target in part.round * part.times[i])
+        assert calls == Counter(sequence)
 
 
 def test_counts_that_vary_become_weights_and_rare_calls_probabilities():
@@ -330,8 +387,60 @@ def test_a_cpu_limit_is_found_with_its_quota_and_its_work(limited):
     # What makes calls wait is the ratio of the two; nothing happened that the spans did not show.
     work_s = found.work_s["rates.convert"]
     assert found.limit.quota / work_s.mean() == pytest.approx(0.020 / 0.004, rel=0.06)
-    assert work_s.std() == pytest.approx(0.6 * 0.004, rel=0.1)
-    assert found.unseen == pytest.approx(1, abs=0.1)
+    assert work_s.std() == pytest.approx(0.6 * 0.004, rel=0.15)  # what silences hide of a call is a guess, which widens the law
+    assert found.seen_quota_s == pytest.approx(0.020, rel=0.1)
+    assert found.limit.background is None
+    assert found.beats == 0
+
+
+def test_background_work_is_found_by_its_beat_and_is_no_work_of_calls():
+    background = {"every": "9s", "work": "60ms"}
+    truth = simulated_system({**LIMITED, "cpu": {"quota": "20ms", "background": background}})
+    (found,) = calibrate(spans_of_run(run(truth, 1), LINK_S)).throttled
+    assert found.limit.background.every == pytest.approx(9, rel=0.02)
+    assert found.limit.background.work == pytest.approx(0.060, rel=0.15)
+    assert 15 <= found.beats <= 240 / 9 + 1  # some while nobody called
+    assert found.limit.quota == pytest.approx(0.020, rel=0.07)
+    assert found.work_s["rates.convert"].mean() == pytest.approx(0.004, rel=0.06)
+    assert found.work_s["rates.convert"].max() < 0.04
+
+
+def silences(begin_s, length_s):
+    begin_s = np.asarray(begin_s, dtype=float)
+    return Stalls(begin_s, begin_s + length_s, coherence=1.0, renewed_s=0.0)
+
+
+def test_long_silences_at_random_are_no_background_work():
+    regular_s = 7.0 * np.arange(20) + 0.015
+    found = beat(silences(regular_s, 0.290))
+    assert (found.number, found.every_s, found.quotas) == (20, pytest.approx(7.0), pytest.approx(3.0))
+    assert beat(silences(np.delete(regular_s, [4, 9]), 0.290)).every_s == pytest.approx(7.0)  # two went unseen
+    assert beat(silences(regular_s, 0.090)) is None  # no silence lasts a whole period
+    assert beat(silences(regular_s[:7], 0.290)) is None
+    random_s = np.sort(np.random.default_rng(1).uniform(0, 140, 20)).round(1) + 0.015
+    assert beat(silences(random_s, 0.290)) is None
+
+
+def test_background_work_that_a_call_slips_through_is_counted_once():
+    begin_s = np.sort(np.concatenate([7.0 * np.arange(10) + 0.015, [14.0 + 0.31]]))
+    length_s = np.where(begin_s == 14.31, 0.195, 0.290)
+    found = beat(silences(begin_s, length_s))
+    assert found.number == 10
+    assert found.quotas == pytest.approx((10 * 3 + 2) / 10)
+
+
+def test_a_call_without_a_span_of_the_callee_is_no_silence():
+    rows = []
+    for n in range(60):
+        trace = Trace(f"t{n}", 100 * n)
+        root = trace.add("root", "shop", "Buy", 0, 95)
+        trace.call(root, "shop", "rates", "Convert", 0, 5)
+        for k in range(8):  # on the same beat every time, one after the other, and never seen at the callee
+            trace.add(root, "shop", "Shop/Lost", 5 + 10 * k, 15 + 10 * k)
+        trace.call(root, "shop", "rates", "Convert", 88, 95)
+        rows += trace.rows
+    found, suspicions = find_throttled(read_spans(frame(rows), unrecorded={"shop.Lost": "rates.Convert"}))
+    assert (found, suspicions) == ([], [])
 
 
 def test_a_system_under_a_cpu_limit_is_told_by_its_calibration(limited):
@@ -549,6 +658,17 @@ def test_the_currency_service_stood_still_on_the_beat_of_a_cpu_limit(boutique):
     assert throttled.stalls > 200
     assert throttled.coherence > 0.95
     assert set(throttled.work_s) == {"currencyservice.Convert", "currencyservice.GetSupportedCurrencies"}
+    assert throttled.beats == 9
+    assert throttled.limit.background.every == pytest.approx(7, abs=0.7)
+
+
+@needs_data
+def test_rounds_are_those_of_the_shop_s_source(boutique):
+    shop, checkout = (boutique.data["services"][service]["operations"] for service in ("frontend", "checkoutservice"))
+    look, ask = {"call": "productcatalogservice.GetProduct"}, {"call": "currencyservice.Convert"}
+    assert [step["repeat"] for step in shop["cart"] if "repeat" in step] == [[ask, look]]
+    assert [step["repeat"] for step in checkout["PlaceOrder"] if "repeat" in step] == [[look, ask]]
+    assert not any("repeat" in step for step in shop["product"] + shop["home"])
 
 
 @needs_data
@@ -586,13 +706,25 @@ def test_the_beat_is_where_the_wake_ups_crowd_not_where_the_first_of_them_is():
 
 @needs_data
 @pytest.mark.parametrize("minute", ["14_30", "14_31", "14_32"])
-def test_the_quota_is_the_same_in_every_recorded_minute(boutique, minute):
+def test_every_recorded_minute_shows_the_same_quota(boutique, minute):
     (known,) = boutique.throttled
     found, _ = find_throttled(read_spans(DATA / f"catalog-delay-{minute}.csv.gz", unrecorded=UNRECORDED))
-    quotas = {throttled.service: throttled.limit.quota for throttled in found}
-    assert quotas["currencyservice"] == pytest.approx(known.limit.quota, rel=0.05)
+    quotas_s = {throttled.service: throttled.seen_quota_s for throttled in found}
+    assert quotas_s["currencyservice"] == pytest.approx(known.seen_quota_s, rel=0.05)
 
 
 def test_a_recording_without_stalls_finds_no_limit():
     found, suspicions = find_throttled(read_spans(frame([row for n in range(50) for row in shop_trace(n)])))
     assert (found, suspicions) == ([], [])
+
+
+def test_the_first_decision_changes_nothing_in_the_shop_but_two_calls_into_messages():
+    comparison = load(ROOT / "experiments" / "checkout" / "sync_or_async.yaml")
+    found = {candidate: scenario for candidate, condition, scenario in comparison.scenarios() if condition == "normal load"}
+    operations = [found[candidate].services["checkoutservice"].operations for candidate in ("synchronous", "asynchronous")]
+    before, after = (operation["PlaceOrder"].steps for operation in operations)
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [(old.call, new.publish) for old, new in changed] == [
+        ("shippingservice.ShipOrder", "shipments"),
+        ("emailservice.SendOrderConfirmation", "emails"),
+    ]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from frames import NAN, numbers, replications, requests_of
+from frames import NAN, changes_of, numbers, replications, requests_of
 
-from sim.analysis import latency_cdf, over_time, slo_verdicts, time_parts, verdict
+from sim.analysis import attempts_over_time, latency_cdf, over_time, recovery_s, slo_verdicts, state_spells, time_parts, verdict
 from sim.analysis.curves import latency_cdf_of_run, over_time_of_run, time_parts_of_run
 from sim.analysis.objectives import percentiles_of
 from sim.records import PARTS
@@ -55,6 +55,93 @@ def test_bands_are_over_replications() -> None:
     assert (found["success"], found["success_low"], found["success_high"]) == (0.5, 0.0, 1.0)
     assert (found["goodput_rps"], found["goodput_low"], found["n"]) == (0.5, 0.0, 2)
     assert found["goodput_high"] == pytest.approx(0.5 + 12.706204736432095 * 0.5)  # t(0.975, 1)
+
+
+def test_attempts_belong_to_the_bin_in_which_they_began() -> None:
+    rows = [("a", "base", 0, t) for t in (0.0, 0.5, 1.9, 2.0, 4.5, 9.0)] + [("a", "base", 1, 0.0)]
+    table = pd.DataFrame(rows, columns=["candidate", "condition", "replication", "started_s"])
+    found = attempts_over_time(table, 2.0, end_s=5.0)
+    assert found["time_s"].tolist() == [0.0, 2.0, 4.0]
+    assert found["attempts_rps"].tolist() == [1.0, 0.25, 0.5]  # means of (1.5, 0.5), (0.5, 0) and, in the cut bin, (1, 0)
+    assert (found["attempts_low"] == 0.0).all()
+    assert set(found["n"]) == {2}
+
+
+# --- after the fault --------------------------------------------------------------------------------------------------
+
+
+def served(*shares: tuple[float, float, float]) -> pd.DataFrame:
+    """A hundred requests a second; from, to, and every how manyth is answered well (1: all, 0: none)."""
+    rows = []
+    for start_s, end_s, every in shares:
+        for i in range(round(100 * (end_s - start_s))):
+            good = every and i % every == 0
+            rows.append((at := start_s + i / 100, at + 0.01, "ok" if good else "error"))
+    return requests_of(rows)
+
+
+def healed(*shares: tuple[float, float, float], clear_s: float = 12.0) -> float:
+    return recovery_s(served(*shares), start_s=0.0, fault_s=10.0, clear_s=clear_s, end_s=30.0)
+
+
+def test_recovered_is_when_it_stays_as_before() -> None:
+    assert healed((0, 10, 1), (10, 17, 0), (17, 30, 1)) == 5.0
+    assert healed((0, 10, 1), (10, 12, 0), (12, 30, 1)) == 0.0
+    assert healed((0, 10, 1), (10, 17, 0), (17, 20, 1), (20, 22, 0), (22, 30, 1)) == 10.0  # the first recovery did not last
+    assert math.isnan(healed((0, 10, 1), (10, 30, 0)))
+    assert math.isnan(healed((0, 10, 1), (10, 29, 0), (29, 29.5, 1), (29.5, 30, 0)))  # ill when the window ends: never
+
+
+def test_as_before_is_not_perfect() -> None:
+    half = (0, 10, 2)
+    assert healed(half, (10, 17, 0), (17, 30, 2)) == 5.0  # half of the answers were good before: half are enough
+    assert healed(half, (10, 17, 0), (17, 30, 3)) == 5.0  # a third is within chance of a half, with a hundred a second
+    assert math.isnan(healed(half, (10, 17, 0), (17, 30, 4)))  # a quarter is not
+    assert math.isnan(healed((0, 10, 1), (10, 17, 0), (17, 30, 2)))
+
+
+def test_without_a_level_before_there_is_no_recovery() -> None:
+    assert math.isnan(healed((10, 30, 1)))
+    assert math.isnan(healed((0, 10, 0), (10, 30, 1)))
+    assert math.isnan(healed((0, 30, 1), clear_s=30.0))
+
+
+def test_few_arrivals_make_longer_bins() -> None:
+    rows = [(float(t), t + 0.1, "error" if 10 <= t < 130 else "ok") for t in range(300)]  # one a second: bins of 50 s
+    assert recovery_s(requests_of(rows), start_s=0.0, fault_s=10.0, clear_s=20.0, end_s=300.0) == 150.0
+
+
+def test_recovery_is_a_metric_where_faults_end() -> None:
+    rows = served((0, 10, 1), (10, 17, 0), (17, 30, 1))
+    found = numbers(rows, end_s=30.0, trouble_s=(10.0, 12.0))
+    assert found["recovery_s", "all"] == found["recovery_s", "shop.buy"] == 5.0
+    assert ("recovery_s", "all") not in numbers(rows, end_s=30.0)
+
+
+def test_spells_last_until_the_next_change_of_the_same_breaker() -> None:
+    changes = changes_of(
+        [
+            (2.0, "shop", 0, "stock.get", -1, "open"),
+            (3.0, "shop", 1, "stock.get", -1, "open"),
+            (4.0, "shop", 0, "stock.get", 2, "ejected"),
+            (7.0, "shop", 0, "stock.get", -1, "half_open"),
+            (7.5, "shop", 0, "stock.get", -1, "closed"),
+            (8.0, "shop", 0, "stock.get", 2, "open"),  # a breaker of the endpoint is not its ejection
+            (9.0, "shop", 0, "stock.get", 2, "returned"),
+            (12.0, "shop", 1, "stock.get", -1, "half_open"),  # after the end
+        ]
+    )
+    found = state_spells(changes, end_s=10.0)
+    rows = set(found[["process", "endpoint", "state", "start_s", "end_s"]].itertuples(index=False, name=None))
+    assert rows == {
+        (0, -1, "open", 2.0, 7.0),
+        (0, -1, "half_open", 7.0, 7.5),
+        (0, -1, "closed", 7.5, 10.0),
+        (1, -1, "open", 3.0, 10.0),
+        (0, 2, "ejected", 4.0, 9.0),
+        (0, 2, "open", 8.0, 10.0),
+        (0, 2, "returned", 9.0, 10.0),
+    }
 
 
 def test_the_latency_curve_agrees_with_the_metrics() -> None:

@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_worlds import Clock, exponential, poisson
@@ -143,6 +143,7 @@ STEP = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KINDS), st.lists(STEP, max_size=120))
 def test_every_discipline_agrees_with_a_list_that_is_searched(kind, story):
     spec = Discipline(kind=kind) if kind not in ("codel", "adaptive_lifo") else Discipline(kind=kind, target=0.25, interval=1.0)

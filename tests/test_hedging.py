@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -75,9 +75,9 @@ def test_latencies_are_forgotten_after_the_window():
 
 def test_the_clock_of_a_gate_begins_with_its_first_call():
     gate = HedgeGate(Hedging(percentile=50))
-    gate.begin(100.0)
-    gate.record(0.2, 101.0)
-    assert [gate.delay_s(now_s) for now_s in (111.9, 112.0)] == [NEVER, 0.2]
+    gate.begin(105.0)
+    gate.record(0.2, 106.0)
+    assert [gate.delay_s(now_s) for now_s in (116.9, 117.0)] == [NEVER, 0.2]  # complete at 115 s, taken at 117 s
 
 
 def test_a_delay_by_percentile_is_not_shorter_than_the_least_and_none_is_as_long_as_the_longest():
@@ -106,13 +106,14 @@ def test_of_a_hundred_calls_five_may_be_hedged():
 
 def spent(gate, now_s):
     found = 0
-    while gate.may_hedge(now_s):
+    while found < 1000 and gate.may_hedge(now_s):
         assert gate.may_hedge(now_s)  # asking costs nothing
         gate.hedged(now_s)
         found += 1
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 3.0), min_size=1, max_size=50), st.floats(0.1, 99.9))
 def test_the_delay_is_one_of_the_latencies_within_its_bounds(latencies, percentile):
     gate = by_percentile(percentile)

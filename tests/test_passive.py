@@ -55,10 +55,10 @@ def test_failures_add_up_across_successes_until_a_quiet_timeout():
         gate.picked(1, now_s)
         gate.settle(1, outcome, now_s)
 
-    for now_s, outcome in ((0, TIMEOUT), (1, OK), (2, TIMEOUT), (3, OK), (7, OK)):
+    for now_s, outcome in ((0, TIMEOUT), (1, OK), (2, TIMEOUT), (3, OK), (7.9, OK)):
         call(now_s, outcome)
-    call(7.5, TIMEOUT)  # the third: the call of 7 s began 5 s after the last failure, not more
-    assert gate.usable(7.5, three) == [0, 2]
+    call(7.9, TIMEOUT)  # the third: to the clock, the call before began 5 s after the last failure, not more
+    assert gate.usable(7.9, three) == [0, 2]
     gate = nginx(max_fails=3, fail_timeout=5)
     for now_s, outcome in ((0, TIMEOUT), (1, OK), (2, TIMEOUT), (3, OK), (8, OK)):
         call(now_s, outcome)

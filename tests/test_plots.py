@@ -12,7 +12,17 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from chart_tables import CANDIDATES, NAN, curve_table, differences_table, over_time_table, parts_table, summary_table
+from chart_tables import (
+    CANDIDATES,
+    NAN,
+    attempts_table,
+    curve_table,
+    differences_table,
+    over_time_table,
+    parts_table,
+    spells_table,
+    summary_table,
+)
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -29,6 +39,7 @@ CHARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "latency_cdf": (plots.latency_cdf, curve_table, {"condition": "crash"}),
     "success_over_time": (plots.success_over_time, over_time_table, {"condition": "crash", "windows": [("down", 20, 40)]}),
     "goodput_over_time": (plots.goodput_over_time, over_time_table, {"condition": "crash"}),
+    "attempts_over_time": (plots.attempts_over_time, attempts_table, {"condition": "crash"}),
     "difference_forest": (plots.difference_forest, differences_table, {"metric": "p99_s"}),
     "where_time_went": (plots.where_time_went, parts_table, {"condition": "crash"}),
     "outcomes": (plots.outcomes, summary_table, {"condition": "crash"}),
@@ -89,12 +100,23 @@ def test_makes_its_own_figure_without_axes_and_leaves_the_settings_alone(name: s
     assert plt.get_fignums() == [ax.get_figure(root=True).number]  # type: ignore[union-attr]
 
 
+def test_a_backend_that_wakes_up_with_the_first_figure_stays_awake() -> None:
+    before = mpl.is_interactive()
+    try:
+        for wanted in (True, False):
+            with style.themed():
+                mpl.interactive(wanted)  # what a notebook's backend does inside the first chart
+            assert mpl.is_interactive() is wanted
+    finally:
+        mpl.interactive(before)
+
+
 @every_chart
 def test_every_axis_of_numbers_has_a_label_with_a_unit(name: str) -> None:
     ax = draw(name)
     rows = name in ("difference_forest", "where_time_went", "outcomes", "effect_times", "metric_bars")
     for label in [ax.get_xlabel()] if rows else [ax.get_xlabel(), ax.get_ylabel()]:
-        assert re.search(r"\((µs|ms|s|%|good answers/s|attempts/request)[,) ]", label), label
+        assert re.search(r"\((µs|ms|s|%|good answers/s|attempts/s|attempts/request)[,) ]", label), label
     assert ax.get_title(loc="left")
 
 
@@ -174,9 +196,15 @@ def test_cdf_is_the_table_turned() -> None:
     np.testing.assert_array_equal(line(ax, "queue").get_xydata(), mine[["latency_s", "probability"]])
 
 
-@pytest.mark.parametrize(("chart", "value"), [(plots.success_over_time, "success"), (plots.goodput_over_time, "goodput_rps")])
-def test_steps_hold_the_table_until_the_end_of_the_last_bin(chart: Any, value: str) -> None:
-    table = over_time_table()
+@pytest.mark.parametrize(
+    ("chart", "table", "value", "low"),
+    [
+        (plots.success_over_time, over_time_table(), "success", "success_low"),
+        (plots.goodput_over_time, over_time_table(), "goodput_rps", "goodput_low"),
+        (plots.attempts_over_time, attempts_table(), "attempts_rps", "attempts_low"),
+    ],
+)
+def test_steps_hold_the_table_until_the_end_of_the_last_bin(chart: Any, table: Any, value: str, low: str) -> None:
     ax = chart(table, condition="crash")
     mine = table[(table["candidate"] == "hedged") & (table["condition"] == "crash")]
     found = line(ax, "hedged")
@@ -184,7 +212,6 @@ def test_steps_hold_the_table_until_the_end_of_the_last_bin(chart: Any, value: s
     np.testing.assert_array_equal(found.get_xdata(), [*mine["time_s"], 60.0])
     np.testing.assert_array_equal(found.get_ydata(), [*mine[value], mine[value].iloc[-1]])
     # The band is stepped like its line: both ends of each bin are corners.
-    low = {"success": "success_low", "goodput_rps": "goodput_low"}[value]
     corners = {tuple(corner) for band in ax.collections for corner in band.get_paths()[0].vertices}
     for start, end, bottom in zip(mine["time_s"], [*mine["time_s"][1:], 60.0], mine[low], strict=True):
         assert {(start, bottom), (end, bottom)} <= corners
@@ -344,6 +371,28 @@ def test_one_replication_has_no_interval_and_says_so() -> None:
     ax = plots.latency_percentiles(curve, condition="normal")
     assert not ax.collections
     assert ax.get_legend().get_title().get_text() == ""
+
+
+# States
+
+
+def test_spells_are_bars_from_start_to_end_and_what_lets_calls_through_is_none() -> None:
+    ax = drawn(plots.states_over_time(spells_table(), windows=[("down", 1.0, 6.0)]))
+    bars = [patch for patch in ax.patches if patch.get_y() != 0]  # type: ignore[attr-defined]  # the fault is a patch, too
+    found = {(round(b.get_y() + b.get_height() / 2), b.get_x(), b.get_x() + b.get_width()) for b in bars}  # type: ignore[attr-defined]
+    assert found == {(0, 2.0, 7.0), (0, 7.0, 7.5), (1, 5.0, 20.0)}
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["shop 0 → stock.get", "shop 1 → stock.get, replica 3"]
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["open", "half-open", "ejected"]
+    assert not legend.get_window_extent().overlaps(ax.get_window_extent())
+    assert ax.get_xlabel() == "clock time (s)"
+    assert ax.get_xlim() == (0.0, 20.0)
+    assert "down" in texts(ax)
+
+
+def test_states_that_never_changed_cannot_be_drawn() -> None:
+    with pytest.raises(ScenarioError, match="states_over_time: the table has no rows"):
+        plots.states_over_time(spells_table().iloc[:0])
 
 
 # Gaps, faults and the warm-up

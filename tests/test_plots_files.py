@@ -65,12 +65,12 @@ def test_panels_of_bars_are_not_cut_at_the_first_condition() -> None:
 
 def test_charts_writes_every_chart_as_png_and_svg(written: list[Path]) -> None:
     prices = {"price_attempts_per_request", "price_busy_s_per_good"}
-    curves = {"latency_percentiles", "latency_cdf", "success_over_time", "goodput_over_time"}
+    curves = {"latency_percentiles", "latency_cdf", "success_over_time", "goodput_over_time", "attempts_over_time"}
     parts = {"where_time_went", "where_time_went_slowest"}
     others = {"outcomes", "effect_times", "difference_success", "difference_p99_s"}
     assert {path.stem for path in written} == prices | curves | parts | others
     assert sorted(written) == sorted(written[0].parent.iterdir())
-    assert sorted(path.suffix for path in written) == [".png"] * 12 + [".svg"] * 12
+    assert sorted(path.suffix for path in written) == [".png"] * 13 + [".svg"] * 13
 
 
 def test_pictures_are_not_blank_and_have_160_dots_per_inch(written: list[Path]) -> None:

@@ -166,7 +166,21 @@ def test_a_percentile_takes_the_place_of_the_delay_of_a_preset() -> None:
     hedging = policy("default: {preset: polly@8, hedging: {percentile: 95}}").hedging
     assert hedging is not None
     assert (hedging.delay, hedging.percentile, hedging.max_attempts) == (None, 95, 2)
+    more = policy("default: {preset: polly@8, hedging: {max_attempts: 3}}").hedging
+    assert more is not None
+    assert (more.delay, more.max_attempts) == (2.0, 3)
+    assert merged({"hedging": {"delay": 1.0}}, {"hedging": {"max_attempts": 3}}) == {"hedging": {"delay": 1.0, "max_attempts": 3}}
     assert merged({"hedging": {"delay": 1.0}}, {"hedging": {"delay": None}}) == {"hedging": {"delay": None}}
+
+
+def test_a_block_begins_with_what_is_on_and_with_what_it_adds() -> None:
+    on = {"concurrency_limit": {"max_concurrent": fact(5, "label"), "max_queue": fact(0, "label")}}
+    tin = preset("tin@1", "A tin", on, {"concurrency_limit": {"max_wait": fact(2.0, "label")}}, ())
+    assert tin.under({}) == {"concurrency_limit": {"max_concurrent": 5, "max_queue": 0}}
+    assert tin.under({"concurrency_limit": {"max_queue": 3}})["concurrency_limit"] == {
+        "max_concurrent": 5, "max_queue": 3, "max_wait": 2.0,
+    }  # fmt: skip
+    assert tin.under({"concurrency_limit": None}) == {"concurrency_limit": None}
 
 
 def test_an_unknown_preset_is_told_with_the_nearest() -> None:
@@ -410,6 +424,18 @@ def test_polly_breaks_at_the_tenth_failure_of_a_hundred_calls() -> None:
     assert gate.permit(5.9) == REFUSED
     assert gate.permit(6.1) != REFUSED
     assert gate.permit(6.1) == REFUSED
+
+
+def test_polly_breaks_at_a_failure_only() -> None:
+    breaker = policy("default: {preset: polly@8, circuit_breaker: {}}").circuit_breaker
+    assert breaker is not None
+    gate = breaker_gate(breaker)
+    for call in range(100):
+        gate.settle(gate.permit(1.0), call >= 10, 1.0)
+    last = gate.permit(1.0)  # 10 of 100 have failed, but the hundredth was well
+    assert last != REFUSED
+    gate.settle(last, False, 1.0)
+    assert gate.permit(1.0) == REFUSED
 
 
 def test_the_standard_handler_of_dotnet_holds_its_limit_outside_of_all() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_worlds import poisson
@@ -83,6 +83,7 @@ def test_rl1_the_share_of_poisson_arrivals_that_a_bucket_of_their_rate_refuses(b
 TIMES = st.lists(st.integers(0, 40).map(lambda n: n / 64), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(TIMES, st.sampled_from([1, 2, 4, 8, 16, 32]), st.integers(1, 5), st.integers(0, 64).map(lambda n: n / 32))
 def test_a_bucket_agrees_with_a_balance_kept_in_fractions(pauses_s, rate, burst, max_wait_s):
     gate, tokens, now_s, before_s = bucket(rate, burst=burst, max_wait=max_wait_s), Fraction(burst), 0.0, 0.0
@@ -131,6 +132,7 @@ def test_a_period_of_500_nanoseconds_is_as_good_as_none():
     assert {gate.ask(number * 1e-8) for number in range(1000)} == {0.0}
 
 
+@settings(deadline=None)
 @given(TIMES, st.integers(1, 3), st.sampled_from([0.25, 0.5, 1.0]), st.integers(0, 64).map(lambda n: n / 32))
 def test_a_window_agrees_with_resilience4j_whose_callers_take_the_first_free_permit(pauses_s, limit, period_s, max_wait_s):
     gate, taken, now_s = window(limit, period_s, max_wait=max_wait_s), Counter(), 0.0

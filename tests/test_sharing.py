@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_worlds import Clock, constant, exponential, lognormal, poisson
 
@@ -100,6 +100,7 @@ def slow_model(entries, cores):
     return ends
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 20), st.floats(0.01, 5)), min_size=1, max_size=30),
     st.sampled_from([1, 2, 3, 0.5]),

@@ -20,7 +20,7 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.study import compare, default_directory, load_results, replicate
 from sim.study.execute import run_tasks
-from sim.study.measure import TABLES, effects_asked_for
+from sim.study.measure import TABLES, effects_asked_for, trouble_of
 from sim.study.results import RowsInMemory
 from sim.study.store import Writer
 from sim.study.tasks import Finished, Task, expected_requests, in_running_order, plan
@@ -115,6 +115,27 @@ def shop_with(steps: list[dict[str, Any]], **changes: Any) -> Scenario:
 )
 def test_effects_that_a_request_asks_for(steps: list[dict[str, Any]], expected: dict[str, int]) -> None:
     assert effects_asked_for(shop_with(steps)) == {"shop.buy": expected}
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        ([{"crash": "payment", "at": 1.0, "for": 1.0}], (1.0, 2.0)),
+        ([{"crash": "payment", "at": 1.0, "for": 0.5}, {"slow": "shop", "factor": 2.0, "at": 0.6, "for": 0.1}], (0.6, 1.5)),
+        ([], None),
+        ([{"crash": "payment", "at": 1.0}], None),  # until the end
+        ([{"crash": "payment", "mtbf": 1.0, "mttr": 0.1}], None),
+        ([{"crash": "payment", "at": 0.5, "for": 1.0}], None),  # with the warm-up there is no time before it
+        ([{"crash": "payment", "at": 3.0, "for": 0.5}], None),  # and none after it
+    ],
+)
+def test_from_when_to_when_the_trouble_lasts(faults: list[dict[str, Any]], expected: tuple[float, float] | None) -> None:
+    assert trouble_of(scenario(faults=faults)) == expected
+
+
+def test_a_flush_is_over_at_once() -> None:
+    cached = {"shop -> payment": {"cache": {"max_age": 1.0}}}
+    assert trouble_of(scenario(faults=[{"flush": "shop -> payment", "at": 1.0}], calls=cached)) == (1.0, 1.0)
 
 
 def test_messages_that_beget_messages_have_no_fixed_number() -> None:
@@ -271,7 +292,8 @@ def test_the_focus_is_what_is_told() -> None:
 def test_tables_for_charts(tmp_path: Path) -> None:
     found = compare(comparison(), 2, workers=1, out=tmp_path / "out")
     tables = found.tables(bin_s=0.5)
-    assert list(tables) == ["summary", "differences", "over_time", "latency_cdf", "time_parts", "faults", "warmup"]
+    over_time = ["over_time", "attempts_over_time"]
+    assert list(tables) == ["summary", "differences", *over_time, "latency_cdf", "time_parts", "faults", "warmup"]
     assert tables["warmup"].to_numpy().tolist() == [["quiet", 0.5], ["crash", 0.5]]
     assert set(tables["summary"]["condition"]) == {"quiet", "crash"}
     assert tables["over_time"].groupby(["candidate", "condition"]).size().tolist() == [7] * 4
@@ -286,7 +308,7 @@ def test_tables_for_charts(tmp_path: Path) -> None:
 def test_charts_of_a_single_run_are_about_the_scenario_and_not_about_base() -> None:
     tables = replicate(scenario(faults=[{"crash": "payment", "at": 1.0}]), 2, workers=1, simulate=fake).tables()
     assert {name: set(table["condition"]) for name, table in tables.items() if len(table)} == {
-        name: {"shop"} for name in ("summary", "over_time", "latency_cdf", "time_parts", "faults", "warmup")
+        name: {"shop"} for name in ("summary", "over_time", "attempts_over_time", "latency_cdf", "time_parts", "faults", "warmup")
     }
 
 

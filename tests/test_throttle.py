@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -256,6 +256,7 @@ def test_finagle_other_failures_are_answers():
 ALL = st.sampled_from([SreThrottling(), AdmissionControl(), AdmissionControl(aggression=3), NackThrottling(window=1.0)])
 
 
+@settings(deadline=None)
 @given(
     spec=ALL,
     story=st.lists(st.tuples(st.floats(0, 30), st.floats(0, 0.999), st.sampled_from(["ok", "rejected"])), max_size=80),

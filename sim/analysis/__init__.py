@@ -3,20 +3,25 @@
 It imports floor 0, numpy, pandas and scipy only, never a live object of a run, so it works on last month's Parquet files.
 """
 
-from sim.analysis.curves import latency_cdf, over_time, time_parts
+from sim.analysis.curves import attempts_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import paired_differences, summarise
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
+from sim.analysis.recovery import recovery_s
+from sim.analysis.states import state_spells
 
 __all__ = [
     "METRICS",
     "Decision",
+    "attempts_over_time",
     "latency_cdf",
     "over_time",
     "paired_differences",
+    "recovery_s",
     "run_metrics",
     "slo_verdicts",
+    "state_spells",
     "summarise",
     "time_parts",
     "verdict",

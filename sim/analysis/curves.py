@@ -1,4 +1,4 @@
-"""Tables for charts: success over time, the latency curve, and where the time went, each with a band over replications.
+"""Tables for charts: success and attempts over time, the latency curve, where the time went, with bands over replications.
 
 Every table is made in two steps, so that a long study never has to hold all its rows: a `…_of_run` reduces one
 replication to a few rows, and the function without the suffix puts a band around many of them.
@@ -46,20 +46,32 @@ def over_time_of_run(requests: pd.DataFrame, bin_s: float, *, end_s: float, star
     Raises:
         ValueError: bin_s is not positive, or the window is empty.
     """
+    edges = bins(bin_s, start_s, end_s)
+    good = requests["outcome"].isin(GOOD_OUTCOMES).to_numpy(dtype=bool)
+    arrived = requests["arrived_s"].to_numpy(dtype=float)
+    all_arrived = counts(arrived, edges)
+    with np.errstate(invalid="ignore"):
+        success = np.where(all_arrived > 0, counts(arrived[good], edges) / all_arrived, np.nan)
+    ended = requests["ended_s"].to_numpy(dtype=float)[good]
+    return pd.DataFrame({"time_s": edges[:-1], "success": success, "goodput_rps": counts(ended, edges) / np.diff(edges)})
+
+
+def bins(bin_s: float, start_s: float, end_s: float) -> Floats:
+    """Edges of time bins; the last one is cut at the end.
+
+    >>> bins(2.0, 0.0, 5.0).tolist()
+    [0.0, 2.0, 4.0, 5.0]
+
+    Raises:
+        ValueError: bin_s is not positive, or the window is empty.
+    """
     if not bin_s > 0 or not end_s > start_s:
         raise ValueError(f"bin_s = {bin_s:g} must be positive and the window from {start_s:g} s to {end_s:g} s not empty")
     count = max(1, math.ceil((end_s - start_s) / bin_s - 1e-9))
-    edges = np.append(start_s + bin_s * np.arange(count), end_s)
-    good = requests["outcome"].isin(GOOD_OUTCOMES).to_numpy(dtype=bool)
-    arrived = requests["arrived_s"].to_numpy(dtype=float)
-    all_arrived = _counts(arrived, edges)
-    with np.errstate(invalid="ignore"):
-        success = np.where(all_arrived > 0, _counts(arrived[good], edges) / all_arrived, np.nan)
-    ended = requests["ended_s"].to_numpy(dtype=float)[good]
-    return pd.DataFrame({"time_s": edges[:-1], "success": success, "goodput_rps": _counts(ended, edges) / np.diff(edges)})
+    return np.append(start_s + bin_s * np.arange(count), end_s)
 
 
-def _counts(times_s: Floats, edges: Floats) -> Floats:
+def counts(times_s: Floats, edges: Floats) -> Floats:
     """How many times fall into each half-open bin; numpy's histogram would close the last one."""
     inside = times_s[(times_s >= edges[0]) & (times_s < edges[-1])]
     place = np.searchsorted(edges, inside, side="right") - 1
@@ -95,6 +107,46 @@ def over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) ->
         }
     )
     return found.reset_index()
+
+
+def attempts_over_time_of_run(attempts: pd.DataFrame, bin_s: float, *, end_s: float, start_s: float = 0.0) -> pd.DataFrame:
+    """Attempts that began in time bins of one replication: time_s (start of the bin), attempts_rps (per second).
+
+    Calls and publishes of all tiers, first tries included, as far as they are among the rows: choose a target first
+    to see what one service is asked. What a fault or a refusal adds or takes away stands out against the bins before it.
+
+    Args:
+        attempts: one replication; only started_s is read.
+        bin_s: width of a bin, in seconds.
+        end_s: where the last bin ends, clock time.
+        start_s: where the first bin starts.
+
+    Raises:
+        ValueError: bin_s is not positive, or the window is empty.
+    """
+    edges = bins(bin_s, start_s, end_s)
+    started = attempts["started_s"].to_numpy(dtype=float)
+    return pd.DataFrame({"time_s": edges[:-1], "attempts_rps": counts(started, edges) / np.diff(edges)})
+
+
+def attempts_over_time(
+    attempts: pd.DataFrame, bin_s: float, *, end_s: float, start_s: float = 0.0, confidence: float = CONFIDENCE
+) -> pd.DataFrame:
+    """Attempts per second per time bin, with a band over replications, told apart by candidate, condition and replication.
+
+    Returns candidate, condition, time_s, attempts_rps, attempts_low, attempts_high, n.
+    """
+    per_run = of_each_run(attempts, lambda rows: attempts_over_time_of_run(rows, bin_s, start_s=start_s, end_s=end_s))
+    return attempts_over_time_bands(per_run, confidence=confidence)
+
+
+def attempts_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Put bands around many `attempts_over_time_of_run`: candidate, condition, time_s, attempts_rps and its band."""
+    groups = per_run.groupby(["candidate", "condition", "time_s"], sort=False, observed=True)["attempts_rps"]
+    found = interval_of(groups, confidence).reset_index()
+    found["low"] = found["low"].clip(lower=0.0)
+    names = {"mean": "attempts_rps", "low": "attempts_low", "high": "attempts_high"}
+    return found.rename(columns=names)[["candidate", "condition", "time_s", *names.values(), "n"]]
 
 
 def latency_cdf_of_run(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from sim.analysis.recovery import recovery_s
 from sim.records import GOOD, OUTCOMES
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -35,6 +36,7 @@ METRICS: Final[Mapping[str, str]] = {
     "share_…": "ratio; measured requests with that outcome",
     "attempts_per_request": "calls and publishes in all tiers per measured request, first tries included",
     "tries_per_call": "attempts per first try, over all calls of measured requests; NaN if attempts were not recorded",
+    "recovery_s": "seconds; from the end of the last fault until requests are answered well as before it, for good; NaN if never",
     "busy_s_per_good": "worker-seconds of all services per measured request answered well, abandoned work included",
     "completeness": "ratio; effects that happened, of those asked for",
     "duplicates": "effects that happened although the request had all it asked for",
@@ -90,6 +92,7 @@ def run_metrics(
     end_s: float,
     percentiles: Iterable[float] = (),
     effects_per_request: Mapping[str, Mapping[str, int]] | None = None,
+    trouble_s: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
     """Reduce one replication to numbers: a tidy table of metric, of, value (see `METRICS` for each meaning and unit).
 
@@ -110,6 +113,7 @@ def run_metrics(
         effects_per_request: for each entry operation, how many runs of each effect one of its requests asks for. It
             makes completeness a share of what *users* asked for, comparable between candidates also where a dead
             server was never reached. Where it says nothing, a request asked for an effect once if any row shows it.
+        trouble_s: clock times at which the first fault begins and the last one ends, for `recovery_s`; absent: no such metric.
 
     Raises:
         ValueError: the window is empty.
@@ -123,6 +127,9 @@ def run_metrics(
         rows += ((name, of, value) for name, value in _request_numbers(group, start_s, end_s, wanted).items())
         inside = _measured(group, start_s, end_s)
         rows.append(("tries_per_call", of, _tries_per_call(attempts, inside)))
+        if trouble_s is not None:
+            healthy_s = recovery_s(group, start_s=start_s, fault_s=trouble_s[0], clear_s=trouble_s[1], end_s=end_s)
+            rows.append(("recovery_s", of, healthy_s))
         if of == "all":
             rows.append(("busy_s_per_good", of, _ratio(busy_s, int(_good(inside).sum()))))
     measured = _measured(requests, start_s, end_s)

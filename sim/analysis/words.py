@@ -9,6 +9,8 @@ from typing import Final
 from sim.analysis.metrics import is_of_effects, is_ratio
 from sim.units import format_duration
 
+#: What is said of a recovery that no replication has seen.
+NEVER: Final = "never"
 #: What is said of differences that are all exactly 0.
 SAME: Final = "the same in every replication"
 
@@ -20,7 +22,7 @@ def amount(metric: str, value: float) -> str:
     ('99.87 %', '41.2 ms', '95 /s', '3')
     """
     if math.isnan(value):
-        return "no value"
+        return NEVER if metric == "recovery_s" else "no value"
     if is_ratio(metric):
         return f"{_percent(value)} %"
     if metric.endswith("_s") or metric == "busy_s_per_good":
@@ -46,7 +48,7 @@ def with_interval(metric: str, value: float, low: float, high: float) -> str:
     ('41.2 ms [40.1 ms, 42.3 ms]', '41.2 ms [one replication: no interval]')
     """
     if math.isnan(value):
-        return "no value"
+        return amount(metric, value)
     if math.isnan(low) or math.isnan(high):
         return f"{amount(metric, value)} [one replication: no interval]"
     return f"{amount(metric, value)} [{amount(metric, low)}, {amount(metric, high)}]"
@@ -85,7 +87,11 @@ def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
     plain = metric.removesuffix("_s").removesuffix("_rps").replace("_", " ")
     if is_of_effects(metric) and effects:
         return f"{plain} of {effects[0]}" if len(effects) == 1 else f"{plain}, all {len(effects)} effects together"
-    known = {"busy_s_per_good": "busy worker time per good request", "completeness": "completeness of effects"}
+    known = {
+        "busy_s_per_good": "busy worker time per good request",
+        "recovery_s": "recovery after the last fault",
+        "completeness": "completeness of effects",
+    }
     return known.get(metric, plain)
 
 

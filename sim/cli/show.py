@@ -137,17 +137,25 @@ def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str], effe
     table.add_column("")
     for name in names:
         table.add_column(_plain(name))
-    once = rows["n"].max() <= 1
+    most = int(rows["n"].max())
+    once = most <= 1
     for metric in metrics:
         cells = []
         for name in names:
             found = rows[(rows["candidate"] == name) & (rows["metric"] == metric)]
             values = [float(found[column].iloc[0]) for column in ("mean", "low", "high")] if len(found) else [math.nan] * 3
             # Where every number stands alone, the heading has said so.
-            cells.append(words.amount(metric, values[0]) if once else _plain(words.with_interval(metric, *values)))
+            cell = words.amount(metric, values[0]) if once else words.with_interval(metric, *values)
+            cells.append(_plain(cell + _how_many_recovered(found, most)))
         if any(cell != "no value" for cell in cells):
             table.add_row(_plain(words.metric_words(metric, effects)), *cells)
     return table
+
+
+def _how_many_recovered(found: pd.DataFrame, most: int) -> str:
+    """A mean over the runs that recovered must say how many did."""
+    partly = len(found) and found["metric"].iloc[0] == "recovery_s" and 0 < found["n"].iloc[0] < most
+    return f", in {found['n'].iloc[0]} of {most}" if partly else ""
 
 
 def _shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
@@ -160,7 +168,7 @@ def _shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
     present = set(rows["metric"])
     not_zero = set(rows.loc[rows["mean"] > 0, "metric"])
     shares = [m for m in rows["metric"].unique() if m.startswith("share_") and m != "share_ok" and m in not_zero]
-    wanted = ["success", *shares, "goodput_rps", "mean_s", *times, *_ALWAYS[-2:], *_OF_EFFECTS]
+    wanted = ["success", *shares, "goodput_rps", "mean_s", *times, "recovery_s", *_ALWAYS[-2:], *_OF_EFFECTS]
     return [m for m in wanted if m in present] + [m for m in _IF_ANY if m in not_zero]
 
 

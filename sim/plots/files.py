@@ -162,9 +162,9 @@ def charts(
     existing files of the same names are replaced, others stay.
 
     Args:
-        tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `latency_cdf`, `time_parts`; and
-            optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are shaded, and
-            `warmup` with columns condition, end_s, which is hatched.
+        tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
+            `latency_cdf`, `time_parts`; and optionally `faults` with columns condition, label, start_s, end_s (NaN: until the
+            end), which are shaded, and `warmup` with columns condition, end_s, which is hatched.
         directory: where to; made if it is not there.
         question: what is to be decided, written on every chart.
         formats: of the files, any that matplotlib can write without a display.
@@ -247,6 +247,9 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         options = {"each": _marks(tables)}
         yield _Picture("success_over_time", lines.success_over_time, table, "Requests answered well over time", options)
         yield _Picture("goodput_over_time", lines.goodput_over_time, table, "Good answers per second over time", options)
+    if "attempts_over_time" in tables:
+        table, options = tables["attempts_over_time"], {"each": _marks(tables)}
+        yield _Picture("attempts_over_time", lines.attempts_over_time, table, "Attempts per second over time, all tiers", options)
     if "time_parts" in tables:
         table = tables["time_parts"]
         for group in style.names_in(table, "group"):

@@ -1,4 +1,4 @@
-"""Charts of curves: latency by percentile, its distribution, and success and goodput over time.
+"""Charts of curves: latency by percentile, its distribution, and success, goodput and attempts over time.
 
 Each function draws the numbers of a table that `sim.analysis` made, as they are, on one axes, and returns that axes.
 A table of several conditions may be given whole together with `condition=`: its values then set looks and scale,
@@ -213,6 +213,47 @@ def goodput_over_time(
     return ax
 
 
+def attempts_over_time(
+    table: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    windows: Sequence[Window] = (),
+    warmup_s: float = 0.0,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Attempts per second, per time bin in which they began, one stepped line per candidate; faults are shaded.
+
+    Beside `goodput_over_time` it shows a retry storm: many attempts, no good answers.
+
+    Args:
+        table: columns candidate, condition, time_s (start of the bin), attempts_rps, attempts_low, attempts_high (per second).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        windows: faults to shade: (label, start in seconds, end in seconds or None).
+        warmup_s: until when nothing counts, in seconds; hatched, with its place in the legend.
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    columns = ("attempts_rps", "attempts_low", "attempts_high")
+    style.need(table, ("candidate", "condition", "time_s", *columns), "attempts_over_time")
+    name, rows = style.one_of(table, "condition", condition, "attempts_over_time")
+    with style.themed():
+        ax = style.new_axes(ax)
+        _steps(ax, table, rows, columns, looks, "clock time")
+        style.set_number_axis(ax.yaxis, "attempts (attempts/s)")
+        highest = float(np.max(style.finite(table[list(columns)].to_numpy().ravel()), initial=0.0))
+        ax.set_ylim(0.0, 1.05 * highest or 1.0)
+        _finish(ax, title, f"Attempts per second · {name}", legend, windows, warmup_s)
+    return ax
+
+
 def _hatch_warmup(ax: Axes, end_s: float) -> None:
     """Mark the time that does not count; not shaded, for shades are faults."""
     left, right = ax.get_xlim()
@@ -244,12 +285,14 @@ def shade(ax: Axes, windows: Sequence[Window]) -> int:
         named.add(label)
         text = style.shorten(label, 34)
         length = 5.6 * len(text)
-        at = (begin - left) / (right - left) * width_pt
-        at = max(0.0, min(at, width_pt - length))
+        wanted = (begin - left) / (right - left) * width_pt
+        at = max(0.0, min(wanted, width_pt - length))
         line = next((i for i, taken in enumerate(ends) if taken < at), len(ends))
         ends[line : line + 1] = [at + length + 6]
         ax.annotate(
-            text, (0, 1), xycoords="axes fraction", xytext=(at, 3 + LINE_PT * line), textcoords="offset points",
+            # Tied to the fault's begin, so that it stays there when the layout changes the width.
+            text, (begin, 1), xycoords=("data", "axes fraction"), xytext=(at - wanted, 3 + LINE_PT * line),
+            textcoords="offset points",
             fontsize=10, color=style.INK, va="bottom", ha="left", gid=FAULT,
         )  # fmt: skip
     return len(ends)

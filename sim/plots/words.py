@@ -40,6 +40,7 @@ _WORDS: Final[dict[str, Word]] = {
     "goodput_rps": Word("goodput", "number", "good answers/s", "higher"),
     "attempts_per_request": Word("attempts per request", "number", "attempts/request", "lower"),
     "tries_per_call": Word("tries per call", "number", "tries/call", "lower"),
+    "recovery_s": Word("time from the last fault's end to recovery", "time", better="lower"),
     "busy_s_per_good": Word("worker time per good answer", "time", better="lower"),
     "completeness": Word("effects that happened", "ratio", better="higher"),
     "duplicates": Word("duplicate effects", "number", "effects/run", "lower"),

@@ -134,7 +134,7 @@ class AdaptiveConcurrency(Spec):
 
 
 class AdaptiveGate:
-    """The state of one adaptive limit. It decides nothing about a call: give `limit(now_s)` to a `ConcurrencyGate` first.
+    """The state of one adaptive limit. It decides nothing about a call: whoever counts the calls asks for the `limit`.
 
     >>> gate = adaptive_gate(AdaptiveConcurrency(algorithm="aimd"))
     >>> gate.sample(now_s=1.0, rtt_s=0.1, in_flight=10, dropped=False, u=0.5)

@@ -25,7 +25,7 @@ _OWNERS: Final[dict[str, tuple[str, ...]]] = {
 
 
 class Discipline(Spec):
-    """The order of a line, and how long one may stand in it.
+    """The order of a line, and how long one may stand in it. A bare word is the kind: `discipline: lifo`.
 
     ::
 
@@ -54,6 +54,11 @@ class Discipline(Spec):
     )
     target: PositiveDuration = Field(0.005, description="longest wait once a line has stood for `interval`")
     interval: PositiveDuration = Field(0.1, description="how long a line may stand; also the longest wait until then")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_kind(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
 
     @model_validator(mode="after")
     def _fits(self) -> Discipline:

@@ -180,6 +180,7 @@ class GuardedCaller(Caller):
         journey.pause_s, journey.pauses = 0.0, 1
         account = None if self._budget is None else self._budget.begin(began_s)
         outcome: cython.int = IN_FLIGHT
+        journey.account = account
         tries = 0
         try:
             while True:
@@ -211,7 +212,7 @@ class GuardedCaller(Caller):
         """Whether a failure is one that is tried again, in time, and within the budget."""
         retry, now_s = self._policy.retry, self._tasks.now_s()
         word = _word(journey, outcome)
-        if now_s >= journey.due_s or word not in retry.on:
+        if now_s >= journey.due_s or (outcome == TIMEOUT and journey.cut_off) or word not in retry.on:
             return False
         if account is not None:
             account.failed(now_s, word)
@@ -372,11 +373,18 @@ class GuardedCaller(Caller):
             return visit
         visit.chosen = chosen
         visit.permit = choice.permit(chosen, now_s)
+        if journey.tie is not None:
+            visit.tie = journey.tie
+            journey.tie.add(visit)
         if self._policy.retry.avoid_previous_endpoints:
             journey.tried.append(chosen)
         if self._counts:
             self._in_flight[chosen] += 1
-        visit.leave(journey.due_s - now_s)
+        # The first attempt has the whole timeout, and not what is left of it after rounding.
+        whole = number == 1 and now_s + edge.timeout_s == journey.due_s
+        left_s = edge.timeout_s if whole else journey.due_s - now_s
+        journey.cut_off = left_s <= edge.per_try_s
+        visit.leave(left_s)
         return visit
 
     def _conclude(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:

@@ -5,15 +5,18 @@ from sim.runtime.context cimport Context
 
 @cython.final
 cdef class Journey:
+    cdef public object account
     cdef public Context context
     cdef public double due_s
     cdef public unsigned long long key
     cdef public list numbers
     cdef public double pause_s
     cdef public long pauses
+    cdef public bint cut_off
     cdef public bint refused_here
     cdef public double retry_after_s
     cdef public bint stands_in
+    cdef public object tie
     cdef public list tried
 
     cpdef Journey branch(self, Context context)

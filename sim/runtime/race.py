@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Task, Tasks
 from sim.records import GOOD, IN_FLIGHT, OUTCOMES, TIMEOUT
+from sim.runtime.ties import Tie
 
 if TYPE_CHECKING:
-    import cython
-
     from sim.policies.hedging import HedgeGate
     from sim.runtime.journey import Journey
+
+_INF = math.inf
 
 #: Begins one attempt in a journey of its own.
 _Begin = Callable[["Journey"], Steps]
@@ -22,13 +24,14 @@ _Begin = Callable[["Journey"], Steps]
 class _Runner:
     """One attempt in the race."""
 
-    __slots__ = ("journey", "outcome", "started_s", "task")
+    __slots__ = ("journey", "outcome", "started_s", "task", "withdrawn")
 
     def __init__(self, journey: Journey, started_s: float) -> None:
         self.journey = journey
         self.started_s = started_s
         self.outcome = IN_FLIGHT
         self.task: Task | None = None
+        self.withdrawn = False
 
 
 class Race:
@@ -42,7 +45,7 @@ class Race:
     The call's time is the winner's own time, and before it the pause until the winner was sent.
     """
 
-    __slots__ = ("_begin", "_ended", "_gate", "_journey", "_loose", "_news", "_runners", "_tasks")
+    __slots__ = ("_begin", "_ended", "_gate", "_journey", "_loose", "_news", "_next_s", "_runners", "_spent", "_tasks")
 
     def __init__(self, tasks: Tasks, gate: HedgeGate, journey: Journey, begin: _Begin, loose: list[Task]) -> None:
         self._tasks = tasks
@@ -53,86 +56,107 @@ class Race:
         self._runners: list[_Runner] = []
         self._ended: deque[_Runner] = deque()
         self._news: Reply | None = None
+        self._next_s = _INF  # when the next attempt is due
+        self._spent = False  # whether the budget of the call has refused another attempt
 
     def run(self) -> Steps:
         """Steps that send, wait and send again; they return the outcome of the attempt that counts."""
-        tasks, gate, spec = self._tasks, self._gate, self._gate.spec
+        tasks, journey = self._tasks, self._journey
         began_s = tasks.now_s()
-        gate.begin(began_s)
+        self._gate.begin(began_s)
+        if self._gate.spec.tied:
+            journey.tie = Tie()
         winner: _Runner | None = None
-        settled = False
         try:
             self._send()
-            next_s = self._next_s()
-            while winner is None:
-                if self._ended:
-                    runner = self._ended.popleft()
-                    over = len(self._ended) + self._alive() == 0
-                    if runner.outcome in GOOD or not self._goes_on(runner.outcome):
-                        winner = runner
-                    elif self._may_send():
-                        self._send()
-                        next_s = self._next_s()
-                    elif over:
-                        winner = runner
-                    continue
+            while True:
+                winner = self._judge()
+                if winner is not None:
+                    break
                 self._news = Reply(tasks)
-                if self._may_send():
-                    if next_s <= tasks.now_s():
-                        self._send()
-                        next_s = self._next_s()
-                        continue
-                    self._news.expire_after(next_s - tasks.now_s())
+                if self._may_send() and self._next_s < _INF:
+                    self._news.expire_after(max(0.0, self._next_s - tasks.now_s()))
                 if (yield self._news) is TIMED_OUT and self._may_send():
                     self._send()
-                    next_s = self._next_s()
-            settled = True
         finally:
             self._news = None
-            losers = [each.task for each in self._runners if each is not winner and each.task is not None and each.task.alive]
-            if spec.cancel_losers or not settled:
-                for task in losers:
-                    task.kill()
-            else:
-                self._loose[:] = [task for task in self._loose if task.alive] + losers
-        journey, won = self._journey, winner.journey
-        journey.context.backoff_s += winner.started_s - began_s
-        journey.context.add(won.context)
-        journey.refused_here, journey.retry_after_s = won.refused_here, won.retry_after_s
+            self._give_up_losers(winner)
+        context = journey.context
+        context.backoff_s += winner.started_s - began_s
+        context.add(winner.journey.context)
+        journey.refused_here = winner.journey.refused_here
+        journey.cut_off = winner.journey.cut_off
+        journey.retry_after_s = winner.journey.retry_after_s
         return winner.outcome
 
-    def _goes_on(self, outcome: cython.int) -> bool:
-        """Whether a failed attempt leaves the race open; the deadline ends it for all."""
-        if outcome == TIMEOUT and self._tasks.now_s() >= self._journey.due_s:
-            return False
-        return OUTCOMES[outcome] in self._gate.spec.non_fatal
+    def _judge(self) -> _Runner | None:
+        """The attempt that decides the call, among those that have ended; failures that do not decide send the next one."""
+        account, now_s = self._journey.account, self._tasks.now_s()
+        while self._ended:
+            runner = self._ended.popleft()
+            if runner.outcome in GOOD or not self._goes_on(runner):
+                return runner
+            left = len(self._ended) + self._under_way()
+            if account is not None and (left or self._may_send()):
+                account.failed(now_s, OUTCOMES[runner.outcome])  # the last failure is the whole call's, and told by its retries
+            if not (self._may_send() and self._send()) and not left:
+                return runner
+        return None
 
-    def _alive(self) -> int:
-        return sum(1 for each in self._runners if each.outcome == IN_FLIGHT)
+    def _goes_on(self, runner: _Runner) -> bool:
+        """Whether a failed attempt leaves the race open; the deadline ends it for all."""
+        late = runner.journey.cut_off or self._tasks.now_s() >= self._journey.due_s
+        if runner.outcome == TIMEOUT and late:
+            return False
+        return OUTCOMES[runner.outcome] in self._gate.spec.non_fatal
+
+    def _under_way(self) -> int:
+        return sum(1 for each in self._runners if each.outcome == IN_FLIGHT and not each.withdrawn)
 
     def _may_send(self) -> bool:
         spec = self._gate.spec
-        return len(self._runners) < spec.max_attempts and self._gate.may_hedge(self._tasks.now_s())
+        return not self._spent and len(self._runners) < spec.max_attempts and self._gate.may_hedge(self._tasks.now_s())
 
-    def _next_s(self) -> float:
-        """When the next attempt is due."""
-        now_s = self._tasks.now_s()
-        return now_s + self._gate.delay_s(now_s)
-
-    def _send(self) -> None:
-        """Let one more attempt run."""
-        tasks = self._tasks
+    def _send(self) -> bool:
+        """Let one more attempt run; False if the budget of the call refuses it."""
+        tasks, account = self._tasks, self._journey.account
+        now_s = tasks.now_s()
         if self._runners:
-            self._gate.hedged(tasks.now_s())
-        runner = _Runner(self._journey.branch(self._journey.context.branch()), tasks.now_s())
+            if account is not None and not account.may_retry(now_s, "hedge"):
+                self._spent = True
+                return False
+            self._gate.hedged(now_s)
+        runner = _Runner(self._journey.branch(self._journey.context.branch()), now_s)
         self._runners.append(runner)
+        self._next_s = now_s + self._gate.delay_s(now_s)
         runner.task = tasks.start(self._attempt(runner))
+        return True
 
     def _attempt(self, runner: _Runner) -> Steps:
         runner.outcome = yield from self._begin(runner.journey)
-        now_s = self._tasks.now_s()
-        if runner.outcome in GOOD:
-            self._gate.record(now_s - runner.started_s, now_s)
+        if runner.outcome == IN_FLIGHT:
+            runner.withdrawn = True  # its twin has been begun
+            return
+        if runner.outcome in GOOD or runner.outcome == TIMEOUT:
+            self._record(runner)
         self._ended.append(runner)
         if self._news is not None:
             self._news.settle(None)
+
+    def _give_up_losers(self, winner: _Runner | None) -> None:
+        """End what is still under way; if the caller itself was killed, all of it."""
+        losers = [each for each in self._runners if each.task is not None and each.task.alive]
+        if winner is not None and not self._gate.spec.cancel_losers:
+            self._loose[:] = [task for task in self._loose if task.alive]
+            self._loose += [each.task for each in losers if each.task is not None]
+            return
+        for each in losers:
+            assert each.task is not None
+            each.task.kill()
+            if winner is not None:
+                self._record(each)
+
+    def _record(self, runner: _Runner) -> None:
+        """How long an attempt took, or was waited for in vain; a fast failure would shorten the delay."""
+        now_s = self._tasks.now_s()
+        self._gate.record(now_s - runner.started_s, now_s)

@@ -198,6 +198,8 @@ class Replica(Server):
         visit.started_s = self.tasks.now_s()
         if self._gatehouse is not None:
             self._gatehouse.started(visit.own_queue_s)
+        if visit.tie is not None:
+            visit.tie.begun(visit)
         fails = visit.due_s <= visit.started_s or (self.errors and self._injected_error(visit, visit.plan))
         self._do_steps(visit, ERROR if fails else OK)
 

@@ -68,6 +68,7 @@ cdef class Visit(Context):
     cdef public long permit
     cdef public long inside
     cdef public double retry_after_s
+    cdef public object tie
     cdef public double sent_s
     cdef public double received_s
     cdef public double started_s

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sim.kernel.tasks import Task, Ticket
     from sim.runtime.ledger import Ledger
     from sim.runtime.network import Line
+    from sim.runtime.ties import Tie
     from sim.runtime.world import World
     from sim.scenario.calls import CallPolicy
 
@@ -109,7 +110,7 @@ class Visit(Context):
     __slots__ = (
         "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "next_spare", "number", "outcome",
         "own_network_s", "permit", "place", "plan", "received_s", "retry_after_s", "sent_s", "server", "stage", "started_s",
-        "task", "ticket", "working",
+        "task", "ticket", "tie", "working",
     )  # fmt: skip
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
@@ -126,6 +127,7 @@ class Visit(Context):
         self.permit = 0  # of its endpoint's breaker, likewise
         self.inside = 0  # how many were let in at its replica when it was, itself included; where somebody counts them
         self.retry_after_s = _NEVER  # what a server that refused it said about coming back
+        self.tie: Tie | None = None  # the other attempts that its server tells when it begins this one
         self.sent_s = 0.0
         self.received_s = 0.0
         self.started_s = 0.0  # when a worker took it

@@ -66,7 +66,7 @@ def _completed(own: Settings, full: Settings) -> dict[str, Any]:
         below = full.get(name)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             wanted = _NEEDED if _chosen(value) else (*_NEEDED, *_ONE_OF)
-            needed = {key: _in_base_units(below[key]) for key in wanted if key in below and key not in value}
+            needed = {key: _in_base_units(below[key]) for key in wanted if key in below}
             result[name] = {**needed, **_completed(value, below)}
     return result
 

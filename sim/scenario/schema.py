@@ -15,12 +15,13 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 from sim import values
+from sim.policies.discipline import Discipline
 from sim.scenario.services import Link, Operation, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
 #: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
-SHORTHAND: Final[dict[type[BaseModel], str]] = {Operation: "steps", Waiting: "capacity", Link: "latency"}
+SHORTHAND: Final[dict[type[BaseModel], str]] = {Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind"}
 
 
 def _reader(alias: Any) -> BeforeValidator:
@@ -59,6 +60,7 @@ _EXAMPLES: Final = {
     "users": "users: 50",
     "times": "times: arrivals.csv",
     "factor": "factor: 3",
+    "max_concurrent": "max_concurrent: 20",
     "consumer": "consumer: email.send",
     "parallel": "parallel: [{call: stock.reserve}, {call: payment.charge}]",
     "repeat": "repeat: [{call: stock.look}, {call: prices.ask}]",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
+from sim.scenario.faults import Flush
 from sim.scenario.model import Scenario, operations_of
 from sim.scenario.services import Call, Parallel, Publish, Repeat, Step
 
@@ -81,7 +82,26 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
         end_s=scenario.run.end,
         percentiles=percentiles_of(scenario.slos),
         effects_per_request=effects_asked_for(scenario),
+        trouble_s=trouble_of(scenario),
     )
+
+
+def trouble_of(scenario: Scenario) -> tuple[float, float] | None:
+    """From the start of the first fault to the end of the last, in clock time, where a recovery can be told.
+
+    None without faults, for faults at drawn times (`mtbf`) or until the end, and where the measured window leaves no time before
+    the first or after the last.
+    """
+    ends_s = []
+    for fault in scenario.faults:
+        length_s = 0.0 if isinstance(fault, Flush) else fault.for_
+        if fault.at is None or length_s is None:
+            return None
+        ends_s.append((fault.at, fault.at + length_s))
+    if not ends_s:
+        return None
+    first_s, last_s = min(start for start, _ in ends_s), max(end for _, end in ends_s)
+    return (first_s, last_s) if scenario.run.warmup < first_s and last_s < scenario.run.end else None
 
 
 def effects_asked_for(scenario: Scenario) -> dict[str, dict[str, int]]:

@@ -24,6 +24,13 @@ from sim.study import store
 from sim.study.measure import TABLES
 
 Pair = tuple[str, str]
+#: How the curves of many runs become one table each, by the name of the table.
+_BANDS: Final[Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "over_time": curves.over_time_bands,
+    "attempts_over_time": curves.attempts_over_time_bands,
+    "latency_cdf": curves.latency_cdf_bands,
+    "time_parts": curves.time_parts_bands,
+}
 #: Name of the one condition of a study that has no others.
 ONLY_CONDITION: Final = "base"
 
@@ -201,7 +208,7 @@ class Results:
         return store.stack_rows(found)
 
     def tables(self, bin_s: float | None = None) -> dict[str, pd.DataFrame]:
-        """Every table that charts are drawn from: summary, differences, over_time, latency_cdf, time_parts, faults, warmup.
+        """Every table that charts are drawn from: summary, differences, curves (`_BANDS`), faults, warmup.
 
         Runs are read one after the other, so this needs no more memory than one of them. The one condition of a study that
         has no others is called like the study here, for that is what a chart is about.
@@ -210,30 +217,34 @@ class Results:
             bin_s: width of the time bins, in seconds; absent: about a sixtieth of the longest run.
         """
         width_s = bin_s or _round_number(max((scenario.run.end for scenario in self.scenarios.values()), default=60.0) / 60)
-        found: dict[str, list[pd.DataFrame]] = {"over_time": [], "latency_cdf": [], "time_parts": []}
+        found: dict[str, list[pd.DataFrame]] = {name: [] for name in _BANDS}
         for run in self.runs:
             times = self.scenarios[run.candidate, run.condition].run
             rows = self.source.read(run.index, "requests")
             if self.focus is not None:
                 rows = rows[rows["entry"] == self.focus]
-            reduced = {
+            reduced = {} if not times.record_attempts else {"attempts_over_time": self._attempts_over_time(run, rows, width_s)}
+            reduced |= {
                 "over_time": curves.over_time_of_run(rows, width_s, end_s=times.end),
                 "latency_cdf": curves.latency_cdf_of_run(rows, start_s=times.warmup, end_s=times.end),
                 "time_parts": curves.time_parts_of_run(rows, start_s=times.warmup, end_s=times.end),
             }
             for name, table in reduced.items():
                 found[name].append(curves.label_run(table, run.candidate, run.condition, run.replication))
-        bands: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-            "over_time": curves.over_time_bands,
-            "latency_cdf": curves.latency_cdf_bands,
-            "time_parts": curves.time_parts_bands,
-        }
-        made = {name: bands[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
+        made = {name: _BANDS[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
         told = {"summary": self._told(self.summary), "differences": self._told(self.differences())}
         tables = {**told, **made, "faults": self.faults(), "warmup": self._warmup()}
         if self.conditions == (ONLY_CONDITION,):
             tables = {name: table.assign(condition=self.name) for name, table in tables.items()}
         return tables
+
+    def _attempts_over_time(self, run: RunInfo, requests: pd.DataFrame, bin_s: float) -> pd.DataFrame:
+        """Attempts per second over time of one run, of the requests in focus."""
+        times = self.scenarios[run.candidate, run.condition].run
+        attempts = self.source.read(run.index, "attempts", ["request", "started_s"])
+        if self.focus is not None:
+            attempts = attempts[attempts["request"].isin(requests["request"])]
+        return curves.attempts_over_time_of_run(attempts, bin_s, end_s=times.end)
 
     def _warmup(self) -> pd.DataFrame:
         """When the measured window begins, for marking: condition, end_s (of the candidate that takes longest)."""
