@@ -155,8 +155,9 @@ plain_policies = some(
     ),
 )
 
-policies = some(
-    **{
+policies = st.fixed_dictionaries(
+    {},
+    optional={
         "timeout": st.sampled_from([0.3, 1.0, 3.0]),
         "per_try_timeout": st.sampled_from([0.05, 0.2, 1.0]),
         "cancellation": st.booleans(),

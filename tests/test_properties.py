@@ -1,5 +1,7 @@
 """What holds for every system: random topologies, loads, policies and faults."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -75,13 +77,20 @@ def test_nothing_is_served_while_dead(scenario, seed):
     observed = []
 
     def watcher(world: World):
-        before = {}
+        before, lives = {}, Counter()
+
+        def told_by(tell):
+            return lambda replica: (lives.update([replica] * replica.alive), tell(replica))
+
+        for service in world.services.values():
+            service.changed = told_by(service.changed)  # a life may be shorter than the time between two looks
         while True:
             for service in world.services.values():
                 for replica in service.replicas:
-                    state = (replica.served, replica.pool.busy, replica.pool.waiting)
+                    state = (replica.pool.busy, replica.pool.waiting, replica.served, lives[replica])
                     if not replica.alive:
-                        observed.append(state[1:] == (0, 0) and before.get(replica, state) == state)
+                        known = before.get(replica, state)
+                        observed.append(state[:2] == (0, 0) and (known == state or known[3] < state[3]))
                         before[replica] = state
                     else:
                         before.pop(replica, None)

@@ -168,8 +168,10 @@ class GuardedCaller(Caller):
     def _in_time(self, journey: Journey, place: cython.long) -> Steps:
         """What is inside ends within the call's timeout; whoever waits in there looks at `due_s`."""
         outer_s = journey.due_s
-        journey.due_s = min(outer_s, self._tasks.now_s() + self._edge.timeout_s)
+        journey.due_s = own_s = min(outer_s, self._tasks.now_s() + self._edge.timeout_s)
         outcome: cython.int = yield from self._on(journey, place)
+        if own_s < outer_s:
+            journey.cut_off = False  # outside there is time left, for another try
         journey.due_s = outer_s
         return outcome
 
@@ -197,7 +199,8 @@ class GuardedCaller(Caller):
                 left_s = journey.due_s - tasks.now_s()
                 if pause_s >= left_s:
                     # The pause is cut off by the deadline, as in gRPC: no try can follow.
-                    yield from self._pause(journey, left_s)
+                    if left_s > 0:
+                        yield from self._pause(journey, left_s)
                     outcome = TIMEOUT
                     return outcome
                 if pause_s > 0:
@@ -209,14 +212,14 @@ class GuardedCaller(Caller):
                 account.end(tasks.now_s(), OUTCOMES[outcome])
 
     def _may_try_again(self, journey: Journey, account: Account | None, tries: int, outcome: cython.int) -> bool:
-        """Whether a failure is one that is tried again, in time, and within the budget."""
+        """Whether a failure is one that is tried again, if there is time, and within the budget."""
         retry, now_s = self._policy.retry, self._tasks.now_s()
-        word = _word(journey, outcome)
-        if now_s >= journey.due_s or (outcome == TIMEOUT and journey.cut_off) or word not in retry.on:
+        word, late = _word(journey, outcome), now_s >= journey.due_s
+        if (outcome == TIMEOUT and (late or journey.cut_off)) or word not in retry.on:
             return False
         if account is not None:
             account.failed(now_s, word)
-        return retry.again(tries, word) and (account is None or account.may_retry(now_s, word))
+        return retry.again(tries, word) and (late or account is None or account.may_retry(now_s, word))
 
     def _pause_before(self, journey: Journey, tries: int, outcome: cython.int) -> float:
         """The pause before the next try, in seconds."""
