@@ -59,6 +59,11 @@ def _word(journey: Journey, outcome: cython.int) -> str:
     return "overflow" if journey.refused_here else OUTCOMES[outcome]
 
 
+def _too_late() -> Steps:
+    return TIMEOUT
+    yield  # a generator that waits for nothing
+
+
 #: A layer: steps of a journey that go on with the layer at the given place.
 _Layer = Callable[[Journey, int], Steps]
 
@@ -126,13 +131,17 @@ class GuardedCaller(Caller):
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps of one logical call through all layers; they return the outcome."""
-        return self._on(self._journey(context, key), 0)
+        return self._set_out(self._journey(context, key))
 
     def stand_in(self, context: Context, key: cython.ulonglong) -> Steps:
         """The same as somebody's fallback, which has no fallback of its own."""
         journey = self._journey(context, key)
         journey.stands_in = True
-        return self._on(journey, 0)
+        return self._set_out(journey)
+
+    def _set_out(self, journey: Journey) -> Steps:
+        """All layers; or none, and nobody learns from it, if nobody waits any more for what led here."""
+        return self._on(journey, 0) if journey.due_s > self._tasks.now_s() else _too_late()
 
     def _journey(self, context: Context, key: cython.ulonglong) -> Journey:
         return Journey(context, key, context.due_s if self._edge.propagate_deadline else _INF)
