@@ -294,5 +294,6 @@ def dump_law(law: Law) -> Any:
     return {name: {key: value if key in plain else seconds(value) for key, value in fields.items()}}
 
 
-#: A probability law of a duration, in seconds.
-LawSpec = Annotated[Law, BeforeValidator(parse_law), PlainSerializer(dump_law, when_used="json")]
+#: A probability law of a duration, in seconds. In Python, too, it is dumped as it is written: what pydantic makes of its fields
+#: could not be read again, and policies are merged as data.
+LawSpec = Annotated[Law, BeforeValidator(parse_law), PlainSerializer(dump_law)]

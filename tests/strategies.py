@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from sim.scenario.calls import LAYERS
 from sim.scenario.model import Scenario
 
 ENTRY = "s0.op0"
@@ -13,24 +14,220 @@ laws = st.one_of(
     st.sampled_from([0.05, 0.2]).map(lambda mean: {"erlang": {"k": 3, "mean": mean}}),
 )
 
+
+def some(**fields):
+    """A mapping with any of these fields, or none."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+budgets = st.one_of(
+    some(
+        budget_percent=st.sampled_from([0, 50]), min_concurrency=st.integers(0, 2), budget_interval=st.sampled_from([0.0, 2.0])
+    ).map(lambda budget: {"kind": "concurrency", **budget}),
+    some(
+        ratio=st.sampled_from([0.1, 1.0]),
+        min_retries_per_second=st.integers(0, 2),
+        counting=st.sampled_from(["finagle", "tower"]),
+    ).map(lambda budget: {"kind": "windowed_ratio", **budget}),
+    some(max_tokens=st.sampled_from([2.0, 10.0])).map(lambda budget: {"kind": "token_ratio", **budget}),
+    some(capacity=st.sampled_from([10, 100])).map(lambda budget: {"kind": "quota", **budget}),
+    some(deposit_on=st.sampled_from(["call", "ok"])).map(lambda budget: {"kind": "deposit", **budget}),
+    st.just({"kind": "failure_rate"}),
+)
+
+breakers = st.one_of(
+    some(consecutive_failures=st.integers(1, 3)),
+    some(window_size=st.integers(2, 10), minimum_calls=st.integers(1, 5)).map(
+        lambda breaker: {"window_type": "count", **breaker}
+    ),
+    some(
+        window_duration=st.sampled_from([1.0, 5.0]),
+        minimum_calls=st.integers(1, 5),
+        slow_call_duration=st.sampled_from([0.0, 0.1]),
+        slow_call_rate_threshold_percent=st.just(50.0),
+        evaluate_every=st.just(0.5),
+        window_buckets=st.just(10),
+    ).map(lambda breaker: {"window_type": "time", **breaker}),
+)
+
+outliers = some(
+    rules=st.sampled_from(["envoy", "grpc"]),
+    interval=st.sampled_from([0.5, 3.0]),
+    base_ejection_time=st.sampled_from([0.5, 5.0]),
+    consecutive_5xx=st.integers(1, 5),
+    max_ejection_percent=st.sampled_from([10, 50, 100]),
+    success_rate_minimum_hosts=st.just(1),
+    success_rate_request_volume=st.just(3),
+    healthy_panic_threshold_percent=st.sampled_from([0, 50]),
+)
+
+hedges = st.builds(
+    lambda trigger, hedge: {**trigger, **hedge},
+    st.sampled_from([{"delay": 0}, {"delay": 0.02}, {"delay": 0.1}, {"percentile": 80}, {"on_per_try_timeout": True}]),
+    some(
+        max_attempts=st.integers(2, 3),
+        cancel_losers=st.booleans(),
+        non_fatal=st.sampled_from([(), ("error",), ("error", "timeout", "rejected", "unreachable")]),
+        max_extra_load_percent=st.just(30),
+        window=st.just(3.0),
+        refresh=st.just(0.5),
+    ),
+)
+
+limits = st.one_of(
+    st.fixed_dictionaries({"max_concurrent": st.integers(0, 3)}),
+    st.fixed_dictionaries(
+        {"max_concurrent": st.integers(1, 3), "max_queue": st.sampled_from([1, 3, "unbounded"])},
+        optional={"max_wait": st.sampled_from([0.05, 0.3])},
+    ),
+)
+
+throttles = st.one_of(
+    st.just({"kind": "sre", "window": 3, "multiplier": 1.2}),
+    st.just({"kind": "envoy", "window": 3}),
+    st.just({"kind": "finagle_nack", "window": 2, "rps_threshold": 1}),
+)
+
+rates = st.one_of(
+    some(burst=st.integers(1, 3), max_wait=st.sampled_from([0.0, 0.3])).map(
+        lambda limit: {"kind": "token_bucket", "rate": 5.0, **limit}
+    ),
+    some(max_wait=st.sampled_from([0.05, 0.5]), limit=st.integers(1, 5)).map(
+        lambda limit: {"kind": "fixed_window", "period": 0.4, **limit}
+    ),
+    st.just({"kind": "fixed_window", "limit": 1, "period": 0.3, "max_wait": 0.2, "refuse": "after_max_wait"}),
+)
+
+adaptive = st.one_of(
+    st.just({"algorithm": "aimd", "initial_limit": 2, "min_limit": 1, "max_limit": 10}),
+    st.just({"algorithm": "vegas", "initial_limit": 2, "max_limit": 10}),
+    st.just({"algorithm": "gradient2", "initial_limit": 2, "min_limit": 1, "max_limit": 10}),
+    st.just({"algorithm": "gradient", "min_rtt_calls": 5, "update_interval": 0.2}),
+)
+
+caches = st.fixed_dictionaries(
+    {"max_age": st.sampled_from([0.1, 1.0])},
+    optional={
+        "keys": st.sampled_from([1, 5]),
+        "zipf": st.just(1.0),
+        "capacity": st.integers(1, 3),
+        "request_collapsing": st.booleans(),
+        "stale_while_revalidate": st.just(1.0),
+        "stale_if_error": st.just(5.0),
+        "hit_time": st.sampled_from([0.001, {"exponential": 0.01}]),
+    },
+)
+
+fallbacks = st.one_of(
+    st.just("value"), st.just({"on": ["timeout", "error"]}), st.just({"call": "last.resort"}), st.just({"call": "last.resort"})
+)
+
+disciplines = st.sampled_from(
+    [
+        {"kind": "fifo"},
+        {"kind": "lifo"},
+        {"kind": "priority"},
+        {"kind": "earliest_deadline"},
+        {"kind": "adaptive_lifo", "lifo_above": 2},
+        {"kind": "adaptive_lifo", "controlled_delay": True},
+        {"kind": "codel"},
+    ]
+)
+
+sheddings = st.sampled_from(
+    [
+        {"kind": "utilisation", "from_busy": 0.5, "per_priority": 0.2},
+        {"kind": "wait", "max_wait": 0.1, "averaged_calls": 5},
+        {"kind": "dagor", "window": 0.5},
+    ]
+)
+
+plain_policies = some(
+    timeout=st.sampled_from([0.3, 1.0, 3.0]),
+    per_try_timeout=st.sampled_from([0.05, 0.2, 1.0]),
+    cancellation=st.booleans(),
+    propagate_deadline=st.booleans(),
+    balancing=st.sampled_from(["round_robin", "random", "least_request", "two_choices"]),
+    circuit_breaker=breakers,
+    retry=st.fixed_dictionaries(
+        {"max_attempts": st.integers(1, 3)},
+        optional={"backoff": st.fixed_dictionaries({"base": st.floats(0, 0.2), "jitter": st.sampled_from(["none", "full"])})},
+    ),
+)
+
 policies = st.fixed_dictionaries(
     {},
     optional={
         "timeout": st.sampled_from([0.3, 1.0, 3.0]),
         "per_try_timeout": st.sampled_from([0.05, 0.2, 1.0]),
         "cancellation": st.booleans(),
+        "propagate_deadline": st.booleans(),
+        "connect_timeout": st.sampled_from([0.02, 0.5]),
         "balancing": st.sampled_from(["round_robin", "random", "least_request", "two_choices"]),
         "retry": st.fixed_dictionaries(
             {"max_attempts": st.integers(1, 3)},
             optional={
                 "backoff": st.fixed_dictionaries(
                     {"base": st.floats(0, 0.2), "jitter": st.sampled_from(["none", "full", "equal", "decorrelated"])},
-                    optional={"kind": st.sampled_from(["constant", "linear", "exponential"]), "max": st.floats(0.1, 1)},
+                    optional={
+                        "kind": st.sampled_from(["constant", "linear", "exponential"]),
+                        "max": st.floats(0.1, 1),
+                        "respect_retry_after": st.sampled_from(["exact", "at_least", "grpc"]),
+                    },
                 ),
+                "on": st.sampled_from([("error", "overflow", "short_circuited"), ("timeout", "rejected", "unreachable")]),
+                "avoid_previous_endpoints": st.booleans(),
+                "budget": budgets,
             },
         ),
     },
 )
+
+#: What makes a caller a guarded one; each of them in few scenarios only, or nothing would ever get through.
+guards = {
+    "hedging": hedges,
+    "throttling": throttles,
+    "circuit_breaker": st.builds(
+        lambda breaker, scope, more: {**breaker, **scope, **more},
+        breakers,
+        some(scope=st.just("per_client_x_endpoint")),
+        some(open_duration=st.sampled_from([0.2, 2.0]), half_open_calls=st.integers(1, 2), half_open_max_wait=st.just(1.0)),
+    ),
+    "outlier_detection": outliers,
+    "passive_health": st.just({"fail_timeout": 1.0}),
+    "rate_limit": rates,
+    "concurrency_limit": limits,
+    "adaptive_concurrency": adaptive,
+    "cache": caches,
+    "fallback": fallbacks,
+    "order": st.permutations(LAYERS).map(tuple),
+}
+
+
+@st.composite
+def guarded_policies(draw):
+    """A policy with up to three of the guards."""
+    chosen = draw(st.lists(st.sampled_from(sorted(guards)), max_size=3, unique=True))
+    policy = draw(policies)
+    return {**policy, **{name: draw(guards[name]) for name in chosen}}
+
+
+lines = st.one_of(
+    st.sampled_from(["unbounded", 0, 2, {"capacity": 5, "max_wait": 0.3}, {"max_wait": 0.05}]),
+    st.fixed_dictionaries(
+        {"discipline": disciplines},
+        optional={"capacity": st.just(5), "max_wait": st.sampled_from([0.05, {"exponential": 0.1}])},
+    ),
+)
+
+defences = st.one_of(
+    st.just({}),
+    some(sharing=st.just("processor"), rate_limit=rates, shedding=sheddings, adaptive_concurrency=adaptive).map(
+        lambda service: {k: v for k, v in service.items() if k != "rate_limit" or "max_wait" not in v}
+    ),
+)
+
+operations = some(cache=caches, priority=st.integers(0, 2))
 
 
 @st.composite
@@ -51,6 +248,7 @@ def steps(draw, service, services, queues, depth=0, callee="op0"):
                     "count": draw(st.sampled_from([0, 1, 1, 2, {0: 1, 2: 1}])),
                     "in_parallel": draw(st.booleans()),
                     "probability": draw(st.sampled_from([1.0, 0.5])),
+                    "required": draw(st.sampled_from([True, True, False])),
                 }
             )
         elif kind == "publish":
@@ -73,13 +271,15 @@ def faults(draw, services, queues, crash_only=False):
         )
     )
     service = f"s{draw(st.integers(0, services - 1))}"
-    kinds = ["crash"] if crash_only else ["crash", "slow", "errors", "link"] + ["outage"] * bool(queues)
+    kinds = ["crash"] if crash_only else ["crash", "slow", "pause", "errors", "link"] + ["outage"] * bool(queues)
     match draw(st.sampled_from(kinds)):
         case "crash":
             replica = draw(st.sampled_from(["all", 0] + ["each"] * ("mtbf" in window)))
             return {"crash": service, "replica": replica, "silent": draw(st.booleans()), **window}
         case "slow":
             return {"slow": service, "factor": draw(st.floats(0.5, 20)), **window}
+        case "pause":
+            return {"pause": service, "replica": draw(st.sampled_from(["all", 0])), **window}
         case "errors":
             return {"errors": service, "ratio": draw(st.floats(0, 1)), **window}
         case "link":
@@ -90,8 +290,12 @@ def faults(draw, services, queues, crash_only=False):
 
 
 @st.composite
-def scenarios(draw, crash_only=False):
-    """A system of one to four services in which calls lead to higher numbers only, up to two queues, and up to three faults."""
+def scenarios(draw, crash_only=False, guarded=True):
+    """A system of one to four services in which calls lead to higher numbers only, up to two queues, and up to three faults.
+
+    With `guarded` callers have any of the policies; without, only what a plain caller knows.
+    """
+    kind = guarded_policies() if guarded else plain_policies
     count = draw(st.sampled_from([1, 2, 2, 3, 4]))
     queues = [f"q{i}" for i in range(draw(st.sampled_from([0, 1, 1, 2])))]
     services = {}
@@ -99,15 +303,24 @@ def scenarios(draw, crash_only=False):
         services[f"s{i}"] = {
             "replicas": draw(st.integers(1, 3)),
             "workers": draw(st.sampled_from([1, 1, 2, 4, "unlimited"])),
-            "queue": draw(st.sampled_from(["unbounded", 0, 2, {"capacity": 5, "max_wait": 0.3}, {"max_wait": 0.05}])),
+            "queue": draw(lines),
+            **draw(defences),
             "discovery_delay": draw(st.sampled_from([0.0, 0.5, 3.0])),
             "operations": {
-                "op0": {"steps": draw(steps(i, count, queues)), "effect": draw(st.booleans())},
+                "op0": {"steps": draw(steps(i, count, queues)), "effect": draw(st.booleans()), **draw(operations)},
                 # What consumes a queue publishes to none, not even through what it calls, or messages would breed messages.
                 "consume": draw(steps(i, count, [], callee="quiet")),
                 "quiet": draw(steps(i, count, [], callee="quiet")),
             },
         }
+    services["last"] = {"workers": 1, "queue": 2, "operations": {"resort": [{"work": 0.01}, {"fail": 0.1}]}}
+    calls = {"default": draw(kind), "client -> s0": draw(kind), "last": {"fallback": None}}
+    hurt = draw(st.lists(faults(count, queues, crash_only), min_size=int(crash_only), max_size=3))
+    cached = any("cache" in policy for policy in calls.values()) or any(
+        "cache" in s["operations"]["op0"] for s in services.values() if "op0" in s["operations"]
+    )
+    if cached and not crash_only:
+        hurt += draw(st.sampled_from([[], [{"flush": "default", "at": 3.0}]]))
     return Scenario(
         services=services,
         queues={
@@ -127,13 +340,13 @@ def scenarios(draw, crash_only=False):
                 "loss": draw(st.sampled_from([0.0, 0.0, 0.0, 0.05])),
             }
         },
-        calls={"default": draw(policies), "client -> s0": draw(policies)},
+        calls=calls,
         load=draw(
             st.one_of(
                 st.sampled_from([5, 15, 40]).map(lambda rate: {"rate": rate, "mix": ENTRY, "clients": 2}),
                 st.sampled_from([2, 6]).map(lambda users: {"kind": "closed", "users": users, "think": 0.3, "mix": ENTRY}),
             )
         ),
-        faults=draw(st.lists(faults(count, queues, crash_only), min_size=int(crash_only), max_size=3)),
+        faults=hurt,
         run={"duration": 10, "warmup": draw(st.sampled_from([0.0, 2.0])), "drain": draw(st.sampled_from([0.0, 40.0, 40.0]))},
     )

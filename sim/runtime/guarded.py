@@ -59,6 +59,11 @@ def _word(journey: Journey, outcome: cython.int) -> str:
     return "overflow" if journey.refused_here else OUTCOMES[outcome]
 
 
+def _too_late() -> Steps:
+    return TIMEOUT
+    yield  # a generator that waits for nothing
+
+
 #: A layer: steps of a journey that go on with the layer at the given place.
 _Layer = Callable[[Journey, int], Steps]
 
@@ -126,13 +131,17 @@ class GuardedCaller(Caller):
 
     def call(self, context: Context, key: cython.ulonglong) -> Steps:
         """Steps of one logical call through all layers; they return the outcome."""
-        return self._on(self._journey(context, key), 0)
+        return self._set_out(self._journey(context, key))
 
     def stand_in(self, context: Context, key: cython.ulonglong) -> Steps:
         """The same as somebody's fallback, which has no fallback of its own."""
         journey = self._journey(context, key)
         journey.stands_in = True
-        return self._on(journey, 0)
+        return self._set_out(journey)
+
+    def _set_out(self, journey: Journey) -> Steps:
+        """All layers; or none, and nobody learns from it, if nobody waits any more for what led here."""
+        return self._on(journey, 0) if journey.due_s > self._tasks.now_s() else _too_late()
 
     def _journey(self, context: Context, key: cython.ulonglong) -> Journey:
         return Journey(context, key, context.due_s if self._edge.propagate_deadline else _INF)
@@ -168,8 +177,10 @@ class GuardedCaller(Caller):
     def _in_time(self, journey: Journey, place: cython.long) -> Steps:
         """What is inside ends within the call's timeout; whoever waits in there looks at `due_s`."""
         outer_s = journey.due_s
-        journey.due_s = min(outer_s, self._tasks.now_s() + self._edge.timeout_s)
+        journey.due_s = own_s = min(outer_s, self._tasks.now_s() + self._edge.timeout_s)
         outcome: cython.int = yield from self._on(journey, place)
+        if own_s < outer_s:
+            journey.cut_off = False  # outside there is time left, for another try
         journey.due_s = outer_s
         return outcome
 
@@ -197,7 +208,8 @@ class GuardedCaller(Caller):
                 left_s = journey.due_s - tasks.now_s()
                 if pause_s >= left_s:
                     # The pause is cut off by the deadline, as in gRPC: no try can follow.
-                    yield from self._pause(journey, left_s)
+                    if left_s > 0:
+                        yield from self._pause(journey, left_s)
                     outcome = TIMEOUT
                     return outcome
                 if pause_s > 0:
@@ -209,14 +221,14 @@ class GuardedCaller(Caller):
                 account.end(tasks.now_s(), OUTCOMES[outcome])
 
     def _may_try_again(self, journey: Journey, account: Account | None, tries: int, outcome: cython.int) -> bool:
-        """Whether a failure is one that is tried again, in time, and within the budget."""
+        """Whether a failure is one that is tried again, if there is time, and within the budget."""
         retry, now_s = self._policy.retry, self._tasks.now_s()
-        word = _word(journey, outcome)
-        if now_s >= journey.due_s or word not in retry.on:
+        word, late = _word(journey, outcome), now_s >= journey.due_s
+        if (outcome == TIMEOUT and (late or journey.cut_off)) or word not in retry.on:
             return False
         if account is not None:
             account.failed(now_s, word)
-        return retry.again(tries, word) and (account is None or account.may_retry(now_s, word))
+        return retry.again(tries, word) and (late or account is None or account.may_retry(now_s, word))
 
     def _pause_before(self, journey: Journey, tries: int, outcome: cython.int) -> float:
         """The pause before the next try, in seconds."""
@@ -380,7 +392,11 @@ class GuardedCaller(Caller):
             journey.tried.append(chosen)
         if self._counts:
             self._in_flight[chosen] += 1
-        visit.leave(journey.due_s - now_s)
+        # The first attempt has the whole timeout, and not what is left of it after rounding.
+        whole = number == 1 and now_s + edge.timeout_s == journey.due_s
+        left_s = edge.timeout_s if whole else journey.due_s - now_s
+        journey.cut_off = left_s <= edge.per_try_s
+        visit.leave(left_s)
         return visit
 
     def _conclude(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:

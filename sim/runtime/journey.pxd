@@ -12,6 +12,7 @@ cdef class Journey:
     cdef public list numbers
     cdef public double pause_s
     cdef public long pauses
+    cdef public bint cut_off
     cdef public bint refused_here
     cdef public double retry_after_s
     cdef public bint stands_in

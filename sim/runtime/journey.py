@@ -16,8 +16,8 @@ class Journey:
     """What the layers of one call tell each other: whose it is, how long it may take, how its last attempt went."""
 
     __slots__ = (
-        "account", "context", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s", "stands_in", "tie",
-        "tried",
+        "account", "context", "cut_off", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s",
+        "stands_in", "tie", "tried",
     )  # fmt: skip
 
     def __init__(self, context: Context, key: cython.ulonglong, due_s: float) -> None:
@@ -29,6 +29,7 @@ class Journey:
         self.numbers = [0, 0]
         self.pause_s = 0.0  # the last pause before a retry
         self.pauses = 1  # number of the next pause
+        self.cut_off = False  # whether the last attempt had only until `due_s`: then no other follows when it times out
         self.refused_here = False  # whether the last try was refused by a limit of the caller itself, and never sent
         self.retry_after_s = -1.0  # what the server of the last try asked for; negative if nothing
         self.stands_in = False  # whether it is the fallback of another call

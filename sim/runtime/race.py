@@ -12,8 +12,6 @@ from sim.records import GOOD, IN_FLIGHT, OUTCOMES, TIMEOUT
 from sim.runtime.ties import Tie
 
 if TYPE_CHECKING:
-    import cython
-
     from sim.policies.hedging import HedgeGate
     from sim.runtime.journey import Journey
 
@@ -87,6 +85,7 @@ class Race:
         context.backoff_s += winner.started_s - began_s
         context.add(winner.journey.context)
         journey.refused_here = winner.journey.refused_here
+        journey.cut_off = winner.journey.cut_off
         journey.retry_after_s = winner.journey.retry_after_s
         return winner.outcome
 
@@ -95,7 +94,7 @@ class Race:
         account, now_s = self._journey.account, self._tasks.now_s()
         while self._ended:
             runner = self._ended.popleft()
-            if runner.outcome in GOOD or not self._goes_on(runner.outcome):
+            if runner.outcome in GOOD or not self._goes_on(runner):
                 return runner
             left = len(self._ended) + self._under_way()
             if account is not None and (left or self._may_send()):
@@ -104,11 +103,12 @@ class Race:
                 return runner
         return None
 
-    def _goes_on(self, outcome: cython.int) -> bool:
+    def _goes_on(self, runner: _Runner) -> bool:
         """Whether a failed attempt leaves the race open; the deadline ends it for all."""
-        if outcome == TIMEOUT and self._tasks.now_s() >= self._journey.due_s:
+        late = runner.journey.cut_off or self._tasks.now_s() >= self._journey.due_s
+        if runner.outcome == TIMEOUT and late:
             return False
-        return OUTCOMES[outcome] in self._gate.spec.non_fatal
+        return OUTCOMES[runner.outcome] in self._gate.spec.non_fatal
 
     def _under_way(self) -> int:
         return sum(1 for each in self._runners if each.outcome == IN_FLIGHT and not each.withdrawn)
