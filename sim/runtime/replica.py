@@ -74,8 +74,7 @@ class Replica(Server):
         self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
         limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency
         self._gatehouse = Gatehouse(spec, self.pool, self._process_key, tasks.now_s()) if limited is not None else None
-        for shelf in self._shelves.values():
-            shelf.close()
+        self.close()
         self._shelves.clear()
         self._look_at_work()
 
@@ -109,6 +108,11 @@ class Replica(Server):
         if shelf is None:
             shelf = self._shelves[code] = Shelf(self.tasks, spec)
         return shelf
+
+    def close(self) -> None:
+        """End what its caches still fetch in the background."""
+        for shelf in self._shelves.values():
+            shelf.close()
 
     def flush(self, code: int) -> None:
         """Empty the cache of an operation."""

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from sim.errors import ScenarioError
 from sim.laws import Law
 from sim.scenario.calls import CallPolicy
+from sim.scenario.edges import edges_in, problems_of_edges
 from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Load, Replay
@@ -305,9 +306,18 @@ def operations_of(scenario: Scenario) -> dict[str, Operation]:
     return {f"{s}.{o}": op for s, service in scenario.services.items() for o, op in service.operations.items()}
 
 
+def _edges(operations: Mapping[str, Operation], scenario: Scenario) -> dict[tuple[str, str], list[str]]:
+    steps = [(address.split(".")[0], step) for address, op in operations.items() for _, step in steps_of(op.steps, "")]
+    return {edge: selectors_of(*edge) for edge in [*((CLIENT, entry) for entry in scenario.load.mix), *edges_in(steps)]}
+
+
 def _problems(scenario: Scenario) -> Iterator[str]:
     """Names that point nowhere, and settings that contradict each other, each as `path: message`."""
     operations = operations_of(scenario)
+    contradictions = list(problems_of_edges(scenario, _edges(operations, scenario)))
+    yield from contradictions
+    if contradictions:
+        return  # what is asked below needs the policies
     yield from _problems_of_steps(scenario, operations)
     yield from problems_of_size(scenario)
     yield from _problems_of_recording(scenario, operations)

@@ -104,7 +104,8 @@ def _without_rivals(old: Settings, new: Settings) -> Settings:
 
 
 def _chosen(settings: Settings) -> bool:
-    return any(settings.get(key) not in (None, False) for key in _ONE_OF)
+    # By identity: a delay of 0 is one, though it equals False.
+    return any(settings.get(key) is not None and settings[key] is not False for key in _ONE_OF)
 
 
 @dataclass(frozen=True)
