@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sim.policies.windows import CountWindow, EmaWindow, SnapshotWindow, TimeWindow, Window
 from sim.records import OK, OUTCOMES
@@ -112,6 +112,13 @@ class CircuitBreaker(Spec):
         ("error", "timeout", "rejected", "unreachable"), description="the outcomes that are failures; the others are successes"
     )
     ignored: tuple[Failure, ...] = Field((), description="outcomes that count as nothing; a probe makes room for another")
+
+    @field_validator("evaluate_every")
+    @classmethod
+    def _not_too_often(cls, value: float | None) -> float | None:
+        if value is not None and value < 0.001:
+            raise ValueError(f"{value:g} s makes too many buckets; write at least 1ms")
+        return value
 
 
 def open_s(spec: CircuitBreaker, opens: int, u: float) -> float:

@@ -51,7 +51,7 @@ class Hedging(Spec):
     (0.02, True)
     """
 
-    max_attempts: Annotated[int, Field(ge=2)] = Field(2, description="tries in all, the first included")
+    max_attempts: Annotated[int, Field(ge=2, le=1000)] = Field(2, description="tries in all, the first included")
     delay: Duration | None = Field(None, description="from one try to the next; 0: all at once")
     percentile: Annotated[float, Field(gt=0, lt=100)] | None = Field(
         None, description="the delay is this percentile of the latencies lately, for example 95"
@@ -87,6 +87,9 @@ class Hedging(Spec):
         if len(given) != 1:
             what = f"{' and '.join(given)} cannot both say when" if given else "nothing says when"
             raise ValueError(f"hedging: {what} the next try is sent; write one, for example delay: 20ms or percentile: 95")
+        for name in ("window", "refresh"):
+            if getattr(self, name) < 0.001:
+                raise ValueError(f"hedging: {name} = {getattr(self, name):g} s must be at least 1ms")
         if self.percentile is not None and self.min_delay >= self.max_delay:
             raise ValueError(
                 f"hedging: min_delay = {self.min_delay:g} s must be below max_delay = {self.max_delay:g} s, or nothing is hedged"

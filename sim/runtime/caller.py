@@ -150,6 +150,9 @@ class Caller:
     def flush(self) -> None:
         """Empty the cache of answers; this caller has none."""
 
+    def close(self) -> None:
+        """End what is still fetched in the background; this caller has no cache."""
+
     def changes(self) -> list[tuple[float, int, str]]:
         """When a breaker opened, half-opened or closed, or an endpoint was left out: clock time, endpoint (-1: all), state."""
         breaker = self._breaker
@@ -243,8 +246,10 @@ class Caller:
             self._end(call, outcome)
             return False
         now_s = self._tasks.now_s()
-        if call.number % _STUCK_AFTER == 0 and now_s <= call.began_s:
-            self._stuck(call)
+        if call.number % _STUCK_AFTER == 0:
+            if now_s <= call.began_s:
+                self._stuck(call)
+            call.began_s = now_s  # the first tries may have taken time, and those after them none
         call.pause_s = self._pause_s(call, call.pause_s)
         left_s = call.deadline_s - now_s
         call.stage = _PAUSE_BEFORE_RETRY

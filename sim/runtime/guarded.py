@@ -202,8 +202,10 @@ class GuardedCaller(Caller):
                 outcome = yield from self._on(journey, place)
                 if outcome in GOOD or not self._may_try_again(journey, account, tries, outcome):
                     return outcome
-                if tries % _STUCK_AFTER == 0 and tasks.now_s() <= began_s:
-                    self._stuck_after(tries)
+                if tries % _STUCK_AFTER == 0:
+                    if tasks.now_s() <= began_s:
+                        self._stuck_after(tries)
+                    began_s = tasks.now_s()  # the first tries may have taken time, and those after them none
                 pause_s = self._pause_before(journey, tries, outcome)
                 left_s = journey.due_s - tasks.now_s()
                 if pause_s >= left_s:
@@ -442,6 +444,11 @@ class GuardedCaller(Caller):
         """Empty the cache of answers."""
         if self._shelf is not None:
             self._shelf.flush()
+
+    def close(self) -> None:
+        """End what is still fetched in the background."""
+        if self._shelf is not None:
+            self._shelf.close()
 
 
 def new_caller(

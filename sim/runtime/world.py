@@ -155,6 +155,7 @@ class World:
         for what in self.ledger.everything():
             if isinstance(what, Visit | Request):
                 what.kill()
+        # And what caches still fetch in the background: no request waits for it, so the ledger does not know it.
         for caller in self.callers:
             caller.close()
         for service in self.services.values():

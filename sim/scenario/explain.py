@@ -214,8 +214,8 @@ def _unknown(key: str, place: _Place, also_known: Sequence[str]) -> str:
         return "stands at the top of a file only, beside services and load; not in a base, a candidate or a condition"
     known = [*(fields_of(model) if model is not None else ()), *also_known]
     tags = [meta.tag for option in members(union) for meta in option.meta if hasattr(meta, "tag")] if union else []
-    if key in tags:
-        first = next((known_key for known_key in known if known_key in tags), "the other")
+    first = next((known_key for known_key in known if known_key in tags), None)
+    if key in tags and first is not None:  # tags may be kinds, too, and a field of another kind be called like one
         return f"{first} and {key} cannot stand in one item; give each its own '- '"
     return f"unknown key; {nearest(key, known)}"
 

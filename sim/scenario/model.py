@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from sim.errors import ScenarioError
 from sim.laws import Law
 from sim.scenario.calls import CallPolicy
+from sim.scenario.edges import edges_in, problems_of_edges
 from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Load, Replay
@@ -66,6 +67,12 @@ class Run(Spec):
     def end(self) -> float:
         """Clock time of the last arrival, in seconds."""
         return self.warmup + self.duration
+
+
+def _as_set(spec: Spec) -> dict[str, Any]:
+    """What was written of a spec, its blocks as mappings; unlike `model_dump` it leaves laws (`hit_time`) as laws."""
+    written = {name: getattr(spec, name) for name in spec.__class__.model_fields if name in spec.model_fields_set}
+    return {name: _as_set(value) if isinstance(value, Spec) else value for name, value in written.items()}
 
 
 class Scenario(Spec):
@@ -142,7 +149,7 @@ class Scenario(Spec):
         settings: dict[str, Any] = {}
         for selector in selectors_of(caller, target):
             if selector in self.calls:
-                settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
+                settings = merged(settings, _as_set(self.calls[selector]))
         if settings.get("preset") is not None:
             settings = PRESETS[settings["preset"]].under(settings)
         return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))
@@ -299,9 +306,18 @@ def operations_of(scenario: Scenario) -> dict[str, Operation]:
     return {f"{s}.{o}": op for s, service in scenario.services.items() for o, op in service.operations.items()}
 
 
+def _edges(operations: Mapping[str, Operation], scenario: Scenario) -> dict[tuple[str, str], list[str]]:
+    steps = [(address.split(".")[0], step) for address, op in operations.items() for _, step in steps_of(op.steps, "")]
+    return {edge: selectors_of(*edge) for edge in [*((CLIENT, entry) for entry in scenario.load.mix), *edges_in(steps)]}
+
+
 def _problems(scenario: Scenario) -> Iterator[str]:
     """Names that point nowhere, and settings that contradict each other, each as `path: message`."""
     operations = operations_of(scenario)
+    contradictions = list(problems_of_edges(scenario, _edges(operations, scenario)))
+    yield from contradictions
+    if contradictions:
+        return  # what is asked below needs the policies
     yield from _problems_of_steps(scenario, operations)
     yield from problems_of_size(scenario)
     yield from _problems_of_recording(scenario, operations)

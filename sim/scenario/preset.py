@@ -104,7 +104,7 @@ def _without_rivals(old: Settings, new: Settings) -> Settings:
 
 
 def _chosen(settings: Settings) -> bool:
-    # A delay of 0 is one, too, and equals False.
+    # By identity: a delay of 0 is one, though it equals False.
     return any(settings.get(key) is not None and settings[key] is not False for key in _ONE_OF)
 
 

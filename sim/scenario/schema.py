@@ -212,7 +212,9 @@ def _bounds(shape: Shape) -> str:
     if least is not None:
         return f" of at least {least}" if most is None else f" from {least} to {most:,}"
     above = next((meta.gt for meta in shape.meta if isinstance(meta, Gt)), None)
-    return "" if above is None else f" above {above}"
+    if above is None:
+        return "" if most is None else f" of at most {most:,}"
+    return f" above {above}" if most is None else f" above {above} and at most {most:,}"
 
 
 def example(key: str, shape: Shape | None) -> str:
