@@ -100,6 +100,17 @@ def test_makes_its_own_figure_without_axes_and_leaves_the_settings_alone(name: s
     assert plt.get_fignums() == [ax.get_figure(root=True).number]  # type: ignore[union-attr]
 
 
+def test_a_backend_that_wakes_up_with_the_first_figure_stays_awake() -> None:
+    before = mpl.is_interactive()
+    try:
+        for wanted in (True, False):
+            with style.themed():
+                mpl.interactive(wanted)  # what a notebook's backend does inside the first chart
+            assert mpl.is_interactive() is wanted
+    finally:
+        mpl.interactive(before)
+
+
 @every_chart
 def test_every_axis_of_numbers_has_a_label_with_a_unit(name: str) -> None:
     ax = draw(name)

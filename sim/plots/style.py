@@ -148,7 +148,12 @@ def candidates_in(*tables: pd.DataFrame) -> list[str]:
 def themed() -> Iterator[None]:
     """Draw and save under `THEME`; the caller's matplotlib settings are back afterwards."""
     with mpl.rc_context(cast(Any, THEME)):
-        yield
+        try:
+            yield
+        finally:
+            interactive = mpl.is_interactive()
+    # A notebook's backend wakes up with the first figure and turns this on; taken back, no later cell would show its figure.
+    mpl.interactive(interactive)
 
 
 def new_axes(ax: Axes | None, size: tuple[float, float] = (8.0, 4.8)) -> Axes:
