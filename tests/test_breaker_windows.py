@@ -97,6 +97,13 @@ def test_a_part_begins_with_its_first_call_and_falls_out_whole():
         assert breaker.state(third_s) == expected
 
 
+def test_a_part_ends_before_the_call_that_is_as_late_as_it_is_long():
+    breaker = gate("time", window_duration=10, window_buckets=10, minimum_calls=2, failure_rate_threshold_percent=60)
+    for now_s, fate in ((0.5, "."), (1.5, "x"), (10.5, "x")):
+        assert calls(breaker, fate, now_s) == "1"
+    assert breaker.state(10.5) == OPEN  # only the call of 0.5 has fallen out
+
+
 def test_a_short_window_of_polly_has_one_part_that_begins_with_the_breaker():
     short = {"window_duration": 0.16, "window_buckets": 10, "minimum_calls": 3, "only_on_failure": True}
     breaker = gate("time", **short)
@@ -107,6 +114,10 @@ def test_a_short_window_of_polly_has_one_part_that_begins_with_the_breaker():
     ten = gate("time", **{**short, "window_duration": 0.2})  # long enough for ten
     assert calls(ten, "xxx", 0.1, step_s=0.045) == "111"
     assert ten.state(0.19) == OPEN
+    edge = gate("time", **{**short, "window_duration": 0.2})
+    assert calls(edge, "x", 0.19) == "1"
+    assert calls(edge, "xx", 0.2, step_s=0.0) == "11"  # a single part would have ended at 0.2
+    assert edge.state(0.2) == OPEN
 
 
 # Slow calls.
@@ -117,6 +128,11 @@ def test_slow_calls_open_it_though_they_succeed():
     assert calls(gate(**slow), "ss.s.", slow_s=1.1) == "11110"
     assert calls(gate(**slow), "sss.sss.", slow_s=1.0) == "1" * 8  # longer, not as long
     assert calls(gate(window_size=4, slow_call_rate_threshold_percent=75), "ssss.") == "11111"  # nothing is slow
+
+
+def test_slow_calls_fall_out_of_the_window_too():
+    slow = {"window_size": 3, "slow_call_duration": 1.0, "slow_call_rate_threshold_percent": 60}
+    assert calls(gate(**slow), "s..s..s..ss.") == "1" * 11 + "0"
 
 
 def test_a_call_can_be_slow_and_failed_and_counts_for_both():
@@ -137,15 +153,22 @@ def opened(**settings_):
 
 
 def test_half_open_lets_so_many_through_and_judges_when_all_have_answered():
-    for answers, state in (("..x", CLOSED), (".xx", OPEN)):
-        breaker = opened(half_open_calls=3)
-        permits = [breaker.permit(10.0 + i) for i in range(5)]
-        assert [permit == REFUSED for permit in permits] == [False] * 3 + [True] * 2
+    for answers, state in (("...x", CLOSED), ("..xx", OPEN)):
+        breaker = opened(half_open_calls=4)
+        permits = [breaker.permit(10.0 + i) for i in range(6)]
+        assert [permit == REFUSED for permit in permits] == [False] * 4 + [True] * 2
         for i, (permit, answer) in enumerate(zip(permits, answers, strict=False)):
             assert breaker.state(20.0) == HALF_OPEN
             breaker.settle(permit, answer == ".", 20.0 + i)
-        assert breaker.state(22.0) == state
-        assert breaker.changes == [(0.0, OPEN), (10.0, HALF_OPEN), (22.0, state)]
+        assert breaker.state(23.0) == state
+        assert breaker.changes == [(0.0, OPEN), (10.0, HALF_OPEN), (23.0, state)]
+
+
+def test_each_half_open_time_has_probes_of_its_own():
+    breaker = opened(half_open_calls=2)
+    assert calls(breaker, "xx", 10, step_s=0.0) == "11"
+    assert calls(breaker, "...", 20, step_s=0.0) == "111"  # two probes, and a call
+    assert breaker.state(20.0) == CLOSED
 
 
 def test_it_judges_at_the_minimum_if_that_is_less_than_the_probes():
@@ -351,6 +374,15 @@ def test_hystrix_sleeps_through_a_long_silence():
     assert breaker.state(1e6 + 1) == CLOSED
     assert calls(breaker, "x" * 20, 2e6, step_s=0.0001) == "1" * 20
     assert breaker.state(2e6 + 1) == OPEN
+
+
+def test_hystrix_keeps_its_ticks_through_a_silence():
+    breaker = gate("time", **HYSTRIX)
+    calls(breaker, "x", 0.0)
+    calls(breaker, "x" * 20, 1000.2, step_s=0.0)
+    assert breaker.state(1000.4) == CLOSED
+    assert breaker.state(1000.5) == OPEN
+    assert breaker.changes == [(1000.5, OPEN)]
 
 
 # Finagle: a moving average, or failures in a row.

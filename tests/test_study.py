@@ -292,7 +292,8 @@ def test_the_focus_is_what_is_told() -> None:
 def test_tables_for_charts(tmp_path: Path) -> None:
     found = compare(comparison(), 2, workers=1, out=tmp_path / "out")
     tables = found.tables(bin_s=0.5)
-    assert list(tables) == ["summary", "differences", "over_time", "attempts_over_time", "latency_cdf", "time_parts", "faults", "warmup"]
+    over_time = ["over_time", "attempts_over_time"]
+    assert list(tables) == ["summary", "differences", *over_time, "latency_cdf", "time_parts", "faults", "warmup"]
     assert tables["warmup"].to_numpy().tolist() == [["quiet", 0.5], ["crash", 0.5]]
     assert set(tables["summary"]["condition"]) == {"quiet", "crash"}
     assert tables["over_time"].groupby(["candidate", "condition"]).size().tolist() == [7] * 4

@@ -121,7 +121,7 @@ class TimeWindow(Window):
 
     def __init__(self, duration_s: float, parts: int, start_s: float) -> None:
         self._aligned = parts == 0
-        self._duration_s = max(1.0, math.ceil(duration_s)) if parts == 0 else duration_s
+        self._duration_s = duration_s
         self._width_s = 1.0 if parts == 0 else duration_s / parts
         self.clear(start_s)
 
@@ -217,7 +217,6 @@ class SnapshotWindow(Window):
     def skip(self, now_s: float) -> None:
         """Pass over all ticks before the last one if nothing is known."""
         if not self.calls and not self._running.calls:
-            self._complete.clear()
             self._tick = max(self._tick, int((now_s - self._start_s) / self._every_s) - 1)
 
 

@@ -25,7 +25,7 @@ class Journey:
         self.context = context  # of the thread that waits for it
         self.key = key  # names its random draws
         self.due_s = due_s  # clock time by which it must have ended
-        # Of its latest attempt, and of the latest try that a throttle looked at; shared with its branches, so that each has its own.
+        # Of its latest attempt, and of the latest try that a throttle looked at; shared with its branches.
         self.numbers = [0, 0]
         self.pause_s = 0.0  # the last pause before a retry
         self.pauses = 1  # number of the next pause

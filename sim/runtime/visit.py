@@ -72,8 +72,8 @@ class Edge:
     """What all caller processes of one service share on the way to one target: policy, lines, codes."""
 
     __slots__ = (
-        "back", "caller_code", "cancellation", "connect_s", "fallback", "ledger", "names", "number", "per_try", "per_try_s", "policy",
-        "propagate_deadline", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
+        "back", "caller_code", "cancellation", "connect_s", "fallback", "ledger", "names", "number", "per_try", "per_try_s",
+        "policy", "propagate_deadline", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
     )  # fmt: skip
 
     def __init__(

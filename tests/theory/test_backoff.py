@@ -59,7 +59,7 @@ def test_writers_who_come_into_each_others_way(count, rule):
         # Each try of an update is one attempt at the app, one read and one write.
         return rows["attempts"].sum() / 3, 1000 * rows["ended_s"].max()
 
-    # Published are means of 100 runs, with an error of their own: it is 2.5 % for the time of 50 writers with decorrelated jitter,
+    # Published are means of 100 runs, with an error of their own: 2.5 % for the time of 50 writers with decorrelated jitter,
     # where a plain event list gives 2239 ± 46 ms from 1000 runs.
     found = np.array([read(seed) for seed in range(1, 101 if count == 50 else 41)])
     for name, column, published, tolerance in (
