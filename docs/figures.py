@@ -38,7 +38,7 @@ CASCADE_SHOWN = (
     ("carts answered", "base", "success", "shop.cart"),
     ("cart, p99", "base", "p99_s", "shop.cart"),
     ("product pages answered", "base", "success", "shop.product"),
-    ("of them without recommendations", "base", "share_degraded", "shop.product"),
+    ("without recommendations", "base", "share_degraded", "shop.product"),
 )
 #: What the workers of the storm's backend can do: 20 of them, 50 ms for a call.
 CAPACITY_RPS = 400.0

@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from studies import fake, scenario
 from typer.testing import CliRunner, Result
 
 from sim import __version__
 from sim.cli import app
+from sim.cli.show import show_results
 from sim.interop.spans import COLUMNS
 from sim.scenario.model import Scenario
 from sim.scenario.yaml import load, loads
+from sim.study import replicate
 
 SHOP = """\
 question: How busy is one worker?
@@ -253,6 +257,26 @@ def test_one_replication_is_told_to_say_nothing(place: Path) -> None:
     assert "detectable" not in shown
     assert "95 %" not in shown
     assert [line.split()[1:] for line in shown.splitlines() if line.startswith("success  ")][::2] == [["100", "%"] * 2] * 2
+
+
+def test_a_mean_over_the_runs_that_recovered_says_how_many_did() -> None:
+    faults = [{"pause": "payment", "at": 2.0, "for": 0.5}]
+
+    def sick(given: Scenario, seed: int) -> Any:
+        """Three seconds with a hundred requests each; with an odd seed nothing is answered well any more after 2 s."""
+        run = fake(given, 300)
+        run.requests.loc[(run.requests["arrived_s"] >= 2.0) & bool(seed % 2), "outcome"] = "error"
+        return run
+
+    def shown(seed: int, replications: int) -> str:
+        found = replicate(scenario(faults=faults), replications, workers=1, seed=seed, simulate=sick)
+        show_results(console := Console(file=io.StringIO(), width=120), found)
+        assert isinstance(console.file, io.StringIO)
+        return next(line for line in console.file.getvalue().splitlines() if line.startswith("recovery"))
+
+    assert shown(2, 2).rstrip().endswith("0 s [one replication: no interval], in 1 of 2")
+    assert shown(2, 1).rstrip().endswith("0 s")
+    assert shown(3, 1).rstrip().endswith("never")
 
 
 def test_what_is_identical_is_shown_as_identical(place: Path) -> None:

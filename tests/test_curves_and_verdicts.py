@@ -111,6 +111,11 @@ def test_few_arrivals_make_longer_bins() -> None:
     assert recovery_s(requests_of(rows), start_s=0.0, fault_s=10.0, clear_s=20.0, end_s=300.0) == 150.0
 
 
+def test_the_rest_of_the_window_belongs_to_the_last_bin() -> None:
+    assert healed((0, 10, 1), (10, 30, 1), clear_s=12.5) == 0.0
+    assert math.isnan(healed((0, 10, 1), (10, 29.5, 1), (29.5, 30, 0), clear_s=12.5))
+
+
 def test_recovery_is_a_metric_where_faults_end() -> None:
     rows = served((0, 10, 1), (10, 17, 0), (17, 30, 1))
     found = numbers(rows, end_s=30.0, trouble_s=(10.0, 12.0))

@@ -287,6 +287,10 @@ def test_the_focus_is_what_is_told() -> None:
     assert told["mean_s", "all"] == own["mean_s", "payment.charge"] < own["mean_s", "all"]
     assert tables["latency_cdf"]["latency_s"].max() <= latencies.max()
     assert told["completeness", "all"] == own["completeness", "all"], "effects are told as a whole"
+    attempts = tables["attempts_over_time"]
+    widths = np.diff([*attempts["time_s"], 3.5])
+    in_focus = int((direct["entry"] == "payment.charge").sum())  # one attempt for each, in two replications
+    assert (attempts["attempts_rps"] * widths).sum() == pytest.approx(in_focus / 2)
 
 
 def test_tables_for_charts(tmp_path: Path) -> None:
