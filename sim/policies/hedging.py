@@ -57,9 +57,7 @@ class Hedging(Spec):
         None, description="the delay is this percentile of the latencies lately, for example 95"
     )
     min_delay: Duration = Field(0.001, description="shortest delay by percentile")
-    max_delay: PositiveDuration = Field(
-        2.0, description="where the delay by percentile is as long, no further tries are sent"
-    )
+    max_delay: PositiveDuration = Field(2.0, description="where the delay by percentile is as long, no further tries are sent")
     window: PositiveDuration = Field(30.0, description="of the latencies that the percentile is taken from")
     refresh: PositiveDuration = Field(3.0, description="how often the percentile is taken")
     on_per_try_timeout: bool = Field(False, description="the delay is per_try_timeout, which then ends no try")
@@ -116,9 +114,7 @@ class HedgeGate:
         self._delay_s = per_try_timeout_s if spec.delay is None else spec.delay
         self._latencies = None if spec.percentile is None else _Latencies(spec, spec.percentile)
         extra = spec.max_extra_load_percent
-        self._budget = (
-            None if extra is None else WindowedGate(WindowedRatioBudget(ratio=extra / 100.0, min_retries_per_second=0))
-        )
+        self._budget = None if extra is None else WindowedGate(WindowedRatioBudget(ratio=extra / 100.0, min_retries_per_second=0))
 
     def begin(self, now_s: float) -> None:
         """A call begins; its first try needs nobody's leave."""

@@ -150,9 +150,6 @@ class Caller:
     def flush(self) -> None:
         """Empty the cache of answers; this caller has none."""
 
-    def close(self) -> None:
-        """End what is still fetched in the background; this caller has no cache."""
-
     def changes(self) -> list[tuple[float, int, str]]:
         """When a breaker opened, half-opened or closed, or an endpoint was left out: clock time, endpoint (-1: all), state."""
         breaker = self._breaker

@@ -445,11 +445,6 @@ class GuardedCaller(Caller):
         if self._shelf is not None:
             self._shelf.flush()
 
-    def close(self) -> None:
-        """End what is still fetched in the background."""
-        if self._shelf is not None:
-            self._shelf.close()
-
 
 def new_caller(
     world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]

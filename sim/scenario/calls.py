@@ -85,9 +85,7 @@ class CallPolicy(Spec):
     concurrency_limit: ConcurrencyLimit | None = Field(
         None, description="calls of a caller process in flight at most (a bulkhead; Envoy's circuit breaker)"
     )
-    adaptive_concurrency: AdaptiveConcurrency | None = Field(
-        None, description="the same, with a limit that follows the latency"
-    )
+    adaptive_concurrency: AdaptiveConcurrency | None = Field(None, description="the same, with a limit that follows the latency")
     cache: Cache | None = Field(None, description="answers that a caller process keeps")
     fallback: Fallback | None = Field(None, description="what stands in for a failed call: its outcome is then `degraded`")
     order: tuple[Layer, ...] = Field(

@@ -69,12 +69,6 @@ class Run(Spec):
         return self.warmup + self.duration
 
 
-def _as_set(spec: Spec) -> dict[str, Any]:
-    """What was written of a spec, its blocks as mappings; unlike `model_dump` it leaves laws (`hit_time`) as laws."""
-    written = {name: getattr(spec, name) for name in spec.__class__.model_fields if name in spec.model_fields_set}
-    return {name: _as_set(value) if isinstance(value, Spec) else value for name, value in written.items()}
-
-
 class Scenario(Spec):
     """A system, its load, its failures and what is asked of it. Frozen, checked, hashable; the same in YAML and in Python.
 
@@ -149,7 +143,7 @@ class Scenario(Spec):
         settings: dict[str, Any] = {}
         for selector in selectors_of(caller, target):
             if selector in self.calls:
-                settings = merged(settings, _as_set(self.calls[selector]))
+                settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
         if settings.get("preset") is not None:
             settings = PRESETS[settings["preset"]].under(settings)
         return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))
