@@ -278,7 +278,7 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
             return type(value)(inline(item) for item in value)
         return value
 
-    law_keys = ("services", "queues", "links", "load", "faults")
+    law_keys = ("services", "queues", "links", "calls", "load", "faults")
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
     }
