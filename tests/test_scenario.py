@@ -21,8 +21,9 @@ from sim.laws import (
     Quantiles,
     Uniform,
 )
+from sim.scenario.edges import operations_of, steps_of
 from sim.scenario.load import Closed, Daily, Even, Poisson, Ramp, Replay, Spike, Steps
-from sim.scenario.model import Comparison, Scenario, operations_of, steps_of
+from sim.scenario.model import Comparison, Scenario
 from sim.scenario.services import Call, Fail, Link, Parallel, Publish, Repeat, Work
 from sim.values import dump_law, parse_law
 

@@ -34,8 +34,9 @@ from sim.interop.throttling import NETWORK_QUANTILE, Throttled, describe, find_t
 from sim.interop.users import AT_ONCE_S, find_users
 from sim.interop.written import yaml_text
 from sim.laws import Law
-from sim.scenario.model import Scenario, operations_of
-from sim.scenario.model import steps_of as scenario_steps
+from sim.scenario.edges import operations_of
+from sim.scenario.edges import steps_of as scenario_steps
+from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Work
 from sim.units import parse
 from sim.values import dump_law

@@ -25,7 +25,8 @@ from sim.runtime.replica import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner
 from sim.runtime.visit import Edge, Target, Visit
-from sim.scenario.model import CLIENT, Scenario, flushes, operations_of
+from sim.scenario.edges import CLIENT, flushes, operations_of
+from sim.scenario.model import Scenario
 from sim.streams import key
 
 #: A user's own SimPy process: a function that takes the world and returns a generator of SimPy events.

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from sim.scenario.edges import operations_of
 from sim.scenario.faults import Crash, LinkFault
 from sim.scenario.forecast import Edge, Forecast, demands_of, edges_of, forecast, visits_per_request
 from sim.scenario.load import Daily, Replay
-from sim.scenario.model import Scenario, operations_of
+from sim.scenario.model import Scenario
 from sim.scenario.policy_doubts import doubts_of_policies
 from sim.units import format_duration
 

@@ -1,16 +1,17 @@
-"""Policies that are right by themselves and contradict each other once they are merged for an edge."""
+"""Who calls what: the operations, steps and edges of a scenario, and the selectors that name them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from sim.scenario.services import Call, Publish, Step
+from sim.scenario.services import Call, Operation, Parallel, Publish, Repeat, Step
 
 if TYPE_CHECKING:
     from sim.scenario.model import Scenario
+
+#: Where the load comes from; no service has this name.
+CLIENT = "client"
 
 
 def edges_in(steps: Iterable[tuple[str, Step]]) -> Iterator[tuple[str, str]]:
@@ -22,27 +23,42 @@ def edges_in(steps: Iterable[tuple[str, Step]]) -> Iterator[tuple[str, str]]:
             yield service, step.publish
 
 
-def problems_of_edges(scenario: Scenario, edges: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
-    """What the policies of edges (caller, target) cannot be together, each once, as `path: message` of the narrowest selector."""
-    told: set[str] = set()
-    for (caller, target), selectors in edges.items():
-        used = [selector for selector in selectors if selector in scenario.calls]
-        try:
-            scenario.policy(caller, target)
-        except ValidationError as exc:
-            for details in exc.errors(include_url=False):
-                block = str(details["loc"][0]) if details["loc"] else ""
-                said = details["msg"].removeprefix("Value error, ")
-                text = _problem(scenario, used, block, f"for {caller} -> {target}: {said}")
-                if text not in told:
-                    told.add(text)
-                    yield text
+def edges_of(scenario: Scenario) -> dict[tuple[str, str], list[str]]:
+    """All edges (caller, target) of a scenario, each with its selectors, the widest first."""
+    steps = [
+        (address.split(".")[0], step) for address, op in operations_of(scenario).items() for _, step in steps_of(op.steps, "")
+    ]
+    return {edge: selectors_of(*edge) for edge in [*((CLIENT, entry) for entry in scenario.load.mix), *edges_in(steps)]}
 
 
-def _problem(scenario: Scenario, selectors: Sequence[str], block: str, message: str) -> str:
-    written = [selector for selector in selectors if block in scenario.calls[selector].model_fields_set]
-    narrowest = (written or selectors)[-1]
-    beneath = [selector for selector in written or selectors if selector != narrowest]
-    beneath += [f"preset {preset}" for selector in selectors if (preset := scenario.calls[selector].preset) is not None]
-    where = f"calls.{narrowest}.{block}" if written else f"calls.{narrowest}"
-    return f"{where}: over what {' and '.join(beneath) or 'the defaults'} says, {message}"
+def operations_of(scenario: Scenario) -> dict[str, Operation]:
+    """All operations by address, in order."""
+    return {f"{s}.{o}": op for s, service in scenario.services.items() for o, op in service.operations.items()}
+
+
+def steps_of(steps: tuple[Step, ...], path: str = "") -> Iterator[tuple[str, Step]]:
+    """All steps with their paths in the scenario, those inside `parallel` and `repeat` included."""
+    for i, step in enumerate(steps):
+        yield f"{path}[{i}]", step
+        if isinstance(step, Parallel):
+            for j, branch in enumerate(step.parallel):
+                yield from steps_of(branch, f"{path}[{i}].parallel[{j}]")
+        elif isinstance(step, Repeat):
+            yield from steps_of(step.repeat, f"{path}[{i}].repeat")
+
+
+def selectors_of(caller: str, target: str) -> list[str]:
+    """The selectors that an edge answers to, the widest first."""
+    service = target.split(".")[0]
+    found = ["default", service, target, f"{caller} -> {service}", f"{caller} -> {target}"]
+    return list(dict.fromkeys(found))
+
+
+def flushes(selector: str, cache: str) -> bool:
+    """Whether a flush selector names a cache: that of an edge, ``shop -> payment.charge``, or of an operation."""
+    *callers, target = cache.split(" -> ")
+    if selector == "default":
+        return True
+    if callers:
+        return selector in selectors_of(callers[0], target)
+    return selector in (target, target.split(".")[0])

@@ -12,8 +12,9 @@ from graphlib import TopologicalSorter
 from typing import Final
 
 from sim.scenario.calls import CallPolicy
+from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
-from sim.scenario.model import CLIENT, Scenario, operations_of
+from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, Queue, ReadVersion, Repeat, Step, Work
 
 

@@ -13,28 +13,15 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from sim.errors import ScenarioError
 from sim.laws import Law
 from sim.scenario.calls import CallPolicy
-from sim.scenario.edges import edges_in, problems_of_edges
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
-from sim.scenario.limits import problems_of_size
-from sim.scenario.load import Load, Replay
+from sim.scenario.edges import CLIENT, selectors_of
+from sim.scenario.faults import Fault
+from sim.scenario.load import Load
 from sim.scenario.presets import PRESETS, merged
-from sim.scenario.services import (
-    Call,
-    Link,
-    Operation,
-    Parallel,
-    Publish,
-    Queue,
-    Repeat,
-    Selector,
-    Service,
-    Step,
-)
+from sim.scenario.problems import problems_of
+from sim.scenario.services import Link, Queue, Selector, Service
 from sim.scenario.slo import SloSpec
-from sim.scenario.words import nearest
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
 
-CLIENT = "client"
 #: Keys that say how results are told, and change no row.
 _NO_INFLUENCE = ("name", "question", "focus", "slos", "laws")
 #: Contradictions that are told at once; each costs a search for what was meant.
@@ -128,7 +115,7 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _cross_check(self) -> Scenario:
-        problems = list(islice(_problems(self), _MOST_PROBLEMS))
+        problems = list(islice(problems_of(self), _MOST_PROBLEMS))
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -234,13 +221,6 @@ class Comparison(Spec):
                 yield candidate, condition, by_condition[condition]
 
 
-def selectors_of(caller: str, target: str) -> list[str]:
-    """The selectors that an edge answers to, the widest first."""
-    service = target.split(".")[0]
-    found = ["default", service, target, f"{caller} -> {service}", f"{caller} -> {target}"]
-    return list(dict.fromkeys(found))
-
-
 def _in_order_of_need(laws: Mapping[str, Any]) -> list[str]:
     """Names of laws, each after those that it is made of; laws may name laws that stand below, and circles are left out."""
     needs = {name: [other for other in _texts_in(law) if other in laws] for name, law in laws.items()}
@@ -282,212 +262,3 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
     }
-
-
-def steps_of(steps: tuple[Step, ...], path: str) -> Iterator[tuple[str, Step]]:
-    """All steps with their paths in the scenario, those inside `parallel` and `repeat` included."""
-    for i, step in enumerate(steps):
-        yield f"{path}[{i}]", step
-        if isinstance(step, Parallel):
-            for j, branch in enumerate(step.parallel):
-                yield from steps_of(branch, f"{path}[{i}].parallel[{j}]")
-        elif isinstance(step, Repeat):
-            yield from steps_of(step.repeat, f"{path}[{i}].repeat")
-
-
-def operations_of(scenario: Scenario) -> dict[str, Operation]:
-    """All operations by address, in order."""
-    return {f"{s}.{o}": op for s, service in scenario.services.items() for o, op in service.operations.items()}
-
-
-def _edges(operations: Mapping[str, Operation], scenario: Scenario) -> dict[tuple[str, str], list[str]]:
-    steps = [(address.split(".")[0], step) for address, op in operations.items() for _, step in steps_of(op.steps, "")]
-    return {edge: selectors_of(*edge) for edge in [*((CLIENT, entry) for entry in scenario.load.mix), *edges_in(steps)]}
-
-
-def _problems(scenario: Scenario) -> Iterator[str]:
-    """Names that point nowhere, and settings that contradict each other, each as `path: message`."""
-    operations = operations_of(scenario)
-    contradictions = list(problems_of_edges(scenario, _edges(operations, scenario)))
-    yield from contradictions
-    if contradictions:
-        return  # what is asked below needs the policies
-    yield from _problems_of_steps(scenario, operations)
-    yield from problems_of_size(scenario)
-    yield from _problems_of_recording(scenario, operations)
-    for name in set(scenario.services) & set(scenario.queues):
-        yield f"queues.{name}: a service has this name already; queues and services share one space of names"
-    for name, queue in scenario.queues.items():
-        if queue.consumer not in operations:
-            yield f"queues.{name}.consumer: no operation {queue.consumer!r}; {nearest(queue.consumer, operations)}"
-    for entry in scenario.load.mix:
-        if entry not in operations:
-            yield f"load.mix.{entry}: no operation {entry!r}; {nearest(entry, operations)}"
-    if isinstance(scenario.load, Replay) and isinstance(scenario.load.times, str):
-        yield f"load.times: the file {scenario.load.times!r} has not been read; load the scenario from its YAML file"
-    yield from _problems_of_selectors(scenario, operations)
-    yield from _problems_of_fallbacks(scenario, operations)
-    for i, fault in enumerate(scenario.faults):
-        yield from (f"faults[{i}].{problem}" for problem in _problems_of_fault(scenario, fault, operations))
-    yield from _problems_of_objectives(scenario, operations)
-    if scenario.focus is not None and scenario.focus not in scenario.load.mix:
-        yield f"focus: no request enters at {scenario.focus!r}; {nearest(scenario.focus, list(scenario.load.mix))}"
-    yield from _cycles(scenario)
-
-
-def _problems_of_recording(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    """Rows that would refer to rows of requests that are not kept."""
-    if scenario.run.record_requests:
-        return
-    if scenario.run.record_attempts:
-        yield "run.record_requests: false, but record_attempts: true; attempts belong to requests, write record_attempts: false"
-    effects = [name for name, operation in operations.items() if operation.effect]
-    if scenario.queues or effects:
-        what = f"queue {next(iter(scenario.queues))}" if scenario.queues else f"effect {effects[0]}"
-        yield f"run.record_requests: false, but there is the {what}; effects are counted per request, so keep the requests' rows"
-
-
-def _problems_of_objectives(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    """Objectives of what is never measured: they would fail whatever happens."""
-    consumers = [queue.consumer for queue in scenario.queues.values()]
-    effects = list(dict.fromkeys([*(name for name, operation in operations.items() if operation.effect), *consumers]))
-    for i, slo in enumerate(scenario.slos):
-        if slo.of is not None and slo.of not in operations:
-            yield f"slos[{i}]: no operation {slo.of!r}; {nearest(slo.of, operations)}"
-        elif slo.effect and slo.of not in [None, *effects]:
-            there_are = f"effects here: {', '.join(effects[:12])}" if effects else "so far nothing here is an effect"
-            yield f"slos[{i}]: {slo.of} is no effect: no queue's consumer, and not marked effect: true; {there_are}"
-        elif slo.effect and not effects:
-            yield f"slos[{i}]: nothing here is an effect; mark an operation effect: true, or publish to a queue"
-        elif not slo.effect and slo.of not in [None, *scenario.load.mix]:
-            yield f"slos[{i}]: no request enters at {slo.of!r}; {nearest(str(slo.of), list(scenario.load.mix))}"
-
-
-def _problems_of_steps(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    for address, operation in operations.items():
-        service, name = address.split(".")
-        for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
-            if isinstance(step, Call) and step.call not in operations:
-                yield f"{path}.call: no operation {step.call!r}; {nearest(step.call, operations)}"
-            if isinstance(step, Publish) and step.publish not in scenario.queues:
-                yield f"{path}.publish: no queue {step.publish!r}; {nearest(step.publish, list(scenario.queues))}"
-
-
-def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    callers = dict.fromkeys([CLIENT, *scenario.services])
-    targets = dict.fromkeys([*scenario.services, *scenario.queues, *operations])
-    for selector in scenario.calls:
-        *caller, target = selector.split(" -> ")
-        if target not in targets and target != "default":
-            yield f"calls.{selector}: no service, operation or queue {target!r}; {nearest(target, targets)}"
-        if caller and caller[0] not in callers:
-            yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
-    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues])
-    places = [(f"links.{selector}", selector) for selector in scenario.links]
-    places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
-    for where, selector in places:
-        for end in selector.split(" -> "):
-            if end not in nodes and selector != "default":
-                yield f"{where}: no service or queue {end!r}; {nearest(end, nodes)}"
-
-
-def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
-    services = scenario.services
-    match fault:
-        case Crash(crash=service) | Slow(slow=service) | Pause(pause=service):
-            kind = {Crash: "crash", Slow: "slow", Pause: "pause"}[type(fault)]
-            if service not in services:
-                yield f"{kind}: no service {service!r}; {nearest(service, services)}"
-        case Errors(errors=target):
-            service = target.split(".")[0]
-            if target not in services and target not in operations:
-                yield f"errors: no service or operation {target!r}; {nearest(target, [*services, *operations])}"
-        case Outage(outage=queue):
-            if queue not in scenario.queues:
-                yield f"outage: no queue {queue!r}; {nearest(queue, list(scenario.queues))}"
-            return
-        case Flush():
-            if not (caches := _caches(scenario)):
-                yield "flush: nothing here has a cache; give a call or an operation one"
-            elif not any(flushes(fault.flush, cache) for cache in caches):
-                yield f"flush: no cache at {fault.flush!r}; caches: {', '.join(caches[:12])}"
-            return
-        case _:
-            return
-    if service in services and isinstance(fault.replica, int) and fault.replica >= scenario.services[service].replicas:
-        yield f"replica: {service} has replicas 0 to {scenario.services[service].replicas - 1}, not {fault.replica}"
-    if fault.replica == "each" and fault.mtbf is None:
-        yield "replica: each needs mtbf and mttr; at one fixed time write all"
-
-
-def flushes(selector: str, cache: str) -> bool:
-    """Whether a flush selector names a cache: that of an edge, ``shop -> payment.charge``, or of an operation."""
-    *callers, target = cache.split(" -> ")
-    if selector == "default":
-        return True
-    if callers:
-        return selector in selectors_of(callers[0], target)
-    return selector in (target, target.split(".")[0])
-
-
-def _caches(scenario: Scenario) -> list[str]:
-    """All caches by name: those of edges, and those of operations."""
-    found = [address for address, operation in operations_of(scenario).items() if operation.cache is not None]
-    callers = [CLIENT, *scenario.services]
-    targets = [*operations_of(scenario), *scenario.queues]
-    edges = [(caller, target) for caller in callers for target in targets]
-    return found + [f"{a} -> {b}" for a, b in edges if scenario.calls and scenario.policy(a, b).cache is not None]
-
-
-def _problems_of_fallbacks(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    for selector, policy in scenario.calls.items():
-        fallback = policy.fallback
-        if fallback is not None and fallback.call is not None and fallback.call not in operations:
-            yield f"calls.{selector}.fallback.call: no operation {fallback.call!r}; {nearest(fallback.call, operations)}"
-
-
-def _surely_leads_to(scenario: Scenario, step: Step) -> str | None:
-    """The operation that a step calls; or by a message that is sent for certain. By chance, messages may come back."""
-    if isinstance(step, Publish) and step.probability == 1 and step.publish in scenario.queues:
-        return scenario.queues[step.publish].consumer
-    return step.call if isinstance(step, Call) else None
-
-
-def _led_to(scenario: Scenario, service: str, operation: Operation) -> list[str]:
-    """Operations that one operation calls, publishes to for certain, or falls back to."""
-    some_fall_back = any(policy.fallback is not None for policy in scenario.calls.values())
-    found = []
-    for _, step in steps_of(operation.steps, ""):
-        target = _surely_leads_to(scenario, step)
-        if target is None:
-            continue
-        found.append(target)
-        fallback = scenario.policy(service, target).fallback if isinstance(step, Call) and some_fall_back else None
-        if fallback is not None and fallback.call is not None:
-            found.append(fallback.call)
-    return found
-
-
-def _cycles(scenario: Scenario) -> Iterator[str]:
-    """Calls and certain messages that lead back to where they came from: such a request would never end."""
-    graph = {address: _led_to(scenario, address.split(".")[0], op) for address, op in operations_of(scenario).items()}
-    done: set[str] = set()
-    for root in graph:
-        trail: dict[str, None] = {}
-        stack = [(root, iter(graph[root]))] if root not in done else []
-        while stack:
-            address, rest = stack[-1]
-            if len(trail) < len(stack):
-                trail[address] = None
-            following = next(rest, None)
-            if following is None:
-                done.add(address)
-                stack.pop()
-                del trail[address]
-            elif following in trail:
-                names = list(trail)
-                circle = [*names[names.index(following) :], following]
-                yield f"services: {' → '.join(circle)} is a circle of calls: such a request never ends"
-                return
-            elif following in graph and following not in done:
-                stack.append((following, iter(graph[following])))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.forecast import Edge, calls_rps
-from sim.scenario.model import CLIENT, Scenario, operations_of
+from sim.scenario.model import Scenario
 from sim.units import format_duration
 
 

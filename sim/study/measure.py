@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
+from sim.scenario.edges import operations_of
 from sim.scenario.faults import Flush
-from sim.scenario.model import Scenario, operations_of
+from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Parallel, Publish, Repeat, Step
 
 if TYPE_CHECKING:
