@@ -153,23 +153,28 @@ TOTALS = Table(
     ),
 )
 
-#: States that a caller's circuit breaker or its knowledge of an endpoint can turn to.
+#: What can change: a caller's circuit breaker, what it knows of an endpoint, and the endpoint itself.
 STATES: Final = (
     "closed",  # the breaker lets calls through
     "open",  # it refuses them
     "half_open",  # it lets probes through
     "ejected",  # outlier detection leaves the endpoint out
     "returned",  # and uses it again
+    "listed",  # the process learned from a registry that the endpoint is there
+    "unlisted",  # and that it is not
+    "down",  # the replica itself stopped answering; the caller is its own service
+    "up",  # and began to
 )
 
-#: One row per change of a breaker's or endpoint's state, at each caller process; closed and used until the first row.
+#: One row per change of a breaker's or endpoint's state, at each caller process, in services with a registry also of replicas;
+#: closed, used, and listed as in the first row, until then.
 CHANGES = Table(
     "changes",
     (
         ("time_s", "d"),
         ("caller", "i"),  # code of the calling service ("client" at the origin)
         ("process", "i"),  # index of its replica or client
-        ("target", "i"),  # code of the called operation
+        ("target", "i"),  # code of the called operation; of the service, where it is about all of its operations
         ("endpoint", "i"),  # index of the replica; -1 for a breaker over all of them
         ("state", "b"),  # code into STATES
     ),

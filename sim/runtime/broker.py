@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sim.kernel.tasks import Reply, Steps, Task, Tasks
 from sim.records import FATE_DEAD, FATE_DONE, FATE_IN_FLIGHT, GOOD, OK, REJECTED, UNREACHABLE
 from sim.runtime.ledger import Open
-from sim.runtime.visit import Endpoint, Target, Visit
+from sim.runtime.visit import Endpoint, Target, View, Visit
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Broker(Endpoint):
         self.name = name
         self.spec = spec
         self.code = code
-        self.target = Target([self])  # of the edges of its publishers
+        self.target = Target([self], View([0]))  # of the edges of its publishers
         self._plan = plan
         self._there = there  # to the consumers
         self._back = back

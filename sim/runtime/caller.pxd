@@ -5,7 +5,7 @@ from sim.policies.balancing cimport Balancer
 from sim.policies.breaker cimport BreakerGate
 from sim.runtime.context cimport Context
 from sim.runtime.recorder cimport Recorder
-from sim.runtime.visit cimport Edge, Visit, new_visit, use_again
+from sim.runtime.visit cimport Edge, View, Visit, new_visit, use_again
 from sim.streams cimport child, uniform
 
 # Constants that this module only reads: C values here, Python's where the module runs uncompiled.
@@ -59,6 +59,7 @@ cdef class Caller:
     cdef object _retry
     cdef unsigned long long _process_key
     cdef list _past
+    cdef View _view
     cdef readonly long process
     cdef public bint plain
 
@@ -79,8 +80,10 @@ cdef class Caller:
     cpdef bint _gives_up(self, Call call, int outcome) except -1
     cpdef double _pause_s(self, Call call, double previous_s) except? -1
     cdef _stuck(self, Call call)
-    @cython.locals(edge=Edge, breaker=BreakerGate, context=Context, visit=Visit, alive=list, now_s=double)
+    @cython.locals(edge=Edge, breaker=BreakerGate, context=Context, visit=Visit, known=list, now_s=double)
     cpdef Visit _send(self, Call call)
+    @cython.locals(view=View)
+    cpdef list _known(self, double now_s)
     @cython.locals(context=Context)
     cpdef _settle(self, Call call, Visit visit, int outcome)
     @cython.locals(edge=Edge, breaker=BreakerGate, now_s=double)

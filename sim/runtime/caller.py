@@ -24,7 +24,7 @@ from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Tasks
 from sim.policies.balancing import RULES
 from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
 from sim.records import DEGRADED, IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
-from sim.runtime.visit import Edge, Visit, new_visit, use_again
+from sim.runtime.visit import Edge, View, Visit, new_visit, use_again
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -102,13 +102,14 @@ class Caller:
 
     __slots__ = (
         "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_spare",
-        "_tasks", "plain", "process",
+        "_tasks", "_view", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
         self._tasks: Tasks = world.tasks
         self._recorder: Recorder = world.recorder
         self._edge = edge
+        self._view: View = world.view(edge, process)
         policy = edge.policy
         endpoints = len(edge.target.endpoints)
         self._balancer = RULES[policy.balancing](process_key % endpoints)
@@ -304,18 +305,25 @@ class Caller:
         visit.attempt = self._recorder.next_attempt(context.request, context.entry, context.arrived_s)
         if edge.propagate_deadline:
             visit.due_s = call.deadline_s
-        alive = edge.target.believed_alive
-        if not alive:
+        known = self._known(now_s)
+        if not known:
             call.outcome = UNREACHABLE
             self._note(call, visit, UNREACHABLE)
             return None
         visit.key = child(call.key, call.number)
         visit.call_key = call.key
-        visit.chosen = self._balancer.pick(alive, self._in_flight, child(visit.key, _PICK))
+        visit.chosen = self._balancer.pick(known, self._in_flight, child(visit.key, _PICK))
         if self._counts:
             self._in_flight[visit.chosen] += 1
         visit.leave(call.left_s)
         return visit
+
+    def _known(self, now_s: float) -> list[int]:
+        """The endpoints that this process knows of now."""
+        view = self._view
+        if now_s >= view.until_s:
+            view.renew(now_s)
+        return view.known
 
     def _settle(self, call: Call, visit: Visit, outcome: cython.int) -> None:
         """Account for an attempt that is over."""

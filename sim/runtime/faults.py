@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Steps
 from sim.runtime.network import Disturbance
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.streams import child, key, uniform
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _target(fault: Fault) -> str:
     match fault:
         case Crash(crash=target) | Slow(slow=target) | Errors(errors=target) | LinkFault(link=target) | Outage(outage=target):
             return target
-        case Pause(pause=target) | Flush(flush=target):
+        case Pause(pause=target) | Flush(flush=target) | Stop(stop=target):
             return target
         case _:
             assert_never(fault)
@@ -62,13 +62,18 @@ def _timeline(fault: Fault, act: Callable[[], Callable[[], None]], stream: int) 
 def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
     """What the fault breaks: one act, or one for each replica that fails by its own clock."""
     match fault:
+        case Outage(outage=name) if name in world.registries:
+            registry = world.registries[name]
+            return [lambda: registry.outage(registry.nodes if fault.node == "all" else [registry.nodes[fault.node]])]
         case Outage(outage=queue):
             return [world.brokers[queue].outage]
+        case Slow(slow=name) if name in world.registries:
+            return [lambda: _slow(world.registries[name].slow_factors, fault.factor)]
         case Flush():
             return [lambda: _flush(world, fault)]
         case LinkFault():
             return [lambda: _disturb(world, fault)]
-        case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Errors(errors=service):
+        case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Errors(errors=service) | Stop(stop=service):
             replicas = world.services[service.split(".")[0]].replicas
             if fault.replica == "each":
                 return [_together(fault, [replica]) for replica in replicas]
@@ -77,7 +82,12 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             assert_never(fault)
 
 
-def _together(fault: Crash | Slow | Pause | Errors, replicas: list[Replica]) -> Callable[[], Callable[[], None]]:
+def _slow(factors: list[float], factor: float) -> Callable[[], None]:
+    factors.append(factor)
+    return lambda: factors.remove(factor)
+
+
+def _together(fault: Crash | Slow | Pause | Errors | Stop, replicas: list[Replica]) -> Callable[[], Callable[[], None]]:
     def act() -> Callable[[], None]:
         mends = [_hurt(fault, replica) for replica in replicas]
 
@@ -90,15 +100,16 @@ def _together(fault: Crash | Slow | Pause | Errors, replicas: list[Replica]) -> 
     return act
 
 
-def _hurt(fault: Crash | Slow | Pause | Errors, replica: Replica) -> Callable[[], None]:
+def _hurt(fault: Crash | Slow | Pause | Errors | Stop, replica: Replica) -> Callable[[], None]:
     """Break one replica; return how to mend it. Overlapping faults add up and end one by one."""
     match fault:
         case Crash():
             replica.crash(fault.silent)
             return replica.restart
+        case Stop():
+            return _stop(fault, replica)
         case Slow():
-            replica.slow_factors.append(fault.factor)
-            return lambda: replica.slow_factors.remove(fault.factor)
+            return _slow(replica.slow_factors, fault.factor)
         case Pause():
             replica.pause()
             return replica.resume
@@ -109,6 +120,27 @@ def _hurt(fault: Crash | Slow | Pause | Errors, replica: Replica) -> Callable[[]
             return lambda: replica.errors.remove(injected)
         case _:
             assert_never(fault)
+
+
+def _stop(fault: Stop, replica: Replica) -> Callable[[], None]:
+    """Stop a replica; return how it is started again, at the latest when it has ended."""
+    ended, wanted = False, False
+
+    def stop() -> Steps:
+        nonlocal ended
+        yield from replica.stop(fault.drain, fault.grace)
+        ended = True
+        if wanted:
+            replica.restart()
+
+    def start() -> None:
+        nonlocal wanted
+        wanted = True
+        if ended:
+            replica.restart()
+
+    replica.tasks.start(stop())
+    return start
 
 
 def _flush(world: World, fault: Flush) -> Callable[[], None]:

@@ -376,7 +376,7 @@ class GuardedCaller(Caller):
         visit.number = number
         if edge.propagate_deadline:
             visit.due_s = journey.due_s
-        chosen = choice.choose(edge.target.believed_alive, self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
+        chosen = choice.choose(self._known(now_s), self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
         if chosen == ALL_REFUSE:
             visit.outcome = SHORT_CIRCUITED
             return visit

@@ -48,7 +48,10 @@ cdef class Replica(Server):
     cdef list _frozen
     cdef long _pauses
     cdef long _crashes
-    cdef bint _silent
+    cdef public bint silent
+    cdef public bint stopping
+    cdef bint _closed
+    cdef Reply _last_left
     cdef object __weakref__
 
     cpdef double slowness(self) except? -1

@@ -19,7 +19,7 @@ from sim.runtime.processor import Processor
 from sim.runtime.shelf import Shelf
 from sim.runtime.steps import Plan, Runnable
 from sim.runtime.versions import Rows
-from sim.runtime.visit import Edge, Endpoint, Server, Target, Visit
+from sim.runtime.visit import Edge, Endpoint, Server, Target, View, Visit
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sim.runtime.broker import Broker
     from sim.runtime.caller import Call
     from sim.runtime.recorder import Recorder
+    from sim.runtime.registry import Registry
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
@@ -59,7 +60,10 @@ class Replica(Server):
         self._pauses = 0
         self._wake_up()
         self._crashes = 0
-        self._silent = False
+        self.silent = False  # whether nothing at all reacts while it is dead
+        self._closed = False  # whether it lets nobody in any more, for it will stop
+        self._last_left: Reply | None = None  # settled when the last one has left
+        self.stopping = False  # whether it was asked to stop
 
     def _wake_up(self) -> None:
         """Begin a life of the process: nothing to do, nothing learned, nothing kept."""
@@ -152,9 +156,9 @@ class Replica(Server):
             self._do_steps(visit, value)
         elif stage == IN_LINE:
             self._leaves_the_line(visit)
-        elif self._crashes:
+        elif self._crashes or self._closed:
             visit.server = None
-            if self._silent:
+            if self._crashes and self.silent:
                 visit.meets_nobody()
             else:
                 visit.answer(UNREACHABLE)
@@ -269,6 +273,8 @@ class Replica(Server):
             self.pool.leave(ticket)
         visit.server = visit.ticket = None
         visit.working = False
+        if self._last_left is not None and not self._occupied():
+            self._last_left.settle(None)
 
     def drop(self, visit: Visit) -> None:
         """A visit is killed here: so is what it waits for, and what it holds is free."""
@@ -290,9 +296,10 @@ class Replica(Server):
     def crash(self, silent: bool) -> None:
         """Die: work in progress is gone, its callers see the connection reset (or, silently, nothing)."""
         self._crashes += 1
-        self._silent = silent
+        self.silent = silent
         if self._crashes > 1:
             return
+        self._closed = self.stopping = False
         self.service.alive -= 1
         self.service.consumers_stop(self)
         # Those who wait die first: a worker that a killed visit frees would otherwise go to one of them.
@@ -304,6 +311,7 @@ class Replica(Server):
         for caller in self._callers:
             if caller is not None:
                 caller.forget()
+        self.world.process_changed(self)
         self.service.changed(self)
 
     def restart(self) -> None:
@@ -312,7 +320,33 @@ class Replica(Server):
         if self.alive:
             self.service.alive += 1
             self.service.consumers_start(self)
+            self.world.process_changed(self)
             self.service.changed(self)
+
+    def stop(self, drain_s: float, grace_s: float) -> Steps:
+        """Steps of a stop that is announced: serve on, then let nobody in, finish what is inside, and end.
+
+        ::
+
+            asked to stop -- drain --> lets nobody in -- until the last one has left, at most grace --> ended
+            callers are told meanwhile (late, as always)
+        """
+        if self.alive and not self.stopping:
+            self.stopping = True
+            self.service.stopping(self)
+        if drain_s > 0:
+            yield drain_s
+        if self.alive and self.stopping:
+            self._closed = True
+            if self._occupied() and grace_s > 0:
+                self._last_left = Reply(self.tasks)
+                yield from self._last_left.within(grace_s)
+                self._last_left = None
+        # Also if it has died meanwhile: it is to be started again once more.
+        self.crash(silent=self.silent and not self.alive)
+
+    def _occupied(self) -> bool:
+        return self.pool.busy + self.pool.waiting > 0
 
     def pause(self) -> None:
         """Begin no work, until as many `resume`."""
@@ -362,21 +396,36 @@ class ServiceGroup:
         self.tally = Tally()
         self.alive = spec.replicas
         self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
-        self.targets: list[Target] = []  # its operations
+        self.view = View(list(range(spec.replicas)))  # of all callers, where there is no registry
+        self.registry: Registry | None = None
+        self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back
         self.rows = Rows()  # what `read_version` and `commit` are about
         self.brokers: list[Broker] = []  # queues whose messages this service consumes
 
     def changed(self, replica: Replica) -> None:
-        """Tell the callers that a replica died or came back, after the discovery delay."""
-        self.world.tasks.start(self._tell(replica.index, replica.alive))
+        """Tell the callers that a replica died or came back: through the registry, or all of them after the discovery delay."""
+        if self.registry is not None:
+            self.lives.append((self.world.now, replica.index, replica.alive))
+            self.registry.changed(replica)
+        else:
+            self.world.tasks.start(self._tell(replica.index, replica.alive))
+
+    def stopping(self, replica: Replica) -> None:
+        """Tell the callers that a replica will stop."""
+        if self.registry is not None:
+            self.registry.stopping(replica)
+        else:
+            self.world.tasks.start(self._tell(replica.index, False))
 
     def _tell(self, index: int, alive: bool) -> Steps:
         if self.spec.discovery_delay > 0:
             yield self.spec.discovery_delay
-        for target in self.targets:
-            # A new list: callers that are choosing right now keep the one they saw.
-            others = [i for i in target.believed_alive if i != index]
-            target.believed_alive = sorted([*others, index]) if alive else others
+        others = [i for i in self.view.known if i != index]
+        self.view.known = sorted([*others, index]) if alive else others
+
+    def spent(self) -> tuple[float, int]:
+        """Integral of the workers held so far, in seconds, and visits that got one."""
+        return sum(r.pool.busy_worker_s for r in self.replicas), sum(r.served for r in self.replicas)
 
     def consumers_start(self, replica: Replica) -> None:
         """Let a replica take messages."""
@@ -405,6 +454,4 @@ class ReplicaOperation(Endpoint):
 
 def operation_target(service: ServiceGroup, plan: Plan) -> Target:
     """One operation at all replicas of its service, as the target of edges."""
-    target = Target([ReplicaOperation(replica, plan) for replica in service.replicas])
-    service.targets.append(target)
-    return target
+    return Target([ReplicaOperation(replica, plan) for replica in service.replicas], service.view)

@@ -31,10 +31,17 @@ cdef class Server:
     cpdef drop(self, Visit visit)
 
 
+cdef class View:
+    cdef public list known
+    cdef public double until_s
+
+    cpdef renew(self, double now_s)
+
+
 @cython.final
 cdef class Target:
     cdef readonly list endpoints
-    cdef public list believed_alive
+    cdef readonly View view
 
 
 @cython.final

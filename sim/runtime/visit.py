@@ -58,14 +58,31 @@ class Server:
         raise NotImplementedError
 
 
+class View:
+    """What a caller process, or all of them, believe of a target: the endpoints that may be chosen, by index, in order.
+
+    A change makes a new list: callers that are choosing right now keep the one they saw. A call at `until_s` or later has the view
+    `renew` itself first.
+    """
+
+    __slots__ = ("known", "until_s")
+
+    def __init__(self, known: list[int]) -> None:
+        self.known = known
+        self.until_s = _INF
+
+    def renew(self, now_s: float) -> None:
+        """What was believed is over; this view is told what changes, and needs no renewal."""
+
+
 class Target:
-    """What an edge leads to: its endpoints, and the indices of those that callers believe to be alive."""
+    """What an edge leads to: its endpoints, and the view of callers that have none of their own."""
 
-    __slots__ = ("believed_alive", "endpoints")
+    __slots__ = ("endpoints", "view")
 
-    def __init__(self, endpoints: list[Endpoint]) -> None:
+    def __init__(self, endpoints: list[Endpoint], view: View) -> None:
         self.endpoints = endpoints
-        self.believed_alive = list(range(len(endpoints)))
+        self.view = view
 
 
 class Edge:

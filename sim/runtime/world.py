@@ -12,6 +12,7 @@ import simpy
 
 from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Tasks
+from sim.policies.discovery import Discovery
 from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
@@ -21,10 +22,11 @@ from sim.runtime.ledger import Ledger
 from sim.runtime.network import Network
 from sim.runtime.origin import Origin, Request
 from sim.runtime.recorder import Recorder
-from sim.runtime.replica import ServiceGroup, operation_target
+from sim.runtime.registry import OwnView, Registry
+from sim.runtime.replica import Replica, ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner
-from sim.runtime.visit import Edge, Target, Visit
+from sim.runtime.visit import Edge, Target, View, Visit
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.model import Scenario
 from sim.streams import key
@@ -51,13 +53,19 @@ class World:
         self._finished = self.env.event()
         self.ledger = Ledger(self._finish)
         operations = operations_of(scenario)
-        self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *operations)
+        self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *operations)
         self.recorder = Recorder(self.tasks, scenario.run, len(self.names))
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
         self._edges: dict[tuple[str, str], Edge] = {}
         self.callers: list[Caller] = []  # of all processes that have made a call
         self.services = {name: ServiceGroup(self, name, spec) for name, spec in scenario.services.items()}
+        self.registries = {name: Registry(self, name, spec) for name, spec in scenario.registries.items()}
+        self._views: dict[tuple[str, int], dict[tuple[str, Discovery], OwnView]] = {}  # by caller process: service, how it learns
+        for service in self.services.values():
+            if service.spec.registry is not None:
+                service.registry = self.registries[service.spec.registry]
+                service.registry.join(service)
         plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: self._broker(name, plans) for name in scenario.queues}
         self._targets: dict[str, Target] = {
@@ -91,6 +99,9 @@ class World:
         for service in self.services.values():
             for replica in service.replicas:
                 service.consumers_start(replica)
+        for registry in self.registries.values():
+            registry.start()
+        self._open_views()
         start_faults(self, self.scenario.faults)
         self.tasks.start(self._gauges(run.sample_every or run.end / 100))
         self._spent_before: dict[str, tuple[float, int]] = {}
@@ -137,25 +148,31 @@ class World:
     def _measure_from(self, warmup_s: float) -> Steps:
         if warmup_s > 0:
             yield warmup_s
-        self._spent_before = {name: _spent(service) for name, service in self.services.items()}
+        self._spent_before = {name: what.spent() for name, what in self._spenders()}
+
+    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry]]:
+        yield from self.services.items()
+        yield from self.registries.items()
 
     def _gauges(self, every_s: float) -> Steps:
         while True:
             for name, service in self.services.items():
                 self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
+            for name, registry in self.registries.items():
+                self.recorder.gauge(self._codes[name], registry.tally.busy, registry.tally.waiting, registry.alive)
             for name, broker in self.brokers.items():
                 self.recorder.gauge(self._codes[name], broker.at_consumers, broker.waiting, int(broker.alive))
             yield every_s
 
     def _collect(self) -> dict[str, Columns]:
-        for name, service in self.services.items():
+        for name, what in self._spenders():
             before_s, before = self._spent_before.get(name, (0.0, 0))
-            busy_worker_s, served = _spent(service)
+            busy_worker_s, served = what.spent()
             self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
         # What is still open gets its row from its own `finally`, in the order in which it began.
-        for what in self.ledger.everything():
-            if isinstance(what, Visit | Request):
-                what.kill()
+        for open_ in self.ledger.everything():
+            if isinstance(open_, Visit | Request):
+                open_.kill()
         # And what caches still fetch in the background: no request waits for it, so the ledger does not know it.
         for caller in self.callers:
             caller.close()
@@ -184,8 +201,40 @@ class World:
             for caller in self.callers
             for time_s, endpoint, state in caller.changes()
         ]
+        codes, code_of = self._codes, STATES.index
+        for registry in self.registries.values():
+            for time_s, caller, process, service, replica, state in registry.changes():
+                found.append((time_s, codes[caller], process, codes[service], replica, code_of(state)))
+        for name, group in self.services.items():
+            for time_s, replica, alive in group.lives:
+                found.append((time_s, codes[name], replica, codes[name], replica, code_of("up" if alive else "down")))
         for change in sorted(found):
             self.recorder.change(*change)
+
+    def view(self, edge: Edge, process: int) -> View:
+        """What a caller process believes of the target of an edge: as all do, or through a registry of its own."""
+        caller, target = edge.names
+        service = self.services.get(target.split(".")[0])
+        if service is None or service.registry is None:
+            return edge.target.view
+        own = self._views.setdefault((caller, process), {})
+        spec = edge.policy.discovery
+        view = own.get((service.name, spec))
+        if view is None:
+            view = own[service.name, spec] = service.registry.view(service.name, caller, process, spec)
+        return view
+
+    def _open_views(self) -> None:
+        """Processes learn from registries also before their first call."""
+        for (caller, to), edge in self._edges.items():
+            clients = self.scenario.load.clients if to in self.scenario.load.mix else 0
+            for process in range(clients if caller == CLIENT else len(self.services[caller].replicas)):
+                self.view(edge, process)
+
+    def process_changed(self, replica: Replica) -> None:
+        """A replica has died, or come back: so has what it learned from registries."""
+        for view in self._views.get((replica.service.name, replica.index), {}).values():
+            view.begin() if replica.alive else view.end()
 
     def flush(self, selector: str) -> None:
         """Empty the caches that a selector names."""
@@ -241,7 +290,3 @@ def _rare_collections() -> Iterator[None]:
         if freezes:
             gc.unfreeze()
         gc.set_threshold(*before)
-
-
-def _spent(service: ServiceGroup) -> tuple[float, int]:
-    return sum(r.pool.busy_worker_s for r in service.replicas), sum(r.served for r in service.replicas)

@@ -11,6 +11,7 @@ from sim.policies.balancing import BalancingRule
 from sim.policies.breaker import CircuitBreaker
 from sim.policies.caching import Cache
 from sim.policies.concurrency import ConcurrencyLimit
+from sim.policies.discovery import Discovery
 from sim.policies.hedging import Hedging
 from sim.policies.outlier import OutlierDetection
 from sim.policies.passive import PassiveHealth
@@ -90,6 +91,9 @@ class CallPolicy(Spec):
     fallback: Fallback | None = Field(None, description="what stands in for a failed call: its outcome is then `degraded`")
     order: tuple[Layer, ...] = Field(
         LAYERS, description="layers from the outside to the inside; those not named keep their usual place among the others"
+    )
+    discovery: Discovery = Field(
+        Discovery(), description="how a caller process learns from the target's registry which replicas there are"
     )
     balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")
     cancellation: bool = Field(

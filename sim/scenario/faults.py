@@ -48,8 +48,25 @@ class Crash(_OnService):
 class Slow(_OnService):
     """Work that starts in the window takes `factor` times as long."""
 
-    slow: Name = Field(description="the service")
+    slow: Name = Field(description="the service, or a registry: its lookups, all nodes")
     factor: Annotated[float, Field(gt=0)] = Field(description="multiplies each work step")
+
+
+class Stop(_OnService):
+    """Replicas are stopped in order, and started again: as in a deployment, or when a platform moves them.
+
+    ::
+
+        at: asked to stop; tells its registry -- drain: serves on --> lets nobody in, finishes (at most grace) --> ended
+        for, after at: comes back empty (or when it has ended, if that is later)
+
+    Callers learn of it as late as ever: who has a drain shorter than that answers them `unreachable`. Consumers of queues go on
+    until the end, and what they hold then goes back.
+    """
+
+    stop: Name = Field(description="the service")
+    drain: Duration = Field(0.0, description="how long it serves on after it was asked to stop (a preStop hook)")
+    grace: Duration = Field(30.0, description="how long it may take to finish what is inside, after the drain")
 
 
 class Pause(_OnService):
@@ -85,9 +102,11 @@ class LinkFault(_Fault):
 
 
 class Outage(_Fault):
-    """A broker's queue is down: publishing is refused, nothing is delivered; what it holds is kept."""
+    """A broker's queue is down: publishing is refused, nothing is delivered; what it holds is kept. Or nodes of a registry are
+    down: they answer nobody, and keep their tables."""
 
-    outage: Name = Field(description="the queue")
+    outage: Name = Field(description="the queue, or the registry")
+    node: Annotated[int, Field(ge=0)] | Literal["all"] = Field("all", description="of a registry: which of its nodes")
 
 
 class Flush(_Fault):
@@ -96,7 +115,16 @@ class Flush(_Fault):
     flush: Selector = Field(description="whose: a selector of calls (their callers' caches), a service or service.operation")
 
 
-_FAULTS = {"crash": Crash, "slow": Slow, "pause": Pause, "errors": Errors, "link": LinkFault, "outage": Outage, "flush": Flush}
+_FAULTS = {
+    "crash": Crash,
+    "stop": Stop,
+    "slow": Slow,
+    "pause": Pause,
+    "errors": Errors,
+    "link": LinkFault,
+    "outage": Outage,
+    "flush": Flush,
+}
 
 
 def _fault_kind(value: Any) -> str | None:
@@ -107,6 +135,7 @@ def _fault_kind(value: Any) -> str | None:
 
 Fault = Annotated[
     Annotated[Crash, Tag("crash")]
+    | Annotated[Stop, Tag("stop")]
     | Annotated[Slow, Tag("slow")]
     | Annotated[Pause, Tag("pause")]
     | Annotated[Errors, Tag("errors")]
@@ -116,7 +145,7 @@ Fault = Annotated[
     Discriminator(
         _fault_kind,
         custom_error_type="fault",
-        custom_error_message="is not a fault; write one of crash, slow, pause, errors, link, outage, flush, "
+        custom_error_message="is not a fault; write one of crash, stop, slow, pause, errors, link, outage, flush, "
         "for example {crash: payment, at: 20s, for: 10s}",
     ),
 ]

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from sim.errors import ScenarioError
 from sim.laws import Law
+from sim.policies.registry import Registry
 from sim.scenario.calls import CallPolicy
 from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import Fault
@@ -76,6 +77,7 @@ class Scenario(Spec):
     laws: dict[Name, LawSpec] = Field({}, description="laws with a name, to be used wherever a law is asked for")
     services: Annotated[dict[Name, Service], Field(min_length=1)] = Field(description="who answers calls")
     queues: dict[Name, Queue] = Field({}, description="who keeps messages")
+    registries: dict[Name, Registry] = Field({}, description="who knows which replicas there are; services name theirs")
     links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
     calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
     load: Load = Field(description="who asks, how often, for what")
@@ -106,7 +108,7 @@ class Scenario(Spec):
             return _with_laws_inlined(data)
         return data
 
-    @field_validator("services", "queues")
+    @field_validator("services", "queues", "registries")
     @classmethod
     def _reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
         if CLIENT in value or "default" in value:
@@ -258,7 +260,7 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
             return type(value)(inline(item) for item in value)
         return value
 
-    law_keys = ("services", "queues", "links", "calls", "load", "faults")
+    law_keys = ("services", "queues", "registries", "links", "calls", "load", "faults")
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, steps_of
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Replay
 from sim.scenario.services import Call, Operation, Publish, Step
@@ -38,6 +38,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
             yield f"load.mix.{entry}: no operation {entry!r}; {nearest(entry, operations)}"
     if isinstance(scenario.load, Replay) and isinstance(scenario.load.times, str):
         yield f"load.times: the file {scenario.load.times!r} has not been read; load the scenario from its YAML file"
+    yield from _problems_of_registries(scenario)
     yield from _problems_of_selectors(scenario, operations)
     yield from _problems_of_fallbacks(scenario, operations)
     for i, fault in enumerate(scenario.faults):
@@ -95,29 +96,60 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
             yield f"calls.{selector}: no service, operation or queue {target!r}; {nearest(target, targets)}"
         if caller and caller[0] not in callers:
             yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
-    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues])
+    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues, *scenario.registries])
     places = [(f"links.{selector}", selector) for selector in scenario.links]
     places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
     for where, selector in places:
         for end in selector.split(" -> "):
             if end not in nodes and selector != "default":
-                yield f"{where}: no service or queue {end!r}; {nearest(end, nodes)}"
+                yield f"{where}: no service, queue or registry {end!r}; {nearest(end, nodes)}"
+
+
+def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:
+    name, known = fault.outage, [*scenario.queues, *scenario.registries]
+    if name not in known:
+        yield f"outage: no queue or registry {name!r}; {nearest(name, known)}"
+    elif name in scenario.queues:
+        if fault.node != "all":
+            yield f"node: {name} is a queue, which has no nodes; leave it out"
+    elif isinstance(fault.node, int) and fault.node >= scenario.registries[name].nodes:
+        yield f"node: {name} has nodes 0 to {scenario.registries[name].nodes - 1}, not {fault.node}"
+
+
+def _problems_of_registries(scenario: Scenario) -> Iterator[str]:
+    """Registries that are not there, or that nobody reads."""
+    for name in scenario.registries:
+        if name in scenario.services or name in scenario.queues:
+            yield f"registries.{name}: a service or queue has this name already; they share one space of names"
+    for name, service in scenario.services.items():
+        if service.registry is not None and service.registry not in scenario.registries:
+            known = list(scenario.registries)
+            yield f"services.{name}.registry: no registry {service.registry!r}; {nearest(service.registry, known)}"
+        if service.readiness is not None and service.registry is None:
+            yield f"services.{name}.readiness: nobody reads it where there is no registry; give the service one"
+    if not any(service.registry is not None for service in scenario.services.values()):
+        for selector, policy in scenario.calls.items():
+            if "discovery" in policy.model_fields_set:
+                yield f"calls.{selector}.discovery: nothing here has a registry to learn from; give services one"
 
 
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
     services = scenario.services
     match fault:
-        case Crash(crash=service) | Slow(slow=service) | Pause(pause=service):
-            kind = {Crash: "crash", Slow: "slow", Pause: "pause"}[type(fault)]
+        case Slow(slow=registry) if registry in scenario.registries:
+            if fault.replica != "all":
+                yield f"replica: {registry} is a registry, which is slow as a whole; leave it out"
+            return
+        case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Stop(stop=service):
+            kind = {Crash: "crash", Slow: "slow", Pause: "pause", Stop: "stop"}[type(fault)]
             if service not in services:
                 yield f"{kind}: no service {service!r}; {nearest(service, services)}"
         case Errors(errors=target):
             service = target.split(".")[0]
             if target not in services and target not in operations:
                 yield f"errors: no service or operation {target!r}; {nearest(target, [*services, *operations])}"
-        case Outage(outage=queue):
-            if queue not in scenario.queues:
-                yield f"outage: no queue {queue!r}; {nearest(queue, list(scenario.queues))}"
+        case Outage():
+            yield from _problems_of_outage(scenario, fault)
             return
         case Flush():
             if not (caches := _caches(scenario)):

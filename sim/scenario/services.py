@@ -11,6 +11,7 @@ from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuLimit
 from sim.policies.discipline import Discipline
+from sim.policies.health import HealthCheck
 from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
@@ -226,7 +227,15 @@ class Service(Spec):
         None, description="a limit per replica on what is inside, that follows the latency; the rest is rejected"
     )
     discovery_delay: Duration = Field(
-        1.0, description="how long callers keep choosing a replica that died, and ignore one that came back"
+        1.0,
+        description="how long callers keep choosing a replica that died, and ignore one that came back; "
+        "not read where there is a registry",
+    )
+    registry: Name | None = Field(
+        None, description="a registry of `registries`: replicas register there, and each caller process learns from it"
+    )
+    readiness: HealthCheck | None = Field(
+        None, description="check by the machine that a replica runs on; the registry lists it while it passes"
     )
     operations: Annotated[dict[Name, Operation], Field(min_length=1)] = Field(description="what it can be asked to do")
 

@@ -1,0 +1,429 @@
+"""A registry in motion: nodes that keep a table, replicas that write to them, caller processes that read.
+
+::
+
+    replica --register, renew, deregister--> its node --replication--> the other nodes
+    caller process --lookup--> a node --answer--> what it believes          (poll, dns)
+    node --push--> what a caller process believes                           (push)
+
+Replicas and processes have a node of their own and ask the next one while it is down. Every message takes the lines between the
+two, so that links, partitions and losses count here, too. What a table says is decided by `sim.policies.registry`, what a
+process believes by `sim.policies.discovery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from sim.kernel.tasks import Pool, Steps, Tally, Task, Tasks
+from sim.laws import sampler
+from sim.policies.discovery import Discovery
+from sim.policies.discovery import View as Belief
+from sim.policies.registry import Registry as RegistrySpec
+from sim.policies.registry import RegistryGate
+from sim.runtime.visit import View
+from sim.streams import child, key, salt, uniform
+
+if TYPE_CHECKING:
+    from sim.runtime.network import Line
+    from sim.runtime.replica import Replica, ServiceGroup
+    from sim.runtime.world import World
+
+_BEAT, _SWEEP, _CACHE, _EVICT, _PUBLISH, _REPLICATE, _THERE, _BACK, _LOOKUP, _PUSH = (
+    salt("registry", name)
+    for name in ("beat", "sweep", "cache", "evict", "publish", "replicate", "there", "back", "lookup", "push")
+)
+#: A change of what a table or a process says: clock time, instance, whether it is listed now.
+Change = tuple[float, int, bool]
+_WORDS: Final = {True: "listed", False: "unlisted"}
+#: Where nothing expires, a change that no node could be told is told again after so many seconds.
+_TELL_AGAIN_S: Final = 1.0
+#: What is done to the table of a node about an instance.
+Act = Callable[["Node", int], None]
+
+
+class Node:
+    """One node of a registry: its table, the workers that answer, whether it is up, and who wants to be told of changes."""
+
+    def __init__(self, tasks: Tasks, spec: RegistrySpec, node_key: int, tally: Tally) -> None:
+        self.key = node_key
+        self.gate = RegistryGate(spec, 0.0, uniform(child(node_key, _SWEEP)), uniform(child(node_key, _CACHE)))
+        self.pool = Pool(tasks, inf if spec.workers == "unbounded" else spec.workers, inf, tally)
+        self.outages = 0
+        self.served = 0
+        self.writes = 0  # so far; names the draws of a write
+        self.told = 0  # changes of the table that those who want to be told know of
+        self.readers: list[OwnView] = []
+        self.missed: list[tuple[int, Act]] = []  # changes that the others could not tell it, in order
+
+    def delay_key(self, purpose: int) -> int:
+        """What names the draws of one more write."""
+        self.writes += 1
+        return child(child(self.key, self.writes), purpose)
+
+
+class OwnView(View):
+    """What one process believes of one service, learned from a registry."""
+
+    __slots__ = ("belief", "caller", "changes", "key", "lookups", "process", "registry", "service", "spec", "task")
+
+    def __init__(self, registry: Registry, service: str, caller: str, process: int, spec: Discovery) -> None:
+        super().__init__([])
+        self.registry = registry
+        self.service = service
+        self.caller = caller
+        self.process = process
+        self.spec = spec
+        self.key = key(registry.world.seed, "discovery", caller, process, service)
+        self.lookups = 0
+        self.task: Task | None = None
+        self.changes: list[Change] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """The process begins a life, and asks by itself from now on."""
+        now_s, spec = self.registry.world.tasks.now_s(), self.spec
+        instances = self.registry.listed(self.service, self.process)
+        phases = uniform(child(self.key, _LOOKUP)), uniform(child(self.key, _CACHE))
+        self.belief = Belief(spec, instances, now_s, *phases)
+        self.renew(now_s)
+        self.task = self.registry.world.tasks.start(self.registry.keep_asking(self))
+
+    def end(self) -> None:
+        """The process dies, and asks no more."""
+        if self.task is not None:
+            self.task.kill()
+            self.task = None
+
+    def renew(self, now_s: float) -> None:
+        """Look again at what was learned: calls choose from that now."""
+        known = self.belief.known(now_s)
+        if known is not self.known:
+            self.changes += [(now_s, i, False) for i in self.known if i not in known]
+            self.changes += [(now_s, i, True) for i in known if i not in self.known]
+            self.known = known
+        self.until_s = self.belief.cached_until_s if self.spec.cache else inf
+
+    def push_delay_s(self, bits: int) -> float:
+        """A draw of the delay of a push, in seconds."""
+        return self.spec.push_delay.draw(bits)
+
+    def learn(self, now_s: float, instances: list[int] | None, as_of_s: float) -> None:
+        """A lookup has ended, or a push has come."""
+        if instances is None:
+            self.belief.failed(now_s)
+        else:
+            self.belief.learn(now_s, instances, as_of_s)
+        if not self.spec.cache or now_s >= self.until_s:
+            self.renew(now_s)
+
+
+class Registry:
+    """All nodes of a registry, and the services that register there."""
+
+    def __init__(self, world: World, name: str, spec: RegistrySpec) -> None:
+        self.world = world
+        self.name = name
+        self.spec = spec
+        self.tally = Tally()
+        self.nodes = [Node(world.tasks, spec, key(world.seed, "registry", name, i), self.tally) for i in range(spec.nodes)]
+        self.slow_factors: list[float] = []  # of active faults; they multiply
+        self._members: list[Replica] = []  # by instance number
+        self._first: dict[str, int] = {}  # instance number of a service's replica 0
+        self._lives: dict[int, Task] = {}  # who sends heartbeats, by instance number
+        self._views: list[OwnView] = []
+        self._publish = sampler(spec.publish_delay)
+        self._replicate = sampler(spec.replication_delay)
+        self._lookup = sampler(spec.lookup_time)
+
+    @property
+    def alive(self) -> int:
+        """Nodes that are up."""
+        return sum(1 for node in self.nodes if not node.outages)
+
+    def spent(self) -> tuple[float, int]:
+        """Integral of the workers held so far, in seconds, and messages that came: lookups, registrations, heartbeats."""
+        return sum(node.pool.busy_worker_s for node in self.nodes), sum(node.served for node in self.nodes)
+
+    def join(self, service: ServiceGroup) -> None:
+        """Let a service register here."""
+        self._first[service.name] = len(self._members)
+        self._members += service.replicas
+
+    def start(self) -> None:
+        """The run begins: everybody has been registered for long, with heartbeats at phases of their own."""
+        interval_s = self.spec.heartbeat_interval
+        last_s = {i: 0.0 if interval_s is None else -interval_s * self._phase(i) for i in range(len(self._members))}
+        for node in self.nodes:
+            node.gate.adopt(0.0, last_s)
+            self.world.tasks.start(self._sweep(node))
+        for number in last_s:
+            self._live(number, new=False)
+
+    def _phase(self, number: int) -> float:
+        replica = self._members[number]
+        return uniform(child(key(self.world.seed, "process", replica.service.name, replica.index), _BEAT))
+
+    def _number(self, replica: Replica) -> int:
+        return self._first[replica.service.name] + replica.index
+
+    # What replicas say.
+
+    def changed(self, replica: Replica) -> None:
+        """A replica has died, or come back."""
+        number = self._number(replica)
+        if replica.alive:
+            self._live(number, new=True)
+        else:
+            self._die(number)
+            if self.spec.exit_delay is not None and not replica.silent:
+                self.world.tasks.start(self._exit_seen(number, replica))
+
+    def stopping(self, replica: Replica) -> None:
+        """A replica is asked to stop, and says so if it is one that does."""
+        number = self._number(replica)
+        self._die(number)
+        if self.spec.deregister_on_stop:
+            self.world.tasks.start(self._write(number, self._deregister))
+
+    def ready(self, replica: Replica, ready: bool) -> None:
+        """What its readiness check says of a replica."""
+        self.world.tasks.start(self._write(self._number(replica), self._ready if ready else self._unready))
+
+    def _live(self, number: int, new: bool) -> None:
+        self._die(number)
+        self._lives[number] = self.world.tasks.start(self._life(number, new))
+
+    def _die(self, number: int) -> None:
+        life = self._lives.pop(number, None)
+        if life is not None:
+            life.kill()
+
+    def _life(self, number: int, new: bool) -> Steps:
+        """Register, and renew the lease again and again."""
+        interval_s = self.spec.heartbeat_interval
+        if new:
+            if self.spec.registration_delay > 0:
+                yield self.spec.registration_delay
+            yield from self._write(number, self._register)
+        elif interval_s is not None:
+            yield interval_s * (1.0 - self._phase(number))
+            yield from self._write(number, self._renew)
+        while interval_s is not None:
+            yield interval_s
+            yield from self._write(number, self._renew)
+
+    def _exit_seen(self, number: int, replica: Replica) -> Steps:
+        if self.spec.exit_delay:
+            yield self.spec.exit_delay
+        if not replica.alive:
+            for node in self.nodes:
+                self._unready(node, number)
+
+    def _write(self, number: int, act: Act) -> Steps:
+        """Tell a node, which tells the others."""
+        replica = self._members[number]
+        there, _ = self._lines(replica.service.name)
+        node = self._up(replica.index)
+        while node is None:
+            if self.spec.heartbeat_interval is not None:
+                return  # the next heartbeat tells, or the lease ends
+            yield _TELL_AGAIN_S
+            node = self._up(replica.index)
+        sent = yield from self._reach(node, there, node.delay_key(_THERE))
+        if not sent:
+            return
+        act(node, number)
+        for other in self.nodes:
+            if other is not node:
+                self.world.tasks.start(self._pass_on(other, number, act))
+
+    def _pass_on(self, node: Node, number: int, act: Act) -> Steps:
+        delay_s = self._replicate.draw(node.delay_key(_REPLICATE))
+        if delay_s > 0:
+            yield delay_s
+        if not node.outages:
+            act(node, number)
+        elif act != self._renew:
+            node.missed.append((number, act))
+
+    def _register(self, node: Node, number: int) -> None:
+        checked = self._members[number].service.spec.readiness is not None
+        self._change(node, lambda delay_s: node.gate.register(self.world.now, number, not checked, delay_s))
+
+    def _renew(self, node: Node, number: int) -> None:
+        if not node.gate.renew(self.world.now, number):
+            self._register(node, number)
+
+    def _deregister(self, node: Node, number: int) -> None:
+        self._change(node, lambda delay_s: node.gate.deregister(self.world.now, number, delay_s))
+
+    def _ready(self, node: Node, number: int) -> None:
+        self._change(node, lambda delay_s: node.gate.set_ready(self.world.now, number, True, delay_s))
+
+    def _unready(self, node: Node, number: int) -> None:
+        self._change(node, lambda delay_s: node.gate.set_ready(self.world.now, number, False, delay_s))
+
+    def _change(self, node: Node, act: Callable[[float], object]) -> None:
+        """Change a table, and tell those who want to be told once the change can be read."""
+        delay_s = self._publish.draw(node.delay_key(_PUBLISH))
+        act(delay_s)
+        if node.readers:
+            self.world.tasks.start(self._push(node, delay_s))
+
+    def _sweep(self, node: Node) -> Steps:
+        """Evict those whose lease has ended, whenever that is due."""
+        tasks, idle_s = self.world.tasks, self.spec.lease_duration
+        while self.spec.heartbeat_interval is not None:
+            due_s = node.gate.next_sweep_s
+            if due_s > tasks.now_s():
+                yield min(due_s - tasks.now_s(), idle_s)
+            elif node.outages:
+                yield idle_s / 10
+            else:
+                us = (uniform(child(node.delay_key(_EVICT), i)) for i in range(len(self._members)))
+                self._change(node, lambda delay_s, us=us: node.gate.sweep(tasks.now_s(), us, delay_s))  # type: ignore[misc]
+
+    # What caller processes learn.
+
+    def view(self, service: str, caller: str, process: int, spec: Discovery) -> OwnView:
+        """A process's own view of a service."""
+        view = OwnView(self, service, caller, process, spec)
+        self._views.append(view)
+        if spec.mode == "push":
+            self.nodes[process % len(self.nodes)].readers.append(view)
+        return view
+
+    def listed(self, service: str, process: int) -> list[int]:
+        """Replicas of a service, by index, that a process would be told of now by its own node."""
+        return self._of_service(service, self.nodes[process % len(self.nodes)].gate.instances(self.world.now))
+
+    def _of_service(self, service: str, instances: tuple[int, ...]) -> list[int]:
+        first = self._first[service]
+        last = first + len(self.world.services[service].replicas)
+        return [i - first for i in instances if first <= i < last]
+
+    def keep_asking(self, view: OwnView) -> Steps:
+        """Look up again and again, each time what was learned is over."""
+        tasks = self.world.tasks
+        while view.belief.due_s < inf:
+            wait_s = view.belief.due_s - tasks.now_s()
+            if wait_s > 0:
+                yield wait_s
+            view.lookups += 1
+            found = yield from self._look_up(view, child(view.key, view.lookups))
+            view.learn(tasks.now_s(), *found)
+
+    def _look_up(self, view: OwnView, bits: int) -> Steps:
+        """Ask a node: what it lists, and as of when; None if it does not answer."""
+        there, back = self._lines(view.caller)
+        node = self._up(view.process)
+        if node is None:
+            return None, self.world.now
+        if not (yield from self._reach(node, there, child(bits, _THERE))):
+            return None, self.world.now
+        yield from self._work(node, child(bits, _LOOKUP))
+        as_of_s = self.world.now
+        found = self._of_service(view.service, node.gate.instances(as_of_s))
+        back_s = back.travel_s(child(bits, _BACK))
+        if back_s < 0 or node.outages:
+            return None, as_of_s
+        if back_s > 0:
+            yield back_s
+        return found, as_of_s
+
+    def _push(self, node: Node, delay_s: float) -> Steps:
+        """Tell the readers of a node what can be read now, if it has changed."""
+        if delay_s > 0:
+            yield delay_s
+        now_s = self.world.now
+        node.gate.instances(now_s)
+        changes = node.gate.changes
+        news = {number for _, number, _ in changes[node.told :]}
+        node.told = len(changes)
+        for view in node.readers:
+            first = self._first[view.service]
+            if not node.outages and any(first <= i < first + len(self.world.services[view.service].replicas) for i in news):
+                self.world.tasks.start(self._tell(view, node, child(view.key, node.told)))
+
+    def _tell(self, view: OwnView, node: Node, bits: int) -> Steps:
+        as_of_s = self.world.now
+        found = self._of_service(view.service, node.gate.instances(as_of_s))
+        _, back = self._lines(view.caller)
+        delay_s, line_s = view.push_delay_s(child(bits, _PUSH)), back.travel_s(child(bits, _BACK))
+        if line_s < 0:
+            line_s = 0.0  # the stream is TCP: what is lost is sent again
+        if delay_s + line_s > 0:
+            yield delay_s + line_s
+        if view.task is not None:
+            view.learn(self.world.now, found, as_of_s)
+
+    # Both.
+
+    def _lines(self, service: str) -> tuple[Line, Line]:
+        network = self.world.network
+        return network.line(service, self.name), network.line(self.name, service)
+
+    def _up(self, index: int) -> Node | None:
+        """The node of a replica or process, or the next one that is up."""
+        count = len(self.nodes)
+        turns = (self.nodes[(index + i) % count] for i in range(count))
+        return next((node for node in turns if not node.outages), None)
+
+    def _reach(self, node: Node, there: Line, bits: int) -> Steps:
+        """Travel to a node; whether it is there and up."""
+        delay_s = there.travel_s(bits)
+        if delay_s > 0:
+            yield delay_s
+        if delay_s < 0 or node.outages:
+            return False
+        node.served += 1
+        return True
+
+    def _work(self, node: Node, bits: int) -> Steps:
+        """Hold one of the node's workers for a lookup."""
+        ticket = None if node.pool.take() else node.pool.line_up()
+        try:
+            if ticket is not None:
+                yield ticket
+            duration_s = self._lookup.draw(bits)
+            for factor in self.slow_factors:
+                duration_s *= factor
+            if duration_s > 0:
+                yield duration_s
+        finally:
+            if ticket is None or ticket.granted:
+                node.pool.free()
+            else:
+                node.pool.leave(ticket)
+
+    def outage(self, nodes: list[Node]) -> Callable[[], None]:
+        """Nodes go down, and keep their tables; return how they come back."""
+        for node in nodes:
+            node.outages += 1
+
+        def recover() -> None:
+            for node in nodes:
+                node.outages -= 1
+                if not node.outages:
+                    self._catch_up(node)
+
+        return recover
+
+    def _catch_up(self, node: Node) -> None:
+        """A node is back: the others tell it what it missed, and it tells its readers what it lists."""
+        missed, node.missed = node.missed, []
+        for number, act in missed:
+            act(node, number)
+        for view in node.readers:
+            self.world.tasks.start(self._tell(view, node, child(view.key, node.delay_key(_PUSH))))
+
+    def changes(self) -> list[tuple[float, str, int, str, int, str]]:
+        """What each process learned and when: clock time, caller, process, service, replica, listed or unlisted."""
+        return [
+            (time_s, view.caller, view.process, view.service, replica, _WORDS[listed])
+            for view in self._views
+            for time_s, replica, listed in view.changes
+        ]
