@@ -44,6 +44,9 @@ class HealthCheck(Spec):
     fails_at_once_on: tuple[Failure, ...] = Field((), description="outcomes of a check that take it out whatever the threshold")
     first_check_decides: bool = Field(False, description="whether the first check of all counts as a full threshold, either way")
     initially: Literal["healthy", "unhealthy"] = Field("unhealthy", description="what it is before its first check")
+    panic_threshold_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        0, description="checks by callers: where fewer than this share of the known instances is healthy, all are used; 0: never"
+    )
     initial_delay: Duration = Field(0.0, description="no checks for so long after an instance has started")
     grace: Duration = Field(0.0, description="no failure counts for so long after an instance has started")
 

@@ -86,6 +86,11 @@ class Broker(Endpoint):
         """Whether the broker runs."""
         return self._outages == 0
 
+    def check(self, timeout_s: float, bits: int) -> Steps:
+        """Whether the broker answers."""
+        return UNREACHABLE if not self.alive else OK
+        yield  # a generator that waits for nothing
+
     def receive(self, visit: Visit) -> None:
         """Take a message from a publisher: make it safe, then answer OK."""
         visit.task = self.world.tasks.start(self._take(visit))

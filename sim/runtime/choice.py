@@ -30,7 +30,13 @@ class Choice:
     __slots__ = ("_balancer", "_breakers", "_health")
 
     def __init__(
-        self, policy: CallPolicy, balancer: Balancer, endpoints: int, process_key: cython.ulonglong, now_s: float
+        self,
+        policy: CallPolicy,
+        balancer: Balancer,
+        endpoints: int,
+        process_key: cython.ulonglong,
+        now_s: float,
+        active: EndpointGate | None = None,
     ) -> None:
         self._balancer = balancer
         spec = policy.circuit_breaker
@@ -39,6 +45,8 @@ class Choice:
             self._breakers = [breaker_gate(spec, child(process_key, i), now_s) for i in range(endpoints)]
         specs = (policy.outlier_detection, policy.passive_health)
         self._health: list[EndpointGate] = [spec.gate(endpoints, process_key, now_s) for spec in specs if spec is not None]
+        if active is not None:
+            self._health.insert(0, active)
 
     def choose(self, alive: list[int], in_flight: list[int], tried: list[int], bits: cython.ulonglong, now_s: float) -> int:
         """Index of an endpoint, or NONE_ALIVE, or ALL_REFUSE."""

@@ -12,6 +12,7 @@ cdef unsigned long long _PICK
 cdef unsigned long long _FALLBACK
 cdef unsigned long long _THROTTLE
 cdef unsigned long long _ADAPT
+cdef unsigned long long _HEALTH
 cdef long _STUCK_AFTER
 
 
@@ -20,6 +21,7 @@ cdef class GuardedCaller(Caller):
     cdef object _callers
     cdef list _stack
     cdef object _choice
+    cdef object _active
     cdef BreakerGate _gate
     cdef object _budget
     cdef object _hedges

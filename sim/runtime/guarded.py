@@ -27,6 +27,7 @@ from sim.policies.throttle import ThrottleGate, throttle_gate
 from sim.records import DEGRADED, GOOD, IN_FLIGHT, OUTCOMES, REJECTED, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
 from sim.runtime.caller import Caller
 from sim.runtime.choice import ALL_REFUSE, NONE_ALIVE, Choice
+from sim.runtime.health import ActiveHealth
 from sim.runtime.journey import Journey
 from sim.runtime.race import Race
 from sim.runtime.shelf import Shelf
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
 
 _INF = math.inf
-_PAUSE, _PICK, _FALLBACK, _THROTTLE, _ADAPT = (
-    salt("caller", name) for name in ("pause", "pick", "fallback", "throttle", "adapt")
+_PAUSE, _PICK, _FALLBACK, _THROTTLE, _ADAPT, _HEALTH = (
+    salt("caller", name) for name in ("pause", "pick", "fallback", "throttle", "adapt", "health")
 )
 
 #: Attempts of one call between two looks at whether the clock still moves.
@@ -78,6 +79,7 @@ class GuardedCaller(Caller):
         self._callers = callers  # of the same process, for fallback calls
         self._shelf: Shelf | None = None
         self._loose: list[Task] = []  # attempts that nobody waits for
+        self._active: ActiveHealth | None = None
         self._choice: Choice | None = None
         self._gate: BreakerGate | None = None
         Caller.__init__(self, world, edge, process_key, process)
@@ -102,7 +104,10 @@ class GuardedCaller(Caller):
         tasks, policy, now_s = self._tasks, self._policy, self._tasks.now_s()
         self._past = self.changes()
         self.close()
-        self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
+        endpoints = self._edge.target.endpoints
+        if policy.health_check is not None:
+            self._active = ActiveHealth(tasks, self._edge, policy.health_check, child(self._process_key, _HEALTH))
+        self._choice = Choice(policy, self._balancer, len(endpoints), self._process_key, now_s, self._active)
         breaker = policy.circuit_breaker
         self._gate = None
         if breaker is not None and breaker.scope == "per_client_process":
@@ -126,6 +131,8 @@ class GuardedCaller(Caller):
         for task in self._loose:
             task.kill()
         self._loose.clear()
+        if self._active is not None:
+            self._active.close()
         if self._shelf is not None:
             self._shelf.close()
 

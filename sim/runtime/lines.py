@@ -23,15 +23,17 @@ class DisciplinedPool(Pool):
         self._order = line_of(discipline)
 
     def line_up(self, who: Waiter | None = None) -> Ticket | None:
-        """A place in the line, for which a visit waits; None if the line is full."""
-        visit: Visit = who  # type: ignore[assignment]  # only visits stand in such a line
+        """A place in the line, for which a visit, or a health check, waits; None if the line is full."""
         if self.waiting >= self.capacity:
             return None
         ticket = Ticket(self._tasks)
         ticket.waiter = who
         self._queue(1)
-        priority: int = visit.plan.priority
-        longest_s: float = self._order.append(ticket, self._tasks.now_s(), priority, visit.due_s)
+        priority, due_s = 0, inf  # of a health check
+        if who is not None:
+            visit: Visit = who  # type: ignore[assignment]  # else only visits stand in such a line
+            priority, due_s = visit.plan.priority, visit.due_s
+        longest_s: float = self._order.append(ticket, self._tasks.now_s(), priority, due_s)
         if longest_s < inf:
             ticket.expire_after(longest_s)
         return ticket

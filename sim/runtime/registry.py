@@ -21,8 +21,10 @@ from sim.kernel.tasks import Pool, Steps, Tally, Task, Tasks
 from sim.laws import sampler
 from sim.policies.discovery import Discovery
 from sim.policies.discovery import View as Belief
+from sim.policies.health import HealthGate
 from sim.policies.registry import Registry as RegistrySpec
 from sim.policies.registry import RegistryGate
+from sim.runtime.health import ask, keep_checking
 from sim.runtime.visit import View
 from sim.streams import child, key, salt, uniform
 
@@ -133,6 +135,7 @@ class Registry:
         self._members: list[Replica] = []  # by instance number
         self._first: dict[str, int] = {}  # instance number of a service's replica 0
         self._lives: dict[int, Task] = {}  # who sends heartbeats, by instance number
+        self._checks: dict[int, Task] = {}  # of readiness, by instance number
         self._views: list[OwnView] = []
         self._publish = sampler(spec.publish_delay)
         self._replicate = sampler(spec.replication_delay)
@@ -161,6 +164,7 @@ class Registry:
             self.world.tasks.start(self._sweep(node))
         for number in last_s:
             self._live(number, new=False)
+            self._check(number, new=False)
 
     def _phase(self, number: int) -> float:
         replica = self._members[number]
@@ -176,8 +180,11 @@ class Registry:
         number = self._number(replica)
         if replica.alive:
             self._live(number, new=True)
+            self._check(number, new=True)
         else:
             self._die(number)
+            if replica.silent and number in self._checks:
+                self._checks.pop(number).kill()  # the machine is gone, too
             if self.spec.exit_delay is not None and not replica.silent:
                 self.world.tasks.start(self._exit_seen(number, replica))
 
@@ -188,9 +195,22 @@ class Registry:
         if self.spec.deregister_on_stop:
             self.world.tasks.start(self._write(number, self._deregister))
 
-    def ready(self, replica: Replica, ready: bool) -> None:
-        """What its readiness check says of a replica."""
-        self.world.tasks.start(self._write(self._number(replica), self._ready if ready else self._unready))
+    def _check(self, number: int, new: bool) -> None:
+        """Begin to check whether a replica is ready, from the machine that it runs on."""
+        replica = self._members[number]
+        spec, tasks = replica.service.spec.readiness, self.world.tasks
+        if spec is None:
+            return
+        if number in self._checks:
+            self._checks[number].kill()
+        gate = HealthGate(spec, tasks.now_s(), None if new else True)
+
+        def tell() -> None:
+            tasks.start(self._write(number, self._ready if gate.healthy else self._unready))
+
+        check_key = key(self.world.seed, "readiness", replica.service.name, replica.index, len(replica.service.lives))
+        steps = keep_checking(tasks, spec, gate, check_key, lambda bits: ask(replica, spec.timeout, bits), tell)
+        self._checks[number] = tasks.start(steps)
 
     def _live(self, number: int, new: bool) -> None:
         self._die(number)

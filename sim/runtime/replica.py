@@ -14,6 +14,7 @@ from sim.runtime.caller import Caller
 from sim.runtime.context import CALLING, IN_LINE, IN_TASK, RECEIVED, SILENCE, WORKED_ON, Context
 from sim.runtime.gatehouse import Gatehouse
 from sim.runtime.guarded import new_caller
+from sim.runtime.health import ask
 from sim.runtime.lines import DisciplinedPool
 from sim.runtime.processor import Processor
 from sim.runtime.shelf import Shelf
@@ -90,6 +91,16 @@ class Replica(Server):
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._crashes == 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it lets nobody in: it is dead, or about to end."""
+        return self._crashes > 0 or self._closed
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        return self._pauses > 0
 
     def slowness(self) -> float:
         """Factor on every work step that starts now."""
@@ -450,6 +461,10 @@ class ReplicaOperation(Endpoint):
     def receive(self, visit: Visit) -> None:
         """Serve the visit with this operation."""
         self._replica.receive(visit, self._plan)
+
+    def check(self, timeout_s: float, bits: int) -> Steps:
+        """Whether the replica answers in time."""
+        return ask(self._replica, timeout_s, bits)
 
 
 def operation_target(service: ServiceGroup, plan: Plan) -> Target:

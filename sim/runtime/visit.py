@@ -43,6 +43,10 @@ class Endpoint:
         """Take a visit that has arrived; call its `answer` in the end."""
         raise NotImplementedError
 
+    def check(self, timeout_s: float, bits: int) -> Steps:
+        """Steps of a health check that has arrived; they return its outcome."""
+        raise NotImplementedError
+
 
 class Server:
     """What serves visits stage by stage."""
@@ -61,8 +65,8 @@ class Server:
 class View:
     """What a caller process, or all of them, believe of a target: the endpoints that may be chosen, by index, in order.
 
-    A change makes a new list: callers that are choosing right now keep the one they saw. A call at `until_s` or later has the view
-    `renew` itself first.
+    A change makes a new list: callers that are choosing right now keep the one they saw. A call at `until_s` or later has the
+    view `renew` itself first.
     """
 
     __slots__ = ("known", "until_s")

@@ -12,6 +12,7 @@ from sim.policies.breaker import CircuitBreaker
 from sim.policies.caching import Cache
 from sim.policies.concurrency import ConcurrencyLimit
 from sim.policies.discovery import Discovery
+from sim.policies.health import HealthCheck
 from sim.policies.hedging import Hedging
 from sim.policies.outlier import OutlierDetection
 from sim.policies.passive import PassiveHealth
@@ -81,6 +82,7 @@ class CallPolicy(Spec):
     outlier_detection: OutlierDetection | None = Field(
         None, description="leaves out endpoints that fail, for a while; per caller process"
     )
+    health_check: HealthCheck | None = Field(None, description="active checks of the endpoints by each caller process")
     passive_health: PassiveHealth | None = Field(None, description="the same by nginx's rule")
     rate_limit: RateLimit | None = Field(None, description="calls that a caller process makes at most")
     concurrency_limit: ConcurrencyLimit | None = Field(
@@ -137,8 +139,8 @@ class CallPolicy(Spec):
     def guarded(self) -> bool:
         """Whether more is asked for than deadline, retries with pauses and a breaker of failures in a row."""
         rich = (
-            self.hedging, self.throttling, self.outlier_detection, self.passive_health, self.rate_limit, self.concurrency_limit,
-            self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout,
+            self.hedging, self.throttling, self.outlier_detection, self.health_check, self.passive_health, self.rate_limit,
+            self.concurrency_limit, self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout,
         )  # fmt: skip
         simple = _is_simple_retry(self.retry) and (
             self.circuit_breaker is None or self.circuit_breaker.scope == "per_client_process"
