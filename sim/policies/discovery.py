@@ -14,8 +14,8 @@ from sim.values import Duration, LawSpec, PositiveDuration, Spec
 
 _INF: Final = math.inf
 _NO_TIME: Final = Constant(0.0)
-#: When a stream of pushes is opened again where nothing is said.
-_RECONNECT_S: Final = 1.0
+#: When a lookup that failed is made again where nothing is said, and none would follow an answer.
+_RETRY_S: Final = 1.0
 
 
 class Discovery(Spec):
@@ -44,18 +44,16 @@ class Discovery(Spec):
     (15.0, True, [1], 45.0)
     """
 
-    mode: Literal["poll", "push", "dns"] = Field(
-        "poll", description="who begins: the caller, the registry, or a resolver's cache"
-    )
+    mode: Literal["poll", "push", "dns"] = Field("poll", description="whether the caller asks, is told, or resolves a name")
     refresh_interval: PositiveDuration = Field(30.0, description="poll: from an answer to the next lookup")
     push_delay: LawSpec = Field(_NO_TIME, description="push: from a change at the registry until this process knows it")
     ttl: PositiveDuration = Field(30.0, description="dns: how long an answer may be used")
     keeps: PositiveDuration | Literal["forever"] | None = Field(
-        None, description="dns: how long it is used instead, whatever its ttl"
+        None, description="dns: how long an answer is used instead, whatever its ttl"
     )
     cache: Duration = Field(0.0, description="how long calls use a copy of what was learned; 0: none")
     retry_interval: PositiveDuration | None = Field(
-        None, description="from a failed lookup to the next; none: as after an answer, with push 1 s"
+        None, description="from a failed lookup to the next; none: as after an answer, or 1 s where no lookup follows one"
     )
     on_failure: Literal["keep_stale", "empty"] = Field("keep_stale", description="what is believed after a lookup that failed")
     initial: Literal["known", "empty"] = Field(
@@ -86,25 +84,15 @@ class View:
     """
 
     __slots__ = (
-        "_as_of_s",
-        "_copy",
-        "_empty",
-        "_over_s",
-        "_period_s",
-        "_retry_s",
-        "_view",
-        "_window_s",
-        "due_s",
-        "learned",
-        "missed",
-    )
+        "_as_of_s", "_copy", "_empty", "_over_s", "_period_s", "_retry_s", "_view", "_window_s", "due_s", "learned", "missed",
+    )  # fmt: skip
 
     def __init__(
         self, spec: Discovery, instances: Iterable[int] = (), start_s: float = 0.0, u: float = 1.0, cache_u: float = 1.0
     ) -> None:
         """A process that starts now; `u` and `cache_u` are the uniform phases of its lookups and of its copies."""
         self._period_s = spec.period_s
-        usual_s = _RECONNECT_S if spec.mode == "push" else self._period_s
+        usual_s = _RETRY_S if math.isinf(self._period_s) else self._period_s
         self._retry_s = usual_s if spec.retry_interval is None else spec.retry_interval
         self._empty = spec.on_failure == "empty"
         self._window_s = spec.cache

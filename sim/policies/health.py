@@ -22,20 +22,21 @@ class HealthCheck(Spec):
         unhealthy      pass fail pass pass      healthy_threshold = 2: in again
 
     A crash is seen after (unhealthy_threshold - 1) · interval at least and one interval more at most; where nothing answers at
-    all, each check takes its `timeout` first. A check that an overloaded instance answers late is a failure, too: then the checks
-    take out what still works, and what is left gets the load of all. Use a timeout well above the latency under load, and a panic
-    threshold in the balancer.
+    all, the last check takes its `timeout` first, and so does each where the interval is counted from the end. A check that an
+    overloaded instance answers late is a failure, too: then the checks take out what still works, and what is left gets the load
+    of all. Use a timeout well above the latency under load, and a panic threshold in the balancer.
 
     Not for finding single bad answers: those are for `outlier_detection`, which looks at live calls.
     Source: Envoy health_checker_base_impl.cc (first check; an answer other than 200 at once, thresholds for the network only);
-    HAProxy check.c; Kubernetes prober/worker.go. The defaults are those of a Kubernetes readiness probe.
+    HAProxy check.c; Kubernetes prober/worker.go; Consul agent/checks/check.go. The defaults are a Kubernetes readiness probe's.
 
     >>> gate = HealthGate(HealthCheck(initially="healthy"))
     >>> [gate.checked(t, OUTCOMES.index("timeout")) for t in (11.0, 21.0, 31.0)], gate.healthy
     ([False, False, True], False)
     """
 
-    interval: PositiveDuration = Field(10.0, description="time between two checks")
+    interval: PositiveDuration = Field(10.0, description="time from one check to the next")
+    interval_from: Literal["begin", "end"] = Field("begin", description="from which moment of a check the interval is counted")
     unhealthy_interval: PositiveDuration | None = Field(None, description="the same while it is out; none: interval")
     edge_interval: PositiveDuration | None = Field(None, description="the same while a change is under way; none: as otherwise")
     timeout: PositiveDuration = Field(1.0, description="a check without an answer after this has failed")
@@ -98,12 +99,13 @@ class HealthGate:
             return self._turn(now_s, passed)
         return False
 
-    @property
-    def wait_s(self) -> float:
-        """How long to the next check, from what is known now."""
+    def next_s(self, sent_s: float, now_s: float) -> float:
+        """When the next check is sent, after one that was sent at `sent_s` and has just ended."""
         spec = self._spec
-        usual_s = spec.interval if self.healthy or spec.unhealthy_interval is None else spec.unhealthy_interval
-        return spec.edge_interval if self._against and spec.edge_interval is not None else usual_s
+        wait_s = spec.interval if self.healthy or spec.unhealthy_interval is None else spec.unhealthy_interval
+        if self._against and spec.edge_interval is not None:
+            wait_s = spec.edge_interval
+        return now_s + wait_s if spec.interval_from == "end" else max(now_s, sent_s + wait_s)
 
     def _turn(self, now_s: float, healthy: bool) -> bool:
         if healthy == self.healthy:

@@ -41,8 +41,9 @@ class Registry(Spec):
                                                                                                renewal of the response_cache
 
     A crashed instance is still in the answer for lease - heartbeat/2 + (eviction_interval + response_cache)/2 on average; what
-    callers add is in `Discovery`. A stop with `deregister_on_stop` takes it out at once. Without `heartbeat_interval` there are no
-    leases: whoever is registered and ready is in the answer, as with Kubernetes.
+    callers add is in `Discovery`. A stop with `deregister_on_stop` takes it out at once, and so does a crash after `crash_delay`
+    where somebody beside the process watches it. Without `heartbeat_interval` there are no leases: whoever is registered and
+    ready is in the answer, as with Kubernetes.
 
     Self-preservation: while the renewals of the last whole minute are not more than `self_preservation_percent` of the expected
     ones, (instances + clients_at_start) · 60 s / heartbeat_interval, nothing is evicted: the network is suspected, not the
@@ -77,8 +78,11 @@ class Registry(Spec):
     )
     registration_delay: Duration = Field(0.0, description="from the end of an instance's start to its registration")
     deregister_on_stop: bool = Field(True, description="whether an instance that is stopped, not crashed, says so")
+    crash_delay: LawSpec | None = Field(
+        None, description="until whoever watches the process says that it has died; none: nobody does, its lease has to end"
+    )
     exit_delay: Duration | None = Field(
-        None, description="no leases: how long after the end of a process its machine says so; none: it does not"
+        None, description="how long after the end of a process its machine says so; none: it does not"
     )
     response_cache: Duration = Field(0.0, description="how often the answer for readers is made anew; 0: always the latest")
     publish_delay: LawSpec = Field(_NO_TIME, description="from a change until readers can see it: a zone or an EndpointSlice")
@@ -97,7 +101,7 @@ class Registry(Spec):
         if self.lease_duration <= self.heartbeat_interval:
             raise ValueError(
                 f"lease_duration = {self.lease_duration:g} s ends before the next heartbeat comes "
-                f"(heartbeat_interval = {self.heartbeat_interval:g} s): every instance would come and go; three heartbeats are usual"
+                f"(heartbeat_interval = {self.heartbeat_interval:g} s): instances would come and go; three heartbeats are usual"
             )
         if not self.eviction_interval and (self.max_eviction_percent < 100 or self.self_preservation_percent):
             raise ValueError(
@@ -111,9 +115,10 @@ class RegistryGate:
     """The table of one node of a registry. Everything that happens is told in the order of time.
 
     Sweeps are at start_s + (n + sweep_u) · eviction_interval, renewals of the response cache likewise with cache_u; a node that
-    has just started has 1, one that has been there for long a uniform number. The caller calls `sweep` at `next_sweep_s`. A method
-    that changes what readers see takes `delay_s`, a draw of `publish_delay`; where two changes of one instance overtake each
-    other, the later change stays. `changes` are (time, instance, whether readers can see it now), without the response cache.
+    has just started has 1, one that has been there for long a uniform number. The caller calls `sweep` at `next_sweep_s`, which
+    renewals may move. A method that changes what readers see takes `delay_s`, a draw of `publish_delay`; where two changes of one
+    instance overtake each other, the later change stays. `changes` are (time, instance, whether readers can see it now), without
+    the response cache.
 
     A change at the very time of a renewal of the cache is in the next one.
     """
@@ -221,7 +226,7 @@ class RegistryGate:
         return self._ticks_s[0] + self._sweep_tick * self._spec.eviction_interval
 
     def sweep(self, now_s: float, us: Iterable[float], delay_s: float = 0.0) -> list[int]:
-        """Evict those whose lease has ended, as far as the rules allow; uniform numbers decide whom, one each if there are more."""
+        """Evict those whose lease has ended; where the rules allow fewer, uniform numbers choose them, one number each."""
         self._advance(now_s)
         interval_s = self._spec.eviction_interval
         if interval_s:
