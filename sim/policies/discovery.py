@@ -44,6 +44,9 @@ class Discovery(Spec):
     (15.0, True, [1], 45.0)
     """
 
+    preset: str | None = Field(
+        None, description="in a scenario: a system whose numbers lie below what is written here; `sim presets` lists them"
+    )
     mode: Literal["poll", "push", "dns"] = Field("poll", description="whether the caller asks, is told, or resolves a name")
     refresh_interval: PositiveDuration = Field(30.0, description="poll: from an answer to the next lookup")
     push_delay: LawSpec = Field(_NO_TIME, description="push: from a change at the registry until this process knows it")

@@ -35,6 +35,9 @@ class HealthCheck(Spec):
     ([False, False, True], False)
     """
 
+    preset: str | None = Field(
+        None, description="in a scenario: a system whose numbers lie below what is written here; `sim presets` lists them"
+    )
     interval: PositiveDuration = Field(10.0, description="time from one check to the next")
     interval_from: Literal["begin", "end"] = Field("begin", description="from which moment of a check the interval is counted")
     unhealthy_interval: PositiveDuration | None = Field(None, description="the same while it is out; none: interval")

@@ -59,6 +59,9 @@ class Registry(Spec):
     (True, 120.0, [], [7])
     """
 
+    preset: str | None = Field(
+        None, description="in a scenario: a system whose numbers lie below what is written here; `sim presets` lists them"
+    )
     heartbeat_interval: PositiveDuration | None = Field(
         30.0, description="time between two renewals by an instance; none: there are no leases, readiness decides"
     )
@@ -80,9 +83,6 @@ class Registry(Spec):
     deregister_on_stop: bool = Field(True, description="whether an instance that is stopped, not crashed, says so")
     crash_delay: LawSpec | None = Field(
         None, description="until whoever watches the process says that it has died; none: nobody does, its lease has to end"
-    )
-    exit_delay: Duration | None = Field(
-        None, description="how long after the end of a process its machine says so; none: it does not"
     )
     response_cache: Duration = Field(0.0, description="how often the answer for readers is made anew; 0: always the latest")
     publish_delay: LawSpec = Field(_NO_TIME, description="from a change until readers can see it: a zone or an EndpointSlice")

@@ -57,17 +57,16 @@ def keep_checking(
 ) -> Steps:
     """Check again and again; `tell` whenever the instance's health has changed."""
     number = 0
-    wait_s = gate.first_s(uniform(child(key, _PHASE))) - tasks.now_s()
+    next_s = gate.first_s(uniform(child(key, _PHASE)))
     while True:
-        if wait_s > 0:
-            yield wait_s
+        if next_s > tasks.now_s():
+            yield next_s - tasks.now_s()
         began_s = tasks.now_s()
         number += 1
         outcome: int = yield from check(child(key, number))
         if gate.checked(tasks.now_s(), outcome):
             tell()
-        # The next check is an interval after the begin of this one, as long as that has ended by then.
-        wait_s = max(gate.wait_s - (tasks.now_s() - began_s), 0.0)
+        next_s = gate.next_s(began_s, tasks.now_s())
 
 
 class ActiveHealth(EndpointGate):

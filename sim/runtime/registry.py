@@ -72,7 +72,7 @@ class OwnView(View):
     __slots__ = ("belief", "caller", "changes", "key", "lookups", "process", "registry", "service", "spec", "task")
 
     def __init__(self, registry: Registry, service: str, caller: str, process: int, spec: Discovery) -> None:
-        super().__init__([])
+        super().__init__(list(range(len(registry.world.services[service].replicas))))
         self.registry = registry
         self.service = service
         self.caller = caller
@@ -137,6 +137,7 @@ class Registry:
         self._lives: dict[int, Task] = {}  # who sends heartbeats, by instance number
         self._checks: dict[int, Task] = {}  # of readiness, by instance number
         self._views: list[OwnView] = []
+        self._crash = None if spec.crash_delay is None else sampler(spec.crash_delay)
         self._publish = sampler(spec.publish_delay)
         self._replicate = sampler(spec.replication_delay)
         self._lookup = sampler(spec.lookup_time)
@@ -185,8 +186,8 @@ class Registry:
             self._die(number)
             if replica.silent and number in self._checks:
                 self._checks.pop(number).kill()  # the machine is gone, too
-            if self.spec.exit_delay is not None and not replica.silent:
-                self.world.tasks.start(self._exit_seen(number, replica))
+            if self._crash is not None and not replica.silent:
+                self.world.tasks.start(self._crash_seen(number, replica))
 
     def stopping(self, replica: Replica) -> None:
         """A replica is asked to stop, and says so if it is one that does."""
@@ -235,9 +236,11 @@ class Registry:
             yield interval_s
             yield from self._write(number, self._renew)
 
-    def _exit_seen(self, number: int, replica: Replica) -> Steps:
-        if self.spec.exit_delay:
-            yield self.spec.exit_delay
+    def _crash_seen(self, number: int, replica: Replica) -> Steps:
+        assert self._crash is not None
+        delay_s = self._crash.draw(key(self.world.seed, "crash seen", replica.service.name, replica.index, len(replica.service.lives)))
+        if delay_s > 0:
+            yield delay_s
         if not replica.alive:
             for node in self.nodes:
                 self._unready(node, number)

@@ -12,7 +12,6 @@ from sim.policies.breaker import CircuitBreaker
 from sim.policies.caching import Cache
 from sim.policies.concurrency import ConcurrencyLimit
 from sim.policies.discovery import Discovery
-from sim.policies.health import HealthCheck
 from sim.policies.hedging import Hedging
 from sim.policies.outlier import OutlierDetection
 from sim.policies.passive import PassiveHealth
@@ -20,6 +19,7 @@ from sim.policies.rate import RateLimit
 from sim.policies.retry import Retry
 from sim.policies.throttle import AdaptiveThrottling
 from sim.scenario.presets import PRESETS
+from sim.scenario.registries import DiscoverySpec, HealthCheckSpec
 from sim.scenario.words import nearest
 from sim.values import Address, PositiveDuration, Spec
 
@@ -82,7 +82,7 @@ class CallPolicy(Spec):
     outlier_detection: OutlierDetection | None = Field(
         None, description="leaves out endpoints that fail, for a while; per caller process"
     )
-    health_check: HealthCheck | None = Field(None, description="active checks of the endpoints by each caller process")
+    health_check: HealthCheckSpec | None = Field(None, description="active checks of the endpoints by each caller process")
     passive_health: PassiveHealth | None = Field(None, description="the same by nginx's rule")
     rate_limit: RateLimit | None = Field(None, description="calls that a caller process makes at most")
     concurrency_limit: ConcurrencyLimit | None = Field(
@@ -94,7 +94,7 @@ class CallPolicy(Spec):
     order: tuple[Layer, ...] = Field(
         LAYERS, description="layers from the outside to the inside; those not named keep their usual place among the others"
     )
-    discovery: Discovery = Field(
+    discovery: DiscoverySpec = Field(
         Discovery(), description="how a caller process learns from the target's registry which replicas there are"
     )
     balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")

@@ -12,13 +12,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from sim.errors import ScenarioError
 from sim.laws import Law
-from sim.policies.registry import Registry
 from sim.scenario.calls import CallPolicy
 from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import Fault
 from sim.scenario.load import Load
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import problems_of
+from sim.scenario.registries import RegistrySpec
 from sim.scenario.services import Link, Queue, Selector, Service
 from sim.scenario.slo import SloSpec
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
@@ -77,7 +77,7 @@ class Scenario(Spec):
     laws: dict[Name, LawSpec] = Field({}, description="laws with a name, to be used wherever a law is asked for")
     services: Annotated[dict[Name, Service], Field(min_length=1)] = Field(description="who answers calls")
     queues: dict[Name, Queue] = Field({}, description="who keeps messages")
-    registries: dict[Name, Registry] = Field({}, description="who knows which replicas there are; services name theirs")
+    registries: dict[Name, RegistrySpec] = Field({}, description="who knows which replicas there are; services name theirs")
     links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
     calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
     load: Load = Field(description="who asks, how often, for what")

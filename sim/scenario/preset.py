@@ -66,12 +66,13 @@ def _completed(own: Settings, full: Settings) -> dict[str, Any]:
         below = full.get(name)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             wanted = _NEEDED if _chosen(value) else (*_NEEDED, *_ONE_OF)
-            needed = {key: _in_base_units(below[key]) for key in wanted if key in below}
+            needed = {key: in_base_units(below[key]) for key in wanted if key in below}
             result[name] = {**needed, **_completed(value, below)}
     return result
 
 
-def _in_base_units(value: Any) -> Any:
+def in_base_units(value: Any) -> Any:
+    """A number of a preset, as it may stand in YAML, too."""
     return BaseUnits(value) if isinstance(value, float) else value  # YAML refuses other numbers without a unit
 
 

@@ -6,10 +6,18 @@ its clients are two presets, because clients of one registry differ: Spring's ha
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator
 
 from sim.laws import Constant, Uniform
-from sim.scenario.preset import Fact, Preset, fact, preset
+from sim.policies.discovery import Discovery
+from sim.policies.health import HealthCheck
+from sim.policies.registry import Registry
+from sim.scenario.preset import Fact, Preset, fact, in_base_units, preset
+from sim.scenario.words import nearest
+from sim.values import Spec
 
 _SERVER: Final = "eureka@2 DefaultEurekaServerConfig.java"
 _CLIENT: Final = "eureka@2 DefaultEurekaClientConfig.java"
@@ -263,3 +271,25 @@ HEALTH_CHECKS: Final[dict[str, Preset]] = {
         ),
     )
 }
+
+
+def _over(presets: Mapping[str, Preset]) -> BeforeValidator:
+    """Reads settings that name a preset as laid over it."""
+
+    def lay(data: Any) -> Any:
+        own = data.model_dump(exclude_unset=True) if isinstance(data, Spec) else data
+        name = own.get("preset") if isinstance(own, Mapping) else None
+        if not isinstance(name, str):
+            return data
+        if name not in presets:
+            raise ValueError(f"no preset {name!r}; {nearest(name, presets)}")
+        below = {key: in_base_units(value) for key, value in presets[name].on.items()}
+        return {**below, **own}
+
+    return BeforeValidator(lay)
+
+
+#: The three, as a scenario has them: a preset may lie below.
+RegistrySpec = Annotated[Registry, _over(REGISTRIES)]
+DiscoverySpec = Annotated[Discovery, _over(DISCOVERIES)]
+HealthCheckSpec = Annotated[HealthCheck, _over(HEALTH_CHECKS)]

@@ -11,9 +11,9 @@ from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuLimit
 from sim.policies.discipline import Discipline
-from sim.policies.health import HealthCheck
 from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
+from sim.scenario.registries import HealthCheckSpec
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
 
 NO_TIME = Constant(0.0)
@@ -234,7 +234,7 @@ class Service(Spec):
     registry: Name | None = Field(
         None, description="a registry of `registries`: replicas register there, and each caller process learns from it"
     )
-    readiness: HealthCheck | None = Field(
+    readiness: HealthCheckSpec | None = Field(
         None, description="check by the machine that a replica runs on; the registry lists it while it passes"
     )
     operations: Annotated[dict[Name, Operation], Field(min_length=1)] = Field(description="what it can be asked to do")
