@@ -37,6 +37,7 @@ cdef class Call(Reply):
     cdef public long permit
     cdef public int outcome
     cdef public Visit visit
+    cdef bint timed_out
     cdef int stage
     cdef Call next_spare
 

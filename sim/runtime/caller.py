@@ -49,7 +49,7 @@ class Call(Reply):
 
     __slots__ = (
         "began_s", "caller", "context", "deadline_s", "key", "left_s", "next_spare", "number", "outcome", "pause_s", "permit",
-        "stage", "visit",
+        "stage", "timed_out", "visit",
     )  # fmt: skip
 
     def __init__(self, caller: Caller, context: Context, key: cython.ulonglong) -> None:
@@ -68,6 +68,7 @@ class Call(Reply):
         self.pause_s = 0.0  # the last pause
         self.permit = REFUSED  # of the breaker, for the current attempt
         self.outcome = IN_FLIGHT  # of the call, or of an attempt that could not be sent
+        self.timed_out = False  # whether the last attempt ended because it was waited for no longer
         self.visit: Visit | None = None  # the attempt for which it waits
         self.stage = _SENT  # what it waits for
         self.next_spare: Call | None = None
@@ -206,7 +207,8 @@ class Caller:
             visit = call.visit
             call.visit = None
             assert visit is not None
-            outcome: cython.int = TIMEOUT if value is TIMED_OUT else value
+            call.timed_out = value is TIMED_OUT
+            outcome: cython.int = TIMEOUT if call.timed_out else value
             self._settle(call, visit, outcome)
             use_again(visit, self._edge)
             if self._then(call, outcome):
@@ -229,7 +231,8 @@ class Caller:
             if visit is None:
                 again = self._then(call, call.outcome)
             elif visit.settled:
-                outcome: cython.int = TIMEOUT if visit.value is TIMED_OUT else visit.value
+                call.timed_out = visit.value is TIMED_OUT
+                outcome: cython.int = TIMEOUT if call.timed_out else visit.value
                 self._settle(call, visit, outcome)
                 again = self._then(call, outcome)
             else:
@@ -274,7 +277,8 @@ class Caller:
 
     def _gives_up(self, call: Call, outcome: cython.int) -> cython.bint:
         """Whether no other try follows a failure: the deadline has passed, or the retry policy says so."""
-        if outcome == TIMEOUT and call.left_s <= self._edge.per_try_s:
+        # A proxy may answer that its own call timed out, which says nothing about this one's deadline.
+        if outcome == TIMEOUT and call.timed_out and call.left_s <= self._edge.per_try_s:
             return True
         return not self._retry.again(call.number, OUTCOMES[outcome])
 

@@ -74,7 +74,8 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
         case LinkFault():
             return [lambda: _disturb(world, fault)]
         case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Errors(errors=service) | Stop(stop=service):
-            replicas = world.services[service.split(".")[0]].replicas
+            name = service.split(".")[0]
+            replicas = (world.services.get(name) or world.proxies[name]).replicas
             if fault.replica == "each":
                 return [_together(fault, [replica]) for replica in replicas]
             return [_together(fault, replicas if fault.replica == "all" else [replicas[fault.replica]])]

@@ -365,7 +365,11 @@ class GuardedCaller(Caller):
         outcome: cython.int = IN_FLIGHT
         try:
             answer = visit.value if visit.settled else (yield visit)
-            outcome = TIMEOUT if answer is TIMED_OUT else answer
+            if answer is TIMED_OUT:
+                outcome = TIMEOUT
+            else:
+                outcome = answer
+                journey.cut_off = False  # not even where a proxy answers that its own call timed out
             return outcome
         finally:
             # Also when this caller itself is killed, or a faster attempt has won: then nobody waits for this one.

@@ -62,6 +62,7 @@ class Network:
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._lines: dict[tuple[str, str], Line] = {}
+        self.loopback = Line(Link())  # within one machine
 
     def line(self, source: str, destination: str) -> Line:
         """The line from one service (or queue, or ``client``) to another."""

@@ -31,6 +31,7 @@ cdef class Origin:
     cdef Recorder _recorder
     cdef Ledger _ledger
     cdef Edge _edge
+    cdef int _entry_code
     cdef dict _callers
     cdef Request _spare
 

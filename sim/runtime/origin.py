@@ -70,12 +70,13 @@ class Request(Context):
 class Origin:
     """The clients of one entry operation: processes outside of the system, each with a caller of its own."""
 
-    def __init__(self, world: World, edge: Edge) -> None:
+    def __init__(self, world: World, edge: Edge, entry_code: int) -> None:
         self._world = world
         self._tasks = world.tasks
         self._recorder = world.recorder
         self._ledger = world.ledger
         self._edge = edge
+        self._entry_code = entry_code
         self._callers: dict[int, Caller] = {}
         self._spare: Request | None = None  # a list, through `next_spare`, of requests that are over
 
@@ -91,7 +92,7 @@ class Origin:
         else:
             self._spare = request.next_spare
             request.ask()
-        request.begin(self._recorder.next_request(), self._tasks.now_s(), self._edge.target_code)
+        request.begin(self._recorder.next_request(), self._tasks.now_s(), self._entry_code)
         request.key = request_key
         self._ledger.opened(request)
         request.set_out(self, self.caller(client))

@@ -238,7 +238,9 @@ class Registry:
 
     def _crash_seen(self, number: int, replica: Replica) -> Steps:
         assert self._crash is not None
-        delay_s = self._crash.draw(key(self.world.seed, "crash seen", replica.service.name, replica.index, len(replica.service.lives)))
+        delay_s = self._crash.draw(
+            key(self.world.seed, "crash seen", replica.service.name, replica.index, len(replica.service.lives))
+        )
         if delay_s > 0:
             yield delay_s
         if not replica.alive:

@@ -248,8 +248,8 @@ class Replica(Server):
                 visit.call = call
                 call.waiter = visit
                 return
-        # A failure of whatever kind is an error to the caller.
-        self._end(visit, ERROR)
+        # A failure of whatever kind is an error to the caller; a proxy passes it on as it is.
+        self._end(visit, outcome if plan.passes_on else ERROR)
 
     def _run(self, visit: Visit, step: Runnable) -> cython.int:
         """Do a step in a task; its outcome, or IN_FLIGHT: then the visit goes on when the task ends."""

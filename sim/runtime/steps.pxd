@@ -5,7 +5,7 @@ from sim.laws cimport Sampler
 from sim.runtime.caller cimport Call as CallInMotion, Caller
 from sim.runtime.context cimport Context
 from sim.runtime.replica cimport Replica
-from sim.runtime.visit cimport Edge
+from sim.runtime.visit cimport Edge, Visit
 from sim.streams cimport child, uniform
 
 cdef int DEGRADED
@@ -28,6 +28,7 @@ cdef class Plan:
     cdef readonly str name
     cdef readonly int code
     cdef readonly bint effect
+    cdef readonly bint passes_on
     cdef readonly long priority
     cdef public tuple steps
 
@@ -47,6 +48,15 @@ cdef class FailStep(Runnable):
 
     cdef bint _passes(self, Context context) except -1
     cpdef double holds_s(self, Replica replica, Context context) except? -2
+
+
+cdef class ForwardStep(Runnable):
+    cdef Edge _edge
+    cdef unsigned long long _salt
+
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
+    @cython.locals(visit=Visit, first=cython.bint)
+    cdef unsigned long long _key(self, Context context) except? 0
 
 
 cdef class CallStep(Runnable):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sim.runtime.caller import Call as CallInMotion
     from sim.runtime.caller import Caller
     from sim.runtime.replica import Replica
-    from sim.runtime.visit import Edge
+    from sim.runtime.visit import Edge, Visit
 
 _HAPPENS, _COUNT = salt("steps", "happens"), salt("steps", "count")
 _ROUND = salt("steps", "round")
@@ -56,11 +56,12 @@ class Runnable:
 class Plan:
     """An operation, ready to run: its steps, in order, of which the first failure ends it."""
 
-    __slots__ = ("code", "effect", "name", "priority", "steps")
+    __slots__ = ("code", "effect", "name", "passes_on", "priority", "steps")
 
-    def __init__(self, name: str, code: int, operation: Operation) -> None:
+    def __init__(self, name: str, code: int, operation: Operation, passes_on: bool = False) -> None:
         self.name = name
         self.code = code
+        self.passes_on = passes_on  # whether a failed step's outcome is the answer, as of a proxy; else an error
         self.effect = operation.effect
         self.priority = operation.priority
         self.steps: tuple[Runnable, ...] = ()
@@ -206,6 +207,32 @@ class CallStep(Runnable):
             if not context.goes_on(outcome):
                 return outcome
         return OK
+
+
+class ForwardStep(Runnable):
+    """Make the caller's call in its place, as a proxy does: the same draws as if the caller had made it itself."""
+
+    __slots__ = ("_edge", "_salt")
+
+    def __init__(self, edge: Edge, step_salt: cython.ulonglong) -> None:
+        self._edge = edge
+        self._salt = step_salt
+
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """The call, if the proxy's caller does nothing special."""
+        caller: Caller = replica.caller(self._edge)
+        return caller.begin(context, self._key(context)) if caller.plain else None
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Make the call."""
+        caller: Caller = replica.caller(self._edge)
+        return caller.call(context, self._key(context))
+
+    def _key(self, context: Context) -> int:
+        visit: Visit = context  # type: ignore[assignment]  # a proxy serves visits only
+        # The caller's first attempt draws what a direct call would; a further one must not draw the same again.
+        first = visit.key == child(visit.call_key, 1)
+        return visit.call_key if first else child(visit.key, self._salt)
 
 
 class ParallelStep(Runnable):

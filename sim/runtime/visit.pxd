@@ -56,6 +56,7 @@ cdef class Edge:
     cdef readonly double connect_s
     cdef readonly bint cancellation
     cdef readonly bint propagate_deadline
+    cdef readonly bint proxied
     cdef readonly Target target
     cdef readonly Line there
     cdef readonly Line back

@@ -94,11 +94,20 @@ class Edge:
 
     __slots__ = (
         "back", "caller_code", "cancellation", "connect_s", "fallback", "ledger", "names", "number", "per_try", "per_try_s",
-        "policy", "propagate_deadline", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
+        "policy", "propagate_deadline", "proxied", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
     )  # fmt: skip
 
     def __init__(
-        self, world: World, policy: CallPolicy, target: Target, there: Line, back: Line, codes: tuple[int, int], number: int
+        self,
+        world: World,
+        policy: CallPolicy,
+        names: tuple[str, str],
+        target: Target,
+        there: Line,
+        back: Line,
+        codes: tuple[int, int],
+        number: int,
+        proxied: bool,
     ) -> None:
         self.tasks: Tasks = world.tasks
         self.ledger: Ledger = world.ledger
@@ -118,8 +127,9 @@ class Edge:
         self.back = back
         self.caller_code, self.target_code = codes
         self.number = number  # among the edges of its caller
+        self.proxied = proxied  # whether it leads to a proxy
         self.spare: Visit | None = None  # a list, through `next_spare`, of visits that are over
-        self.names = (world.names[self.caller_code], world.names[self.target_code])
+        self.names = names  # of the caller, and of what it wants to call, perhaps through a proxy
 
 
 class Visit(Context):

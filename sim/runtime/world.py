@@ -19,8 +19,9 @@ from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
 from sim.runtime.faults import start_faults
 from sim.runtime.ledger import Ledger
-from sim.runtime.network import Network
+from sim.runtime.network import Line, Network
 from sim.runtime.origin import Origin, Request
+from sim.runtime.proxy import ProxyGroup, proxy_groups
 from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica, ServiceGroup, operation_target
@@ -53,7 +54,7 @@ class World:
         self._finished = self.env.event()
         self.ledger = Ledger(self._finish)
         operations = operations_of(scenario)
-        self.names: tuple[str, ...] = (CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *operations)
+        self.names: tuple[str, ...] = names_of(scenario)
         self.recorder = Recorder(self.tasks, scenario.run, len(self.names))
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
@@ -68,6 +69,8 @@ class World:
                 service.registry.join(service)
         plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: self._broker(name, plans) for name in scenario.queues}
+        self._proxies = proxy_groups(self)
+        self.proxies = {proxy.group_name: proxy.group for proxy in self._proxies.values()}
         self._targets: dict[str, Target] = {
             **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
             **{name: broker.target for name, broker in self.brokers.items()},
@@ -76,7 +79,7 @@ class World:
             caller = address.split(".")[0]
             planner = Planner(partial(self._edge, caller), lambda queue: scenario.queues[queue].consumer)
             planner.fill(plan, operations[address])
-        self.origins = {address: Origin(self, self._edge(CLIENT, address)) for address in operations}
+        self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
     @property
     def now(self) -> float:
@@ -152,11 +155,12 @@ class World:
 
     def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry]]:
         yield from self.services.items()
+        yield from self.proxies.items()
         yield from self.registries.items()
 
     def _gauges(self, every_s: float) -> Steps:
         while True:
-            for name, service in self.services.items():
+            for name, service in (*self.services.items(), *self.proxies.items()):
                 self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
             for name, registry in self.registries.items():
                 self.recorder.gauge(self._codes[name], registry.tally.busy, registry.tally.waiting, registry.alive)
@@ -214,6 +218,9 @@ class World:
     def view(self, edge: Edge, process: int) -> View:
         """What a caller process believes of the target of an edge: as all do, or through a registry of its own."""
         caller, target = edge.names
+        proxy = self._proxies.get((edge.policy.via, caller)) if edge.policy.via is not None else None
+        if proxy is not None and edge.proxied:
+            return proxy.view(edge, process)
         service = self.services.get(target.split(".")[0])
         if service is None or service.registry is None:
             return edge.target.view
@@ -228,13 +235,18 @@ class World:
         """Processes learn from registries also before their first call."""
         for (caller, to), edge in self._edges.items():
             clients = self.scenario.load.clients if to in self.scenario.load.mix else 0
-            for process in range(clients if caller == CLIENT else len(self.services[caller].replicas)):
+            group = self.services.get(caller) or self.proxies.get(caller)
+            for process in range(len(group.replicas) if group is not None else clients):
                 self.view(edge, process)
 
     def process_changed(self, replica: Replica) -> None:
         """A replica has died, or come back: so has what it learned from registries."""
         for view in self._views.get((replica.service.name, replica.index), {}).values():
             view.begin() if replica.alive else view.end()
+        for proxy in self._proxies.values():
+            if proxy.beside and proxy.group_name == f"{proxy.name}@{replica.service.name}":
+                sidecar = proxy.group.replicas[replica.index]
+                sidecar.restart() if replica.alive else sidecar.crash(replica.silent)
 
     def flush(self, selector: str) -> None:
         """Empty the caches that a selector names."""
@@ -249,15 +261,38 @@ class World:
     def _new_edge(self, caller: str, to: str) -> Edge:
         target = to.split(".")[0]
         policy = self.scenario.policy(caller, to)
-        return Edge(
-            self,
-            policy,
-            self._targets[to],
-            self.network.line(caller, target),
-            self.network.line(target, caller),
-            (self._codes[caller], self._codes[to]),
-            sum(source == caller for source, _ in self._edges),
-        )
+        proxy = None if policy.via is None or to in self.brokers else self._proxies[policy.via, caller]
+        where = self._targets[to] if proxy is None else proxy.target(to)
+        lines = self._lines(caller, target) if proxy is None else self._lines_to_proxy(caller, proxy)
+        codes = self._codes[caller], self._codes[to if proxy is None else proxy.leg(to)]
+        return Edge(self, policy, (caller, to), where, *lines, codes, self._numbers(caller), proxy is not None)
+
+    def edge_of_proxy(self, proxy: ProxyGroup, to: str) -> Edge:
+        """The edge from a proxy to an operation. A sidecar's lines are those of the service beside it."""
+        name, service = proxy.group_name, to.split(".")[0]
+        edge = self._edges.get((name, to))
+        if edge is None:
+            lines = self._lines(name.partition("@")[2] if proxy.beside else name, service)
+            policy = self.scenario.policy(proxy.name, to)
+            codes = self._codes[name], self._codes[to]
+            edge = Edge(self, policy, (name, to), self._targets[to], *lines, codes, self._numbers(name), False)
+            self._edges[name, to] = edge
+        return edge
+
+    def code(self, name: str) -> int:
+        """The number that stands for a name in tables."""
+        return self._codes[name]
+
+    def _numbers(self, caller: str) -> int:
+        return sum(source == caller for source, _ in self._edges)
+
+    def _lines(self, caller: str, target: str) -> tuple[Line, Line]:
+        return self.network.line(caller, target), self.network.line(target, caller)
+
+    def _lines_to_proxy(self, caller: str, proxy: ProxyGroup) -> tuple[Line, Line]:
+        if proxy.beside:
+            return self.network.loopback, self.network.loopback
+        return self._lines(caller, proxy.name)
 
     def _broker(self, name: str, plans: dict[str, Plan]) -> Broker:
         spec = self.scenario.queues[name]
@@ -266,6 +301,16 @@ class World:
         broker = Broker(self, name, spec, self._codes[name], plans[spec.consumer], there, back)
         service.brokers.append(broker)
         return broker
+
+
+def names_of(scenario: Scenario) -> tuple[str, ...]:
+    """All names in tables; the position is the code. What is left out of a scenario moves no code of the rest."""
+    operations = operations_of(scenario)
+    names = [CLIENT, *scenario.services, *scenario.queues, *operations, *scenario.registries]
+    for name, spec in scenario.proxies.items():
+        groups = [name] if spec.placement == "tier" else [f"{name}@{caller}" for caller in (CLIENT, *scenario.services)]
+        names += [*groups, *(f"{group}.{to}" for group in groups for to in operations)]
+    return tuple(names)
 
 
 #: New objects between two looks for garbage in cycles, while a run goes on.

@@ -21,7 +21,7 @@ from sim.policies.throttle import AdaptiveThrottling
 from sim.scenario.presets import PRESETS
 from sim.scenario.registries import DiscoverySpec, HealthCheckSpec
 from sim.scenario.words import nearest
-from sim.values import Address, PositiveDuration, Spec
+from sim.values import Address, Name, PositiveDuration, Spec
 
 Layer = Literal[
     "fallback", "cache", "deadline", "retry", "hedging", "throttling",
@@ -62,6 +62,9 @@ class CallPolicy(Spec):
 
     preset: str | None = Field(
         None, description="a system whose rules and numbers lie below what is written here; `sim presets` lists them"
+    )
+    via: Name | None = Field(
+        None, description="a proxy of `proxies` that the call goes through; what is written here is then about the proxies"
     )
     timeout: PositiveDuration | None = Field(None, description="deadline of the whole call, retries and pauses included")
     per_try_timeout: PositiveDuration | None = Field(None, description="longest wait for the answer of one attempt")

@@ -47,10 +47,11 @@ def steps_of(steps: tuple[Step, ...], path: str = "") -> Iterator[tuple[str, Ste
             yield from steps_of(step.repeat, f"{path}[{i}].repeat")
 
 
-def selectors_of(caller: str, target: str) -> list[str]:
-    """The selectors that an edge answers to, the widest first."""
+def selectors_of(caller: str, target: str, proxy: bool = False) -> list[str]:
+    """The selectors that an edge answers to, the widest first; the edge of a proxy only to those that name it."""
     service = target.split(".")[0]
-    found = ["default", service, target, f"{caller} -> {service}", f"{caller} -> {target}"]
+    wide = [f"{caller} -> default"] if proxy else ["default", service, target]
+    found = [*wide, f"{caller} -> {service}", f"{caller} -> {target}"]
     return list(dict.fromkeys(found))
 
 

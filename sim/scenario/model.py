@@ -18,6 +18,7 @@ from sim.scenario.faults import Fault
 from sim.scenario.load import Load
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import problems_of
+from sim.scenario.proxies import Proxy
 from sim.scenario.registries import RegistrySpec
 from sim.scenario.services import Link, Queue, Selector, Service
 from sim.scenario.slo import SloSpec
@@ -77,6 +78,7 @@ class Scenario(Spec):
     laws: dict[Name, LawSpec] = Field({}, description="laws with a name, to be used wherever a law is asked for")
     services: Annotated[dict[Name, Service], Field(min_length=1)] = Field(description="who answers calls")
     queues: dict[Name, Queue] = Field({}, description="who keeps messages")
+    proxies: dict[Name, Proxy] = Field({}, description="who chooses replicas for callers; calls name theirs: `via`")
     registries: dict[Name, RegistrySpec] = Field({}, description="who knows which replicas there are; services name theirs")
     links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
     calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
@@ -108,7 +110,7 @@ class Scenario(Spec):
             return _with_laws_inlined(data)
         return data
 
-    @field_validator("services", "queues", "registries")
+    @field_validator("services", "queues", "registries", "proxies")
     @classmethod
     def _reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
         if CLIENT in value or "default" in value:
@@ -127,10 +129,11 @@ class Scenario(Spec):
         later ones override.
 
         Order: ``default``, ``service``, ``service.operation``, ``caller -> service``, ``caller -> service.operation``; nested
-        settings (retry, backoff) are merged field by field. A preset lies below them all, whichever selector names it.
+        settings (retry, backoff) are merged field by field. A preset lies below them all, whichever selector names it. To a
+        proxy, as the caller, apply only ``proxy -> default`` and those narrower ones that name it.
         """
         settings: dict[str, Any] = {}
-        for selector in selectors_of(caller, target):
+        for selector in selectors_of(caller, target, proxy=caller in self.proxies):
             if selector in self.calls:
                 settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
         if settings.get("preset") is not None:
@@ -260,7 +263,7 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
             return type(value)(inline(item) for item in value)
         return value
 
-    law_keys = ("services", "queues", "registries", "links", "calls", "load", "faults")
+    law_keys = ("services", "queues", "registries", "proxies", "links", "calls", "load", "faults")
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
     }

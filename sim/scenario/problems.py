@@ -39,6 +39,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     if isinstance(scenario.load, Replay) and isinstance(scenario.load.times, str):
         yield f"load.times: the file {scenario.load.times!r} has not been read; load the scenario from its YAML file"
     yield from _problems_of_registries(scenario)
+    yield from _problems_of_proxies(scenario)
     yield from _problems_of_selectors(scenario, operations)
     yield from _problems_of_fallbacks(scenario, operations)
     for i, fault in enumerate(scenario.faults):
@@ -88,7 +89,7 @@ def _problems_of_steps(scenario: Scenario, operations: Mapping[str, Operation]) 
 
 
 def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    callers = dict.fromkeys([CLIENT, *scenario.services])
+    callers = dict.fromkeys([CLIENT, *scenario.services, *scenario.proxies])
     targets = dict.fromkeys([*scenario.services, *scenario.queues, *operations])
     for selector in scenario.calls:
         *caller, target = selector.split(" -> ")
@@ -96,13 +97,13 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
             yield f"calls.{selector}: no service, operation or queue {target!r}; {nearest(target, targets)}"
         if caller and caller[0] not in callers:
             yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
-    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues, *scenario.registries])
+    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies])
     places = [(f"links.{selector}", selector) for selector in scenario.links]
     places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
     for where, selector in places:
         for end in selector.split(" -> "):
             if end not in nodes and selector != "default":
-                yield f"{where}: no service, queue or registry {end!r}; {nearest(end, nodes)}"
+                yield f"{where}: no service, queue, registry or proxy {end!r}; {nearest(end, nodes)}"
 
 
 def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:
@@ -133,8 +134,25 @@ def _problems_of_registries(scenario: Scenario) -> Iterator[str]:
                 yield f"calls.{selector}.discovery: nothing here has a registry to learn from; give services one"
 
 
+def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
+    """Proxies that are not there, or that nobody calls."""
+    others = [*scenario.services, *scenario.queues, *scenario.registries]
+    for name in scenario.proxies:
+        if name in others:
+            yield f"proxies.{name}: a service, queue or registry has this name already; they share one space of names"
+    for selector, policy in scenario.calls.items():
+        *caller, target = selector.split(" -> ")
+        if caller and caller[0] in scenario.proxies:
+            if policy.via is not None:
+                yield f"calls.{selector}.via: a proxy calls services directly; leave it out"
+        elif target == "default" and caller:
+            yield f"calls.{selector}: only proxies have a default of their own; write default, or name a target"
+        if policy.via is not None and policy.via not in scenario.proxies:
+            yield f"calls.{selector}.via: no proxy {policy.via!r}; {nearest(policy.via, scenario.proxies)}"
+
+
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
-    services = scenario.services
+    services, proxies = scenario.services, scenario.proxies
     match fault:
         case Slow(slow=registry) if registry in scenario.registries:
             if fault.replica != "all":
@@ -142,8 +160,8 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str
             return
         case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Stop(stop=service):
             kind = {Crash: "crash", Slow: "slow", Pause: "pause", Stop: "stop"}[type(fault)]
-            if service not in services:
-                yield f"{kind}: no service {service!r}; {nearest(service, services)}"
+            if service not in services and service not in proxies:
+                yield f"{kind}: no service or proxy {service!r}; {nearest(service, [*services, *proxies])}"
         case Errors(errors=target):
             service = target.split(".")[0]
             if target not in services and target not in operations:
@@ -159,8 +177,11 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str
             return
         case _:
             return
-    if service in services and isinstance(fault.replica, int) and fault.replica >= scenario.services[service].replicas:
-        yield f"replica: {service} has replicas 0 to {scenario.services[service].replicas - 1}, not {fault.replica}"
+    if service in proxies and proxies[service].placement == "sidecar":
+        yield f"{service} is a sidecar, which lives and dies with its replica; let the fault hit the service"
+    replicas = services[service].replicas if service in services else proxies[service].replicas if service in proxies else None
+    if replicas is not None and isinstance(fault.replica, int) and fault.replica >= replicas:
+        yield f"replica: {service} has replicas 0 to {replicas - 1}, not {fault.replica}"
     if fault.replica == "each" and fault.mtbf is None:
         yield "replica: each needs mtbf and mttr; at one fixed time write all"
 

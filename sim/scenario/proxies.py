@@ -1,0 +1,67 @@
+"""Proxies: what stands between callers and services, and chooses replicas for them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sim.laws import Constant
+from sim.scenario.services import Service, Waiting
+from sim.values import Duration, LawSpec, Spec
+
+
+class Proxy(Spec):
+    """A tier of load balancers (server-side discovery), or a sidecar beside each replica that calls (a mesh).
+
+    ::
+
+        tier       caller --line--> one of `replicas` proxies --line--> a replica of the target
+        sidecar    caller --> its own proxy, on the same machine --line--> a replica of the target
+
+    Calls take this way whose policy says ``via: NAME``. The call's own policy (timeout, retries, balancing, ...) then is about the
+    proxies: what the caller sees. What the proxy does towards the services stands under ``calls`` with the proxy as the
+    caller: ``edge -> default``, ``edge -> payment``; wider selectors do not reach it. Balancing, discovery, health checks, outlier
+    detection and retries of the proxy belong there.
+
+    A proxy is a process like any other: it has workers and a line, can crash, be slow, be partitioned, and holds its own view of
+    the registry. A call through it is two attempts, each with its row. What it answers is what it got: a rejection stays
+    a rejection, a timeout of its own a timeout. A sidecar lives and dies with its replica; `replicas` and `discovery_delay` are
+    those of a tier only. The work of a sidecar at the other end is not a hop of its own: add it to `work`.
+
+    Not for a balancer of connections (layer 4): it is none of this, it adds a hop to the link and balances once per connection.
+    """
+
+    placement: Literal["tier", "sidecar"] = Field("tier", description="some proxies for all callers, or one for each replica")
+    replicas: Annotated[int, Field(ge=1, le=100_000)] = Field(2, description="of a tier: how many proxies")
+    workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
+        "unlimited", description="requests that a proxy has inside at once, their calls onward included"
+    )
+    queue: Waiting = Field(Waiting(), description="the line in front of the workers")
+    cores: Annotated[int, Field(ge=1, le=10**6)] | Literal["unlimited"] = Field(
+        "unlimited", description="requests that a proxy works on at the same time: beyond, `work` takes longer"
+    )
+    work: LawSpec = Field(Constant(0.0005), description="processor time for each request, there and back")
+    discovery_delay: Duration = Field(1.0, description="of a tier: how late callers learn of a proxy's death or return")
+
+    @model_validator(mode="after")
+    def _of_a_tier(self) -> Proxy:
+        if self.placement == "sidecar":
+            for name in ("replicas", "discovery_delay"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"{name} is read by a tier only: there is one sidecar for each replica; leave it out")
+        if self.cores != "unlimited" and self.workers != "unlimited":
+            raise ValueError("cores share the work of all requests inside, and workers let so many in; write one of them")
+        return self
+
+    def service(self, replicas: int) -> Service:
+        """The proxy's processes, as a service without operations of its own."""
+        shared = self.cores != "unlimited"
+        return Service(
+            replicas=replicas,
+            workers=self.cores if shared else self.workers,
+            sharing="processor" if shared else "none",
+            queue=self.queue,
+            discovery_delay=self.discovery_delay,
+            operations={"forward": {"steps": ()}},
+        )
