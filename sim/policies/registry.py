@@ -84,7 +84,7 @@ class Registry(Spec):
     crash_delay: LawSpec | None = Field(
         None, description="until whoever watches the process says that it has died; none: nobody does, its lease has to end"
     )
-    response_cache: Duration = Field(0.0, description="how often the answer for readers is made anew; 0: always the latest")
+    response_cache: Duration = Field(0.0, description="how often the answer to lookups is made anew; 0: always the latest")
     publish_delay: LawSpec = Field(_NO_TIME, description="from a change until readers can see it: a zone or an EndpointSlice")
     nodes: _Count = Field(1, description="nodes of the registry, each with the whole table")
     replication_delay: LawSpec = Field(_NO_TIME, description="until the other nodes know what one node was told")
@@ -261,6 +261,11 @@ class RegistryGate:
         if self._answer is None or not self._spec.response_cache:
             self._answer = self._published()
         return self._answer
+
+    def published(self, now_s: float) -> tuple[int, ...]:
+        """The same without the response cache: what is pushed to readers."""
+        self._advance(now_s)
+        return self._published()
 
     @property
     def next_publication_s(self) -> float:

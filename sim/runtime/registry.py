@@ -244,8 +244,7 @@ class Registry:
         if delay_s > 0:
             yield delay_s
         if not replica.alive:
-            for node in self.nodes:
-                self._unready(node, number)
+            yield from self._write(number, self._unready)
 
     def _write(self, number: int, act: Act) -> Steps:
         """Tell a node, which tells the others."""
@@ -364,7 +363,7 @@ class Registry:
         if delay_s > 0:
             yield delay_s
         now_s = self.world.now
-        node.gate.instances(now_s)
+        node.gate.published(now_s)
         changes = node.gate.changes
         news = {number for _, number, _ in changes[node.told :]}
         node.told = len(changes)
@@ -375,7 +374,7 @@ class Registry:
 
     def _tell(self, view: OwnView, node: Node, bits: int) -> Steps:
         as_of_s = self.world.now
-        found = self._of_service(view.service, node.gate.instances(as_of_s))
+        found = self._of_service(view.service, node.gate.published(as_of_s))
         _, back = self._lines(view.caller)
         delay_s, line_s = view.push_delay_s(child(bits, _PUSH)), back.travel_s(child(bits, _BACK))
         if line_s < 0:
