@@ -80,7 +80,7 @@ MISTAKES = [
     ("crash: payment, replica: 0", "cash: payment", "26: faults[0]: {cash: 'payment', at: '20s', for: '10s'} is not a fault;"),
     (", at: 5s", "", "26: faults[1]: a fault needs either at (and for), or mtbf and mttr;"),
     ("factor: 3", "factor: .inf", "26: faults[1].factor: .inf should be a number above 0"),
-    ("faults: [", "faults:\nfault: [", "26: faults: has no value; write a list, each item a mapping with one of crash, slow,"),
+    ("faults: [", "faults:\nfault: [", "26: faults: has no value; write a list, each item a mapping with one of crash, stop,"),
     ("p99 <= 300ms", "p99 <= 300", "27: slos[0]: 300 has no unit; write for example 250ms"),
     ("p99 <= 300ms", "5", "27: slos[0]: 5 should be an objective in words, for example p99 <= 300ms"),
     (
