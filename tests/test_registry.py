@@ -163,8 +163,11 @@ def test_renewals_are_counted_in_whole_minutes():
     assert not gate.preserving
     gate.sweep(120.0, [])
     assert gate.preserving  # none in the second minute
-    gate.renew(300.0, 0)
-    assert gate.preserving
+    for t in (310.0, 320.0):
+        for i in range(10):
+            gate.renew(t, i)
+    gate.sweep(420.0, [])
+    assert gate.preserving  # those were in the minute before the last one
 
 
 def test_minutes_begin_with_the_sweeps():
