@@ -163,8 +163,45 @@ def test_renewals_are_counted_in_whole_minutes():
     assert not gate.preserving
     gate.sweep(120.0, [])
     assert gate.preserving  # none in the second minute
-    gate.renew(300.0, 0)
+    for t in (310.0, 320.0):
+        for i in range(10):
+            gate.renew(t, i)
+    gate.sweep(420.0, [])
+    assert gate.preserving  # those were in the minute before the last one
+
+
+def test_minutes_begin_with_the_sweeps():
+    gate = RegistryGate(Registry(eviction_interval=60, self_preservation_percent=85), sweep_u=0.5)
+    for i in range(10):
+        gate.register(0.0, i)
+    for t in (10.0, 20.0):
+        for i in range(10):
+            gate.renew(t, i)
     assert gate.preserving
+    gate.sweep(30.0, [])
+    assert not gate.preserving  # the minute to 30 s is over, with 20 renewals
+
+
+def test_a_registry_that_is_there_for_long_has_counted_its_renewals():
+    assert not living(10).preserving
+    gate = living(10)
+    gate.sweep(30.0, [])
+    assert not gate.preserving
+    gate.sweep(90.0, [])
+    assert gate.preserving  # nobody has renewed since 0
+
+
+def test_where_less_than_one_renewal_is_expected_nobody_is_ever_evicted():
+    few = {"heartbeat_interval": 60, "lease_duration": 90, "eviction_interval": 60}
+    assert beating(two_of(**few), [1], 600.0, every_s=60.0) == [0]
+    assert beating(two_of(**few, self_preservation_percent=40), [1], 600.0, every_s=60.0) == []  # int(2 · 1 · 0.4) = 0
+
+
+def two_of(**own):
+    gate = node(**own)
+    gate.register(0.0, 0)
+    gate.register(0.0, 1)
+    return gate
 
 
 def test_an_empty_registry_does_not_preserve():

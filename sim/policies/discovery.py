@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sim.laws import Constant
 from sim.policies.kinds import refuse_foreign
@@ -73,10 +73,11 @@ class Discovery(Spec):
                 return _INF if self.keeps == "forever" else self.keeps or self.ttl
         return _INF
 
-    def model_post_init(self, context: object) -> None:
-        """Refuse what this mode does not read."""
+    @model_validator(mode="after")
+    def _of_one_mode(self) -> Discovery:
         owners = {"refresh_interval": ("poll",), "push_delay": ("push",), "ttl": ("dns",), "keeps": ("dns",)}
         refuse_foreign(self, "discovery", self.mode, owners)
+        return self
 
 
 class View:

@@ -135,7 +135,7 @@ class RegistryGate:
         self._ticks_s = start_s + (sweep_u - 1.0) * spec.eviction_interval, start_s + (cache_u - 1.0) * spec.response_cache
         self._sweep_tick = self._cache_tick = 1
         self._expiry_s: dict[int, float] = {}
-        self._hidden: set[int] = set()  # registered, not ready
+        self._hidden: set[int] = set()  # not ready when they were last heard of
         self._visible: set[int] = set()  # as it is, before it is published
         self._shown: set[int] = set()  # as it is published
         self._pending: list[tuple[float, int, int, bool]] = []  # (when, sequence, instance, shown)
@@ -203,7 +203,6 @@ class RegistryGate:
         self._advance(now_s)
         known = self._expiry_s.pop(instance, None) is not None
         if known:
-            self._hidden.discard(instance)
             self._changed(now_s, instance, delay_s)
         return known
 
@@ -230,7 +229,7 @@ class RegistryGate:
         self._advance(now_s)
         interval_s = self._spec.eviction_interval
         if interval_s:
-            self._sweep_tick = _tick_after(now_s + _SLACK_S, self._ticks_s[0], interval_s, self._sweep_tick)
+            self._sweep_tick = _tick_after(now_s + _SLACK_S, self._ticks_s[0], interval_s)
         ended = [instance for instance, expiry_s in self._expiry_s.items() if expiry_s <= now_s + _SLACK_S]
         everybody = len(self._expiry_s)
         room = 0 if self.preserving else everybody - everybody * (100 - self._spec.max_eviction_percent) // 100
@@ -240,7 +239,6 @@ class RegistryGate:
         self.evicted += len(ended)
         for instance in ended:
             del self._expiry_s[instance]
-            self._hidden.discard(instance)
             self._changed(now_s, instance, delay_s)
         return ended
 
@@ -322,14 +320,14 @@ class RegistryGate:
     def _renew_answer(self, now_s: float) -> None:
         interval_s = self._spec.response_cache
         if interval_s and now_s >= self._ticks_s[1] + self._cache_tick * interval_s:
-            self._cache_tick = _tick_after(now_s, self._ticks_s[1], interval_s, self._cache_tick)
+            self._cache_tick = _tick_after(now_s, self._ticks_s[1], interval_s)
             if self._answer is not None:
                 self._answer = self._published()
 
 
-def _tick_after(now_s: float, zero_s: float, interval_s: float, tick: int) -> int:
-    """The first tick later than now, not before `tick`; products, so that ticks do not drift."""
-    tick = max(tick, int((now_s - zero_s) / interval_s))
+def _tick_after(now_s: float, zero_s: float, interval_s: float) -> int:
+    """The first tick later than now; products, so that ticks do not drift."""
+    tick = int((now_s - zero_s) / interval_s)
     while zero_s + tick * interval_s <= now_s:
         tick += 1
     return tick

@@ -84,8 +84,8 @@ REGISTRIES: Final[dict[str, Preset]] = {
             {},
             (
                 "Who is registered is in the answer while its check passes: use health check consul@1.",
-                "A critical check deregisters its service only with deregister_critical_service_after (1 minute at least, looked at "
-                "every 30 s). Until then it comes back when it passes.",
+                "A critical check deregisters its service only with deregister_critical_service_after (1 minute at least, looked "
+                "at every 30 s). Until then it comes back when it passes.",
                 "A node that dies with its agent is noticed by gossip, within seconds: not modelled.",
             ),
         ),
