@@ -287,8 +287,8 @@ def test_wide_selectors_do_not_reach_a_proxy():
 
 
 def test_a_sidecar_lives_and_dies_with_its_replica():
-    case = through({"placement": "sidecar"}, {}, faults=[{"crash": "shop", "replica": 0, "at": 10.0, "for": 10.0}], at=every(1, 5, 30))
-    found = run(case)
+    crash = {"crash": "shop", "replica": 0, "at": 10.0, "for": 10.0}
+    found = run(through({"placement": "sidecar"}, {}, faults=[crash], at=every(1, 5, 30)))
     alive = found.gauges.set_index("name").alive
     assert alive["edge@shop"].min() >= 1
     assert outcomes(found).count("ok") == 25
@@ -313,8 +313,7 @@ def test_a_proxy_with_one_core_is_a_bottleneck():
 def test_the_same_request_draws_the_same_work_through_a_proxy():
     pay = {"operations": {"do": [{"work": {"exponential": 0.1}}]}}
     direct, via = (
-        run(through({"work": 0}, calls, pay=pay, at=every(0.5, 0, 20))).requests.service_s
-        for calls in ({"shop -> pay": {}}, {})
+        run(through({"work": 0}, calls, pay=pay, at=every(0.5, 0, 20))).requests.service_s for calls in ({"shop -> pay": {}}, {})
     )
     assert direct.to_numpy() == pytest.approx(via.to_numpy())
 

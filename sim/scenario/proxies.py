@@ -19,10 +19,10 @@ class Proxy(Spec):
         tier       caller --line--> one of `replicas` proxies --line--> a replica of the target
         sidecar    caller --> its own proxy, on the same machine --line--> a replica of the target
 
-    Calls take this way whose policy says ``via: NAME``. The call's own policy (timeout, retries, balancing, ...) then is about the
-    proxies: what the caller sees. What the proxy does towards the services stands under ``calls`` with the proxy as the
-    caller: ``edge -> default``, ``edge -> payment``; wider selectors do not reach it. Balancing, discovery, health checks, outlier
-    detection and retries of the proxy belong there.
+    Calls take this way whose policy says ``via: NAME``. The call's own policy (timeout, retries, balancing, ...) then is about
+    the proxies: what the caller sees. What the proxy does towards the services stands under ``calls`` with the proxy as the
+    caller: ``edge -> default``, ``edge -> payment``; wider selectors do not reach it. Balancing, discovery, health checks,
+    outlier detection and retries of the proxy belong there.
 
     A proxy is a process like any other: it has workers and a line, can crash, be slow, be partitioned, and holds its own view of
     the registry. A call through it is two attempts, each with its row. What it answers is what it got: a rejection stays

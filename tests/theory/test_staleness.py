@@ -47,7 +47,14 @@ def windows(scenario, seeds):
         (EUREKA, POLL, "crash", 150.0, 240.0, 400),
         ({"preset": "eureka@2"}, {"preset": "spring-cloud@2025", "cache": 30}, "crash", 240.0, 330.0, 250),
         (EUREKA, POLL, "stop", 45.0, 90.0, 300),
-        ({"heartbeat_interval": None, "crash_delay": 0, "publish_delay": 10}, {"mode": "dns", "ttl": 30}, "crash", 25.0, 40.0, 40),
+        (
+            {"heartbeat_interval": None, "crash_delay": 0, "publish_delay": 10},
+            {"mode": "dns", "ttl": 30},
+            "crash",
+            25.0,
+            40.0,
+            40,
+        ),
     ],
     ids=["SD1", "SD1b", "SD1c", "SD2"],
 )
