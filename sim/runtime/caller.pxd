@@ -54,15 +54,18 @@ cdef class Caller:
     cdef Balancer _balancer
     cdef BreakerGate _breaker
     cdef bint _counts
+    cdef bint _learns
     cdef list _in_flight
     cdef Call _spare
     cdef object _retry
     cdef unsigned long long _process_key
+    cdef unsigned long long _shared_key
     cdef list _past
     cdef readonly long process
     cdef public bint plain
 
     cpdef forget(self)
+    cdef _balance_anew(self)
     cpdef list changes(self)
     cpdef call(self, Context context, unsigned long long key)
     @cython.locals(call=Call, edge=Edge)
@@ -81,7 +84,7 @@ cdef class Caller:
     cdef _stuck(self, Call call)
     @cython.locals(edge=Edge, breaker=BreakerGate, context=Context, visit=Visit, alive=list, now_s=double)
     cpdef Visit _send(self, Call call)
-    @cython.locals(context=Context)
+    @cython.locals(context=Context, now_s=double)
     cpdef _settle(self, Call call, Visit visit, int outcome)
     @cython.locals(edge=Edge, breaker=BreakerGate, now_s=double)
     cpdef _note(self, Call call, Visit visit, int outcome)

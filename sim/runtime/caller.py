@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Tasks
-from sim.policies.balancing import RULES
+from sim.policies.balancers import new_balancer
+from sim.policies.balancing import Balancer
 from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
 from sim.records import DEGRADED, IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
 from sim.runtime.visit import Edge, Visit, new_visit, use_again
-from sim.streams import child, salt, uniform
+from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
     import cython
@@ -101,33 +102,41 @@ class Caller:
     """
 
     __slots__ = (
-        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_spare",
-        "_tasks", "plain", "process",
+        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_process_key", "_recorder", "_retry",
+        "_shared_key", "_spare", "_tasks", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
         self._tasks: Tasks = world.tasks
         self._recorder: Recorder = world.recorder
         self._edge = edge
-        policy = edge.policy
-        endpoints = len(edge.target.endpoints)
-        self._balancer = RULES[policy.balancing](process_key % endpoints)
+        self._in_flight: list[int] = []  # calls by endpoint, where the balancer counts them
         self._breaker: BreakerGate | None = None
-        self._counts = self._balancer.counts
-        self._in_flight = [0] * (endpoints if self._counts else 0)
         self._spare: Call | None = None  # a list, through `next_spare`, of calls that are over
-        self._retry = policy.retry
+        self._retry = edge.policy.retry
         self._process_key = process_key
+        self._shared_key = key(world.seed, "balancing", edge.names[1].split(".")[0])  # what all its callers hash alike
         self._past: list[tuple[float, int, str]] = []  # changes of state in earlier lives of the process
         self.process = process
         self.plain = True
         self.forget()
 
     def forget(self) -> None:
-        """The process was started anew, with no call in flight: its breaker is closed."""
+        """The process was started anew, with no call in flight: its breaker is closed, its balancer knows nothing."""
         self._past = self.changes()
+        self._balance_anew()
         spec = self._edge.policy.circuit_breaker
         self._breaker = None if spec is None else breaker_gate(spec, self._process_key, self._tasks.now_s())
+
+    def _balance_anew(self) -> None:
+        edge, own = self._edge, self._process_key
+        endpoints = len(edge.target.endpoints)
+        balancer = new_balancer(edge.policy.balancing, own, self._shared_key, own % endpoints, self._tasks.now_s())
+        self._balancer: Balancer = balancer
+        self._counts = balancer.counts
+        self._learns = balancer.learns
+        if self._counts and not self._in_flight:
+            self._in_flight = [0] * endpoints
 
     @property
     def names(self) -> tuple[str, str]:
@@ -311,9 +320,13 @@ class Caller:
             return None
         visit.key = child(call.key, call.number)
         visit.call_key = call.key
+        if self._learns:
+            alive = self._balancer.look(now_s, call.key, alive)
         visit.chosen = self._balancer.pick(alive, self._in_flight, child(visit.key, _PICK))
         if self._counts:
             self._in_flight[visit.chosen] += 1
+        if self._learns:
+            self._balancer.sent(visit.chosen, now_s)
         visit.leave(call.left_s)
         return visit
 
@@ -321,6 +334,9 @@ class Caller:
         """Account for an attempt that is over."""
         if self._counts:
             self._in_flight[visit.chosen] -= 1
+        if self._learns:
+            now_s = self._tasks.now_s()
+            self._balancer.settled(visit.chosen, now_s, now_s - visit.sent_s, outcome, visit.report)
         context = call.context
         visit.watched_no_more()
         if outcome == TIMEOUT or outcome == UNREACHABLE:

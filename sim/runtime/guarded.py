@@ -102,6 +102,7 @@ class GuardedCaller(Caller):
         tasks, policy, now_s = self._tasks, self._policy, self._tasks.now_s()
         self._past = self.changes()
         self.close()
+        self._balance_anew()
         self._choice = Choice(policy, self._balancer, len(self._edge.target.endpoints), self._process_key, now_s)
         breaker = policy.circuit_breaker
         self._gate = None
@@ -376,7 +377,10 @@ class GuardedCaller(Caller):
         visit.number = number
         if edge.propagate_deadline:
             visit.due_s = journey.due_s
-        chosen = choice.choose(edge.target.believed_alive, self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
+        known = edge.target.believed_alive
+        if self._learns and known:
+            known = self._balancer.look(now_s, journey.key, known)
+        chosen = choice.choose(known, self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
         if chosen == ALL_REFUSE:
             visit.outcome = SHORT_CIRCUITED
             return visit
@@ -394,6 +398,8 @@ class GuardedCaller(Caller):
             journey.tried.append(chosen)
         if self._counts:
             self._in_flight[chosen] += 1
+        if self._learns:
+            self._balancer.sent(chosen, now_s)
         # The first attempt has the whole timeout, and not what is left of it after rounding.
         whole = number == 1 and now_s + edge.timeout_s == journey.due_s
         left_s = edge.timeout_s if whole else journey.due_s - now_s
@@ -406,6 +412,8 @@ class GuardedCaller(Caller):
         if self._counts:
             self._in_flight[visit.chosen] -= 1
         context, now_s = journey.context, self._tasks.now_s()
+        if self._learns:
+            self._balancer.settled(visit.chosen, now_s, now_s - visit.sent_s, outcome, visit.report)
         visit.watched_no_more()
         if outcome == TIMEOUT or outcome == UNREACHABLE:
             context.lost_s += now_s - visit.sent_s

@@ -43,6 +43,8 @@ cdef class Replica(Server):
     cdef readonly object processor
     cdef readonly bint plain
     cdef object _gatehouse
+    cdef object _meter
+    cdef double _report_window_s
     cdef list _callers
     cdef dict _shelves
     cdef list _frozen
@@ -69,6 +71,8 @@ cdef class Replica(Server):
     cdef int _run(self, Visit visit, Runnable step) except -2
     @cython.locals(plan=Plan)
     cdef _end(self, Visit visit, int outcome)
+    cdef _measure_load(self)
+    cdef _say_load(self, Visit visit, int outcome)
     @cython.locals(ticket=Ticket)
     cdef _take_back(self, Visit visit, int outcome)
     @cython.locals(call=Reply, task=Task)

@@ -9,6 +9,7 @@ from sim.kernel.tasks import Pool, Reply, Steps, Tally, Tasks
 from sim.laws import sampler
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuGate
+from sim.policies.reported import LoadMeter
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import Caller
 from sim.runtime.context import CALLING, IN_LINE, IN_TASK, RECEIVED, SILENCE, WORKED_ON, Context
@@ -57,6 +58,7 @@ class Replica(Server):
         self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
         self._frozen: list[Reply] = []  # work that waits for the end of a pause
         self._pauses = 0
+        self._report_window_s = 0.0  # what its reports of its load average over; 0: nobody wants any
         self._wake_up()
         self._crashes = 0
         self._silent = False
@@ -74,6 +76,7 @@ class Replica(Server):
         self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
         limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency
         self._gatehouse = Gatehouse(spec, self.pool, self._process_key, tasks.now_s()) if limited is not None else None
+        self._measure_load()
         self.close()
         self._shelves.clear()
         self._look_at_work()
@@ -81,6 +84,16 @@ class Replica(Server):
     def _look_at_work(self) -> None:
         #: Whether work takes just its time: on a worker of its own, without a CPU limit or a pause.
         self.plain = self.cpu is None and self.processor is None and not self._pauses
+
+    def report_load(self, window_s: float) -> None:
+        """Some callers want to know how busy it is, on an average over the last seconds; the longest window holds for all."""
+        self._report_window_s = max(window_s, self._report_window_s)
+        self._measure_load()
+
+    def _measure_load(self) -> None:
+        workers = inf if self.service.spec.workers == "unlimited" else self.service.spec.workers
+        window_s, now_s = self._report_window_s, self.tasks.now_s()
+        self._meter = LoadMeter(window_s, workers, now_s) if window_s > 0 else None
 
     @property
     def alive(self) -> bool:
@@ -196,6 +209,8 @@ class Replica(Server):
         self.served += 1
         visit.working = True
         visit.started_s = self.tasks.now_s()
+        if self._meter is not None:
+            self._meter.moved(visit.started_s, self.pool.busy)
         if self._gatehouse is not None:
             self._gatehouse.started(visit.own_queue_s)
         if visit.tie is not None:
@@ -255,9 +270,19 @@ class Replica(Server):
         """Free the worker, or the place in the line; answer."""
         self._take_back(visit, outcome)
         plan: Plan = visit.plan
+        if self._meter is not None:
+            self._say_load(visit, outcome)
         if plan.effect and visit.edge is not None and (outcome == OK or outcome == DEGRADED):
             self._recorder.synchronous_effect(plan.code, visit)
         visit.answer(outcome)
+
+    def _say_load(self, visit: Visit, outcome: cython.int) -> None:
+        """Write a report of its load on an answer, if the caller reads it."""
+        meter, now_s = self._meter, self.tasks.now_s()
+        assert meter is not None
+        meter.answered(now_s, outcome != OK and outcome != DEGRADED)
+        if visit.edge is not None and visit.edge.reports:
+            visit.report = meter.report(now_s)
 
     def _take_back(self, visit: Visit, outcome: cython.int) -> None:
         if self._gatehouse is not None:
@@ -269,6 +294,8 @@ class Replica(Server):
             self.pool.leave(ticket)
         visit.server = visit.ticket = None
         visit.working = False
+        if self._meter is not None:
+            self._meter.moved(self.tasks.now_s(), self.pool.busy)
 
     def drop(self, visit: Visit) -> None:
         """A visit is killed here: so is what it waits for, and what it holds is free."""

@@ -49,6 +49,7 @@ cdef class Edge:
     cdef readonly double connect_s
     cdef readonly bint cancellation
     cdef readonly bint propagate_deadline
+    cdef readonly bint reports
     cdef readonly Target target
     cdef readonly Line there
     cdef readonly Line back
@@ -68,6 +69,7 @@ cdef class Visit(Context):
     cdef public long permit
     cdef public long inside
     cdef public double retry_after_s
+    cdef public object report
     cdef public object tie
     cdef public double sent_s
     cdef public double received_s

@@ -73,7 +73,7 @@ class Edge:
 
     __slots__ = (
         "back", "caller_code", "cancellation", "connect_s", "fallback", "ledger", "names", "number", "per_try", "per_try_s",
-        "policy", "propagate_deadline", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
+        "policy", "propagate_deadline", "reports", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,7 @@ class Edge:
         self.whole = Limit(world.tasks, self.timeout_s)
         self.cancellation = policy.cancellation
         self.propagate_deadline = policy.propagate_deadline
+        self.reports = policy.balancing.wants_report  # whether answers say how busy their server is
         self.target = target
         self.there = there
         self.back = back
@@ -109,7 +110,7 @@ class Visit(Context):
 
     __slots__ = (
         "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "next_spare", "number", "outcome",
-        "own_network_s", "permit", "place", "plan", "received_s", "retry_after_s", "sent_s", "server", "stage", "started_s",
+        "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server", "stage", "started_s",
         "task", "ticket", "tie", "working",
     )  # fmt: skip
 
@@ -127,6 +128,7 @@ class Visit(Context):
         self.permit = 0  # of its endpoint's breaker, likewise
         self.inside = 0  # how many were let in at its replica when it was, itself included; where somebody counts them
         self.retry_after_s = _NEVER  # what a server that refused it said about coming back
+        self.report: Any = None  # what its server said of its load, where the edge wants to know
         self.tie: Tie | None = None  # the other attempts that its server tells when it begins this one
         self.sent_s = 0.0
         self.received_s = 0.0
