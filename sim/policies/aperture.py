@@ -61,7 +61,7 @@ class PickFirst(Balancer):
     """One endpoint for all calls: the first in the order of the replicas, or in one of the process's own with `shuffle`.
 
     It stays with that one until it is gone or unreachable, also when one before it comes back; then it tries the others from the
-    top, each once. The call that finds it unreachable fails: in gRPC, which connects before it sends, another would be found first.
+    top, each once. The call that finds it unreachable fails; gRPC, which connects before it sends, would find another first.
 
     Not for many calls of few processes: without `shuffle` all processes use the same endpoint while the others idle, and a new
     endpoint gets nothing until a process looks for one. Source: gRFC A62; grpc-go@1.7x balancer/pickfirst.
@@ -108,7 +108,7 @@ class Aperture(Balancer):
         load = EMA of the calls in flight (mean age `smoothing`) / width
         at each begin and end of a call        load >= high_load: one wider         load <= low_load: one narrower
 
-    So each used endpoint has about one call in flight, and a process of small load uses few: fewer connections, more load for each.
+    So each used endpoint has about one call in flight, and a process of small load uses few: fewer connections, warmer servers.
     The EMA is looked at with each call, so many calls let it grow fast. Not for few processes of small load: their apertures may
     lie on the same endpoints, which deterministic aperture (not here) avoids. Source: finagle@24 aperture/LoadBand.scala,
     RandomAperture.scala, util/Ema.scala.

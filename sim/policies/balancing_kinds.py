@@ -88,16 +88,16 @@ class Balancing(Spec):
     robin whose weights are weight / (calls in flight + 1)^bias, as in Envoy. `subset_size` goes with every kind: the process uses
     so many endpoints only, chosen by rendezvous hashing with a salt of its own (gRFC A68), so that few change with a server.
 
-    All it knows is its own: a process sees its own calls in flight and the answers that it got, and forgets them when it restarts.
-    Looking at calls in flight helps little where many processes make few calls each, and draws load to an endpoint that fails fast:
-    combine it with `outlier_detection`. Hashing gives up balance for affinity: popular keys make popular endpoints.
+    All it knows is its own: a process sees its own calls in flight and the answers that it got, and forgets them when it
+    restarts. Looking at calls in flight helps little where many processes make few calls each, and draws load to an endpoint that
+    fails fast: combine it with `outlier_detection`. Hashing gives up balance for affinity: popular keys make popular endpoints.
 
     Source: envoy@1.40; finagle@24 (aperture, peak EWMA, two distinct choices); tower@0.5 and linkerd (peak EWMA); nginx@1.29;
     gRFC A58 (utilisation), A62 (pick_first), A68 (subsets).
     """
 
     kind: BalancingKind = Field("round_robin", description="the rule")
-    weights: tuple[_Weight, ...] = Field((), description="of the replicas in their order, begun anew after the last; absent: equal")
+    weights: tuple[_Weight, ...] = Field((), description="of the replicas in order, begun anew after the last; absent: equal")
     subset_size: Annotated[int, Field(ge=1)] | None = Field(None, description="endpoints that a process uses; absent: all")
     replacement: bool = Field(
         True, description="two_choices: whether one may be drawn twice, as in Envoy; false: as in Finagle and HAProxy"
@@ -108,7 +108,7 @@ class Balancing(Spec):
     slow_start: SlowStart | None = Field(None, description="a share that grows for endpoints that have just come")
     decay: PositiveDuration = Field(10.0, description="peak_ewma: mean age of the latencies in the average")
     default_rtt: PositiveDuration | None = Field(
-        None, description="peak_ewma: latency of an endpoint that has not answered yet; absent: 0, and hardly any call while one waits"
+        None, description="peak_ewma: latency of who has not answered yet; absent: 0, and no second call while one waits"
     )
     keys: Annotated[int, Field(ge=1, le=1_000_000)] = Field(1000, description="hashing: how many different keys calls have")
     zipf: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="hashing: exponent of their popularity; 0: all alike")
@@ -142,7 +142,7 @@ class Balancing(Spec):
         if self.low_load >= self.high_load:
             raise ValueError(f"balancing: low_load = {self.low_load:g} must be below high_load = {self.high_load:g}")
         if not _is_prime(self.table_size):
-            raise ValueError(f"balancing: table_size = {self.table_size} is no prime; with another number some places are never tried")
+            raise ValueError(f"balancing: table_size = {self.table_size} is no prime; else some places are never tried")
         return self
 
     @model_serializer(mode="wrap", when_used="json")

@@ -25,8 +25,8 @@ class Hashed(Balancer):
     A caller with `shared_key` in common with others finds the same endpoints as they do. Which key a call is about is drawn
     anew for each call; it is another draw than that of a `cache`.
 
-    With `hash_balance_factor` f (in percent) an endpoint that would have too many calls in flight is passed over, for the next one
-    in an order that the key's hash alone decides; where all have, the least overloaded one takes it:
+    With `hash_balance_factor` f (in percent) an endpoint that has too many calls in flight is passed over, for the next one in an
+    order that the key's hash alone decides; where all have, the least overloaded one takes it:
 
     ::
 

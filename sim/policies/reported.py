@@ -79,8 +79,8 @@ class Utilisation(Acquaintance):
     A faster server does more calls at the same utilisation, so it gets more. An endpoint without a usable weight has the average
     of the others; with fewer than two weights all are equal. Endpoints are due in the order of their deadlines (see `Deadlines`).
 
-    Not where utilisation says little about the time to the answer (servers that wait for others), nor for load that changes within
-    seconds. Source: gRFC A58 (reports per call, not out of band). That a report averages over a second or so is the server's choice.
+    Not where utilisation says little about the time to the answer (servers that wait for others), nor for load that changes
+    within seconds. Source: gRFC A58, reports per call. That a report averages over a second or so is the server's choice.
     """
 
     counts = False

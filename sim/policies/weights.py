@@ -90,7 +90,7 @@ class WeightedRoundRobin(Weighted):
     a a b a c a a. With equal weights it is round robin, from a starting place of the caller's own.
 
     Not for weights that are guesses: an endpoint with too much weight is overloaded all the time. Source: nginx@1.29
-    ngx_http_upstream_round_robin.c, where all processes begin with the first. A `slow_start` scales the weights by Envoy's formula.
+    ngx_http_upstream_round_robin.c, where all processes begin with the first. A `slow_start` scales the weights as in Envoy.
 
     >>> rule = WeightedRoundRobin((5.0, 1.0, 1.0), None)
     >>> "".join("abc"[rule.pick([0, 1, 2], [], 0)] for _ in range(7))
@@ -194,6 +194,7 @@ class WeightedRequests(Weighted):
             return self._equal.pick(endpoints, in_flight, bits)
 
         def weight(endpoint: int) -> float:
-            return self.weight(endpoint) / float(in_flight[endpoint] + 1) ** self._bias
+            lighter: float = float(in_flight[endpoint] + 1) ** self._bias
+            return self.weight(endpoint) / lighter
 
         return self._deadlines.pick(endpoints, weight)

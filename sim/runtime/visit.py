@@ -110,8 +110,8 @@ class Visit(Context):
 
     __slots__ = (
         "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "next_spare", "number", "outcome",
-        "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server", "stage", "started_s",
-        "task", "ticket", "tie", "working",
+        "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server", "stage",
+        "started_s", "task", "ticket", "tie", "working",
     )  # fmt: skip
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:

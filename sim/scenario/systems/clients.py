@@ -74,7 +74,7 @@ _GRPC: Final = preset(
         "The default balancer is pick_first: all calls of a process go to one endpoint, and without shuffle all processes prefer "
         "the same. A service config may choose round_robin, or weighted_round_robin (`balancing: utilisation` here).",
         "A call that finds its endpoint gone fails; in gRPC, which connects before it sends, it would wait for another one.",
-        "Outlier detection does nothing over pick_first in gRPC; here an ejected endpoint is left. Choose another balancer with it.",
+        "Outlier detection does nothing over pick_first in gRPC; here an ejected endpoint is left. Choose round_robin with it.",
         "Not modelled: transparent retries of calls that never left the client, commitment after response headers, reconnection "
         "back-off (1 s × 1.6 ± 20 %, at most 120 s).",
         "Until late 2024 (C-core 1.66) the pause was U(0, v), in grpc-node it still was in 2025, and grpc-java drew from "
