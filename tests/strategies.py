@@ -159,6 +159,8 @@ balancings = st.one_of(
                 {"kind": "maglev", "keys": 20, "zipf": 1.0, "table_size": 101},
                 {"kind": "aperture", "smoothing": 1.0},
                 {"kind": "pick_first", "shuffle": True},
+                {"kind": "join_idle_queue"},
+                {"kind": "prequal", "pool_size": 2, "max_age": 0.5},
                 {"kind": "utilisation", "blackout": 1.0, "expiry": 3.0, "update": 0.5},
             ]
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from sim.policies.balancing import Balancer, Indices, TwoDistinct
 from sim.policies.balancing_kinds import Balancing
@@ -34,6 +35,7 @@ class Subset(Balancer):
         self._known: Indices = []
         self._used: Indices = []
         self.counts = rule.counts
+        self.probes_endpoints = rule.probes_endpoints
 
     def look(self, now_s: float, key: int, known: Indices) -> Indices:
         """The subset, which is the same list while the endpoints are the same."""
@@ -55,6 +57,16 @@ class Subset(Balancer):
         """Pass it on."""
         if self._rule.learns:
             self._rule.settled(endpoint, now_s, latency_s, outcome, report)
+
+    def probes(self) -> Iterable[int]:
+        """Pass it on."""
+        found: Iterable[int] = self._rule.probes()
+        return found
+
+    def heard(self, endpoint: int, now_s: float, report: object) -> None:
+        """Pass it on."""
+        if endpoint in self._used:
+            self._rule.heard(endpoint, now_s, report)
 
 
 class PickFirst(Balancer):

@@ -10,6 +10,7 @@ from sim.policies.balancing import Balancer, LeastRequest, Random, RoundRobin, T
 from sim.policies.balancing_kinds import Balancing, BalancingKind
 from sim.policies.hashing import Maglev, RingHash
 from sim.policies.latency import PeakEwma
+from sim.policies.prequal import JoinIdleQueue, Prequal
 from sim.policies.reported import Utilisation
 from sim.policies.weights import WeightedRequests, WeightedRoundRobin
 from sim.streams import child, salt
@@ -46,6 +47,8 @@ _MAKERS: Final[dict[BalancingKind, _Maker]] = {
     "aperture": lambda spec, own, shared, start, now_s: Aperture(spec, own),
     "pick_first": lambda spec, own, shared, start, now_s: PickFirst(spec.shuffle, own),
     "utilisation": lambda spec, own, shared, start, now_s: Utilisation(spec, own, now_s),
+    "join_idle_queue": lambda spec, own, shared, start, now_s: JoinIdleQueue(),
+    "prequal": lambda spec, own, shared, start, now_s: Prequal(spec),
 }
 
 

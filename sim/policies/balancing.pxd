@@ -7,6 +7,8 @@ cdef class Balancer:
     cpdef long pick(self, list endpoints, list in_flight, unsigned long long bits) except? -1
     cpdef sent(self, long endpoint, double now_s)
     cpdef settled(self, long endpoint, double now_s, double latency_s, int outcome, object report)
+    cpdef object probes(self)
+    cpdef heard(self, long endpoint, double now_s, object report)
 
 
 cdef class RoundRobin(Balancer):

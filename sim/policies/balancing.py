@@ -26,6 +26,7 @@ class Balancer:
         pick      those of them that are usable now, calls in flight    -> one
         sent      an attempt went to it                                                             (only if it `learns`)
         settled   and is over                                                                       (only if it `learns`)
+        probes    whom to ask how busy it is; `heard`: the answer                         (only if it `probes_endpoints`)
 
     `counts` tells whether the rule looks at `in_flight`; the list is empty if it does not. A rule that does not learn is told
     nothing but `pick`, so that it costs nothing.
@@ -33,6 +34,7 @@ class Balancer:
 
     counts = True
     learns = False
+    probes_endpoints = False
 
     def __init__(self, start: int = 0) -> None:
         pass
@@ -57,6 +59,13 @@ class Balancer:
 
     def settled(self, endpoint: cython.long, now_s: float, latency_s: float, outcome: cython.int, report: Any) -> None:
         """An attempt is over, also one that was called off (outcome `in_flight`); `report` is what the server said of itself."""
+
+    def probes(self) -> Any:
+        """The endpoints to ask how busy they are, after `sent`; only if the rule `probes_endpoints`."""
+        return ()
+
+    def heard(self, endpoint: cython.long, now_s: float, report: Any) -> None:
+        """An endpoint has answered a probe, or said of itself that it is idle."""
 
 
 class RoundRobin(Balancer):

@@ -13,7 +13,7 @@ from sim.values import Duration, PositiveDuration, Ratio, Spec
 #: Names of the balancing rules in the scenario language.
 BalancingKind = Literal[
     "round_robin", "weighted_round_robin", "random", "two_choices", "least_request", "peak_ewma", "ring_hash", "maglev",
-    "aperture", "pick_first", "utilisation",
+    "aperture", "pick_first", "utilisation", "join_idle_queue", "prequal",
 ]  # fmt: skip
 
 _WEIGHTED: Final = ("weighted_round_robin", "two_choices", "least_request", "ring_hash", "maglev")
@@ -43,6 +43,12 @@ _OWNERS: Final = {
     "update": ("utilisation",),
     "error_penalty": ("utilisation",),
     "report_window": ("utilisation",),
+    "probes": ("prequal",),
+    "removes": ("prequal",),
+    "pool_size": ("prequal",),
+    "max_age": ("prequal",),
+    "hot_quantile": ("prequal",),
+    "reuse_delta": ("prequal",),
 }
 
 _RingSize = Annotated[int, Field(ge=1, le=8_388_608)]
@@ -83,6 +89,8 @@ class Balancing(Spec):
         aperture              two_choices among few, as many as keep about one call in flight each
         pick_first            one for all calls, until it is gone
         utilisation           in proportion to calls per second / utilisation, as the servers report them
+        join_idle_queue       one that has announced itself as idle; any at random when none has
+        prequal               the fastest of those that are not too busy, of those that have answered probes lately
 
     With unequal `weights`, an `active_request_bias` or a `slow_start`, `two_choices` and `least_request` become a weighted round
     robin whose weights are weight / (calls in flight + 1)^bias, as in Envoy. `subset_size` goes with every kind: the process uses
@@ -93,7 +101,7 @@ class Balancing(Spec):
     fails fast: combine it with `outlier_detection`. Hashing gives up balance for affinity: popular keys make popular endpoints.
 
     Source: envoy@1.40; finagle@24 (aperture, peak EWMA, two distinct choices); tower@0.5 and linkerd (peak EWMA); nginx@1.29;
-    gRFC A58 (utilisation), A62 (pick_first), A68 (subsets).
+    gRFC A58 (utilisation), A62 (pick_first), A68 (subsets); Lu et al. 2011 (join_idle_queue); Wydrowski et al. 2024 (prequal).
     """
 
     kind: BalancingKind = Field("round_robin", description="the rule")
@@ -129,6 +137,13 @@ class Balancing(Spec):
     error_penalty: Annotated[float, Field(ge=0)] = Field(1.0, description="utilisation: what an error ratio of 1 adds to it")
     report_window: PositiveDuration = Field(1.0, description="utilisation: mean age of what servers average for their reports")
 
+    probes: Annotated[float, Field(gt=0, le=100)] = Field(3.0, description="prequal: probes per attempt")
+    removes: Annotated[float, Field(ge=0, le=100)] = Field(1.0, description="prequal: answers that are dropped per attempt")
+    pool_size: Annotated[int, Field(ge=2, le=1000)] = Field(16, description="prequal: answers that are kept")
+    max_age: PositiveDuration = Field(1.0, description="prequal: how long an answer is good")
+    hot_quantile: Annotated[float, Field(ge=0, le=1)] = Field(0.84, description="prequal: share of the endpoints that is cold")
+    reuse_delta: Annotated[float, Field(ge=0)] = Field(1.0, description="prequal: how much more often answers are used")
+
     @model_validator(mode="before")
     @classmethod
     def _bare_kind(cls, data: Any) -> Any:
@@ -153,7 +168,7 @@ class Balancing(Spec):
     @property
     def wants_report(self) -> bool:
         """Whether servers have to say how busy they are."""
-        return self.kind == "utilisation"
+        return self.kind in ("utilisation", "join_idle_queue", "prequal")
 
 
 def _is_prime(number: int) -> bool:

@@ -19,6 +19,7 @@ cdef int TIMEOUT
 cdef int UNREACHABLE
 cdef unsigned long long _PAUSE
 cdef unsigned long long _PICK
+cdef unsigned long long _PROBE
 cdef long _STUCK_AFTER
 cdef int _SENT
 cdef int _PAUSE_BEFORE_RETRY
@@ -55,6 +56,7 @@ cdef class Caller:
     cdef BreakerGate _breaker
     cdef bint _counts
     cdef bint _learns
+    cdef bint _probes
     cdef list _in_flight
     cdef Call _spare
     cdef object _retry
@@ -84,6 +86,10 @@ cdef class Caller:
     cdef _stuck(self, Call call)
     @cython.locals(edge=Edge, breaker=BreakerGate, context=Context, visit=Visit, alive=list, now_s=double)
     cpdef Visit _send(self, Call call)
+    @cython.locals(balancer=Balancer)
+    cdef _tell_sent(self, Visit visit, double now_s)
+    cpdef double way_back_s(self, unsigned long long bits) except? -2
+    cpdef hear(self, long endpoint)
     @cython.locals(context=Context, now_s=double)
     cpdef _settle(self, Call call, Visit visit, int outcome)
     @cython.locals(edge=Edge, breaker=BreakerGate, now_s=double)

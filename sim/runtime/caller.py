@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
 
 _INF = math.inf
-_PAUSE, _PICK = (salt("caller", name) for name in ("pause", "pick"))
+_PAUSE, _PICK, _PROBE = (salt("caller", name) for name in ("pause", "pick", "probe"))
 
 #: Attempts of one call between two looks at whether the clock still moves.
 _STUCK_AFTER = 10_000
@@ -102,8 +102,8 @@ class Caller:
     """
 
     __slots__ = (
-        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_process_key", "_recorder", "_retry",
-        "_shared_key", "_spare", "_tasks", "plain", "process",
+        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_probes", "_process_key", "_recorder",
+        "_retry", "_shared_key", "_spare", "_tasks", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
@@ -135,6 +135,7 @@ class Caller:
         self._balancer: Balancer = balancer
         self._counts = balancer.counts
         self._learns = balancer.learns
+        self._probes = balancer.probes_endpoints
         if self._counts and not self._in_flight:
             self._in_flight = [0] * endpoints
 
@@ -326,9 +327,42 @@ class Caller:
         if self._counts:
             self._in_flight[visit.chosen] += 1
         if self._learns:
-            self._balancer.sent(visit.chosen, now_s)
+            self._tell_sent(visit, now_s)
         visit.leave(call.left_s)
         return visit
+
+    def _tell_sent(self, visit: Visit, now_s: float) -> None:
+        """Tell the balancer that an attempt goes out, and send the probes that it wants, if any."""
+        balancer = self._balancer
+        balancer.sent(visit.chosen, now_s)
+        if self._probes:
+            for endpoint in balancer.probes():
+                self._tasks.start(self._probe(balancer, endpoint, child(child(visit.key, _PROBE), endpoint)))
+
+    def _probe(self, balancer: Balancer, endpoint: cython.long, bits: cython.ulonglong) -> Steps:
+        """A question to an endpoint and its answer; it holds nothing up, and who has restarted meanwhile does not hear it."""
+        edge = self._edge
+        delay_s = edge.there.travel_s(bits)
+        if delay_s < 0:
+            return
+        if delay_s > 0:
+            yield delay_s
+        report = edge.target.endpoints[endpoint].probed()
+        delay_s = self.way_back_s(child(bits, _PROBE))
+        if report is None or delay_s < 0:
+            return
+        if delay_s > 0:
+            yield delay_s
+        if balancer is self._balancer:
+            balancer.heard(endpoint, self._tasks.now_s(), report)
+
+    def way_back_s(self, bits: cython.ulonglong) -> float:
+        """How long a message from the target takes, in seconds; negative if it is lost."""
+        return self._edge.back.travel_s(bits)
+
+    def hear(self, endpoint: cython.long) -> None:
+        """An endpoint says that it is idle."""
+        self._balancer.heard(endpoint, self._tasks.now_s(), None)
 
     def _settle(self, call: Call, visit: Visit, outcome: cython.int) -> None:
         """Account for an attempt that is over."""

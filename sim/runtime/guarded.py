@@ -399,7 +399,7 @@ class GuardedCaller(Caller):
         if self._counts:
             self._in_flight[chosen] += 1
         if self._learns:
-            self._balancer.sent(chosen, now_s)
+            self._tell_sent(visit, now_s)
         # The first attempt has the whole timeout, and not what is left of it after rounding.
         whole = number == 1 and now_s + edge.timeout_s == journey.due_s
         left_s = edge.timeout_s if whole else journey.due_s - now_s
@@ -459,9 +459,12 @@ def new_caller(
 ) -> Caller:
     """A process's caller on an edge, as plain as its policy lets it be; `callers` are the same process's on other edges."""
     caller: Caller
+    service = world.services.get(edge.names[1].split(".")[0])
     if edge.policy.guarded:
         caller = GuardedCaller(world, edge, process_key, process, callers)
     else:
         caller = Caller(world, edge, process_key, process)
     world.callers.append(caller)
+    if service is not None and edge.policy.balancing.kind == "join_idle_queue":
+        service.wanted.listeners.append(caller)
     return caller

@@ -43,8 +43,8 @@ cdef class Replica(Server):
     cdef readonly object processor
     cdef readonly bint plain
     cdef object _gatehouse
-    cdef object _meter
-    cdef double _report_window_s
+    cdef object _reporter
+    cdef bint _reports
     cdef list _callers
     cdef dict _shelves
     cdef list _frozen
@@ -53,6 +53,8 @@ cdef class Replica(Server):
     cdef bint _silent
     cdef object __weakref__
 
+    cpdef report(self, bint wanted)
+    cpdef object probed(self)
     cpdef double slowness(self) except? -1
     @cython.locals(caller=Caller, callers=list, number=long)
     cpdef Caller caller(self, Edge edge)
@@ -71,8 +73,6 @@ cdef class Replica(Server):
     cdef int _run(self, Visit visit, Runnable step) except -2
     @cython.locals(plan=Plan)
     cdef _end(self, Visit visit, int outcome)
-    cdef _measure_load(self)
-    cdef _say_load(self, Visit visit, int outcome)
     @cython.locals(ticket=Ticket)
     cdef _take_back(self, Visit visit, int outcome)
     @cython.locals(call=Reply, task=Task)
@@ -84,3 +84,4 @@ cdef class ReplicaOperation(Endpoint):
     cdef Plan _plan
 
     cpdef receive(self, Visit visit)
+    cpdef object probed(self)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Pool, Reply, Steps, Tally, Tasks
 from sim.laws import sampler
+from sim.policies.balancing_kinds import Balancing
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuGate
-from sim.policies.reported import LoadMeter
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import Caller
 from sim.runtime.context import CALLING, IN_LINE, IN_TASK, RECEIVED, SILENCE, WORKED_ON, Context
@@ -17,6 +17,7 @@ from sim.runtime.gatehouse import Gatehouse
 from sim.runtime.guarded import new_caller
 from sim.runtime.lines import DisciplinedPool
 from sim.runtime.processor import Processor
+from sim.runtime.reporter import Reporter, Wanted
 from sim.runtime.shelf import Shelf
 from sim.runtime.steps import Plan, Runnable
 from sim.runtime.versions import Rows
@@ -58,7 +59,7 @@ class Replica(Server):
         self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
         self._frozen: list[Reply] = []  # work that waits for the end of a pause
         self._pauses = 0
-        self._report_window_s = 0.0  # what its reports of its load average over; 0: nobody wants any
+        self._reports = False  # whether callers balance by what it says of itself
         self._wake_up()
         self._crashes = 0
         self._silent = False
@@ -76,7 +77,7 @@ class Replica(Server):
         self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
         limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency
         self._gatehouse = Gatehouse(spec, self.pool, self._process_key, tasks.now_s()) if limited is not None else None
-        self._measure_load()
+        self.report(self._reports)
         self.close()
         self._shelves.clear()
         self._look_at_work()
@@ -85,15 +86,17 @@ class Replica(Server):
         #: Whether work takes just its time: on a worker of its own, without a CPU limit or a pause.
         self.plain = self.cpu is None and self.processor is None and not self._pauses
 
-    def report_load(self, window_s: float) -> None:
-        """Some callers want to know how busy it is, on an average over the last seconds; the longest window holds for all."""
-        self._report_window_s = max(window_s, self._report_window_s)
-        self._measure_load()
+    def report(self, wanted: cython.bint) -> None:
+        """Begin to say to callers how busy it is, if they want to know."""
+        self._reports = wanted
+        self._reporter = None
+        if wanted:
+            service = self.service
+            self._reporter = Reporter(self.tasks, service.spec, self.pool, service.wanted, self.index, self._process_key)
 
-    def _measure_load(self) -> None:
-        workers = inf if self.service.spec.workers == "unlimited" else self.service.spec.workers
-        window_s, now_s = self._report_window_s, self.tasks.now_s()
-        self._meter = LoadMeter(window_s, workers, now_s) if window_s > 0 else None
+    def probed(self) -> Any:
+        """Say how busy it is; None if it is dead."""
+        return None if self._crashes or self._reporter is None else self._reporter.asked()
 
     @property
     def alive(self) -> bool:
@@ -173,6 +176,8 @@ class Replica(Server):
                 visit.answer(UNREACHABLE)
         else:
             visit.received_s = self.tasks.now_s()
+            if self._reporter is not None:
+                self._reporter.came(visit)
             if self._gatehouse is not None and not self._gatehouse.admits(visit, visit.received_s):
                 visit.server = None
                 visit.answer(REJECTED)
@@ -209,8 +214,8 @@ class Replica(Server):
         self.served += 1
         visit.working = True
         visit.started_s = self.tasks.now_s()
-        if self._meter is not None:
-            self._meter.moved(visit.started_s, self.pool.busy)
+        if self._reporter is not None:
+            self._reporter.began()
         if self._gatehouse is not None:
             self._gatehouse.started(visit.own_queue_s)
         if visit.tie is not None:
@@ -270,19 +275,11 @@ class Replica(Server):
         """Free the worker, or the place in the line; answer."""
         self._take_back(visit, outcome)
         plan: Plan = visit.plan
-        if self._meter is not None:
-            self._say_load(visit, outcome)
+        if self._reporter is not None:
+            self._reporter.answered(visit, outcome)
         if plan.effect and visit.edge is not None and (outcome == OK or outcome == DEGRADED):
             self._recorder.synchronous_effect(plan.code, visit)
         visit.answer(outcome)
-
-    def _say_load(self, visit: Visit, outcome: cython.int) -> None:
-        """Write a report of its load on an answer, if the caller reads it."""
-        meter, now_s = self._meter, self.tasks.now_s()
-        assert meter is not None
-        meter.answered(now_s, outcome != OK and outcome != DEGRADED)
-        if visit.edge is not None and visit.edge.reports:
-            visit.report = meter.report(now_s)
 
     def _take_back(self, visit: Visit, outcome: cython.int) -> None:
         if self._gatehouse is not None:
@@ -294,8 +291,8 @@ class Replica(Server):
             self.pool.leave(ticket)
         visit.server = visit.ticket = None
         visit.working = False
-        if self._meter is not None:
-            self._meter.moved(self.tasks.now_s(), self.pool.busy)
+        if self._reporter is not None and not self._crashes:
+            self._reporter.left()
 
     def drop(self, visit: Visit) -> None:
         """A visit is killed here: so is what it waits for, and what it holds is free."""
@@ -340,6 +337,8 @@ class Replica(Server):
             self.service.alive += 1
             self.service.consumers_start(self)
             self.service.changed(self)
+            if self._reporter is not None:
+                self._reporter.announce()
 
     def pause(self) -> None:
         """Begin no work, until as many `resume`."""
@@ -387,11 +386,18 @@ class ServiceGroup:
         self.name = name
         self.spec = spec
         self.tally = Tally()
+        self.wanted = Wanted()  # by callers that balance by what replicas say of themselves
         self.alive = spec.replicas
         self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
         self.targets: list[Target] = []  # its operations
         self.rows = Rows()  # what `read_version` and `commit` are about
         self.brokers: list[Broker] = []  # queues whose messages this service consumes
+
+    def report(self, balancing: Balancing) -> None:
+        """Let the replicas say of themselves what an edge's balancing wants to know."""
+        if self.wanted.add(balancing):
+            for replica in self.replicas:
+                replica.report(True)
 
     def changed(self, replica: Replica) -> None:
         """Tell the callers that a replica died or came back, after the discovery delay."""
@@ -428,6 +434,10 @@ class ReplicaOperation(Endpoint):
     def receive(self, visit: Visit) -> None:
         """Serve the visit with this operation."""
         self._replica.receive(visit, self._plan)
+
+    def probed(self) -> Any:
+        """What the replica says of itself."""
+        return self._replica.probed()
 
 
 def operation_target(service: ServiceGroup, plan: Plan) -> Target:

@@ -24,6 +24,7 @@ cdef unsigned long long _CANCEL
 
 cdef class Endpoint:
     cpdef receive(self, Visit visit)
+    cpdef object probed(self)
 
 
 cdef class Server:
@@ -68,6 +69,7 @@ cdef class Visit(Context):
     cdef public long number
     cdef public long permit
     cdef public long inside
+    cdef public long found
     cdef public double retry_after_s
     cdef public object report
     cdef public object tie

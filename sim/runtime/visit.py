@@ -43,6 +43,10 @@ class Endpoint:
         """Take a visit that has arrived; call its `answer` in the end."""
         raise NotImplementedError
 
+    def probed(self) -> Any:
+        """Say how busy it is, to a caller that balances by it; None if nobody is there, or nothing is known."""
+        return None
+
 
 class Server:
     """What serves visits stage by stage."""
@@ -92,7 +96,7 @@ class Edge:
         self.whole = Limit(world.tasks, self.timeout_s)
         self.cancellation = policy.cancellation
         self.propagate_deadline = policy.propagate_deadline
-        self.reports = policy.balancing.wants_report  # whether answers say how busy their server is
+        self.reports = policy.balancing.kind == "utilisation"  # whether answers say how busy their server is
         self.target = target
         self.there = there
         self.back = back
@@ -109,7 +113,7 @@ class Visit(Context):
     """
 
     __slots__ = (
-        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "next_spare", "number", "outcome",
+        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "found", "inside", "next_spare", "number", "outcome",
         "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server", "stage",
         "started_s", "task", "ticket", "tie", "working",
     )  # fmt: skip
@@ -126,6 +130,7 @@ class Visit(Context):
         self.call_key = 0  # of the call of which this is one attempt
         self.number = 0  # of the attempt within its call, where a guarded caller made it
         self.permit = 0  # of its endpoint's breaker, likewise
+        self.found = 0  # how many it found at its replica when it arrived; where callers want to know
         self.inside = 0  # how many were let in at its replica when it was, itself included; where somebody counts them
         self.retry_after_s = _NEVER  # what a server that refused it said about coming back
         self.report: Any = None  # what its server said of its load, where the edge wants to know

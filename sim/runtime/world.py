@@ -199,9 +199,8 @@ class World:
     def _new_edge(self, caller: str, to: str) -> Edge:
         target = to.split(".")[0]
         policy = self.scenario.policy(caller, to)
-        if policy.balancing.wants_report and target in self.services:
-            for replica in self.services[target].replicas:
-                replica.report_load(policy.balancing.report_window)
+        if target in self.services:
+            self.services[target].report(policy.balancing)
         return Edge(
             self,
             policy,

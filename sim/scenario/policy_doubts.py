@@ -92,7 +92,7 @@ def _balances_blindly(scenario: Scenario, edge: Edge) -> Iterator[str]:
     """A balancer that waits for reports that never come, or that gives nothing to some endpoints."""
     balancing, service = edge.policy.balancing, scenario.services.get(edge.target.split(".")[0])
     way, endpoints = f"{edge.caller} -> {edge.target}", _endpoints(scenario, edge.target)
-    if balancing.wants_report and service is not None and service.workers == "unlimited":
+    if balancing.kind == "utilisation" and service is not None and service.workers == "unlimited":
         yield f"{way}: {edge.target} reports no utilisation, since its workers are unlimited: balancing is round robin"
     used = {"pick_first": 1}.get(balancing.kind, balancing.subset_size or endpoints)
     reached = _processes(scenario, edge.caller) * used
