@@ -123,9 +123,8 @@ class Prequal(Acquaintance):
     message there and one back and costs the server nothing; it answers with its calls inside and the median of its latest
     latencies with about as many. An endpoint that fails fast looks idle: combine it with `outlier_detection`.
 
-    Not for few calls per process, nor for few endpoints (half of the pool at least are then the same ones): answers are old before
-    they are used, and all processes run to the one that was idle a while ago. Source: Wydrowski et al., "Load is not what you should
-    balance", NSDI 2024. Left out: probes of an idle client.
+    Not for few calls per process: answers are old before they are used, and all processes run to the one that was idle a while
+    ago. Source: Wydrowski et al., "Load is not what you should balance", NSDI 2024. Left out: probes of an idle client.
     """
 
     counts = False

@@ -134,6 +134,23 @@ def test_lb1_round_robin(replicas, mean_s, requests):
     assert_reproduces(case, read, {"mean of time": (mean_s, 0.02), "p99 of time": (p99_s, 0.05)}, seeds)
 
 
+@pytest.mark.parametrize(("rho", "requests"), [(0.8, 8_000), (0.9, 25_000)])
+def test_join_idle_queue_of_one_process_is_idle_first(rho, requests):
+    case = scenario(
+        {"a": service(Exponential(1.0), replicas=2)},
+        poisson(2 * rho, "a.do"),
+        duration_s=requests / (2 * rho),
+        warmup_s=12 / (1 - rho) ** 2,
+        calls={"default": {"balancing": "join_idle_queue"}},
+    )
+
+    def read(result):
+        rows = measured(result)
+        return {"time": times(rows)}, luck_of_line(rows, 2 * rho)
+
+    assert_reproduces(case, read, {"mean of time": (oracles.idle_first_time_mean(rho, {0.8: 80, 0.9: 120}[rho]), 0.02)})
+
+
 @pytest.mark.parametrize(
     ("rule", "replicas", "rho", "mean_s", "requests"),
     [
