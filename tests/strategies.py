@@ -142,12 +142,38 @@ sheddings = st.sampled_from(
     ]
 )
 
+balancings = st.one_of(
+    st.sampled_from(["round_robin", "random", "least_request", "two_choices"]),
+    st.builds(
+        lambda rule, more: {**rule, **more},
+        st.sampled_from(
+            [
+                {"kind": "two_choices", "replacement": False},
+                {"kind": "least_request", "weights": [3.0, 1.0], "active_request_bias": 0.5},
+                {"kind": "weighted_round_robin", "weights": [1.0, 2.5]},
+                {"kind": "round_robin", "slow_start": {"window": 3.0, "aggression": 2.0}},
+                {"kind": "two_choices", "slow_start": {"window": 3.0}},
+                {"kind": "peak_ewma", "decay": 1.0},
+                {"kind": "peak_ewma", "default_rtt": 0.03},
+                {"kind": "ring_hash", "keys": 5, "min_ring_size": 20, "hash_balance_factor": 110},
+                {"kind": "maglev", "keys": 20, "zipf": 1.0, "table_size": 101},
+                {"kind": "aperture", "smoothing": 1.0},
+                {"kind": "pick_first", "shuffle": True},
+                {"kind": "join_idle_queue"},
+                {"kind": "prequal", "pool_size": 2, "max_age": 0.5},
+                {"kind": "utilisation", "blackout": 1.0, "expiry": 3.0, "update": 0.5},
+            ]
+        ),
+        some(subset_size=st.integers(1, 2)),
+    ),
+)
+
 plain_policies = some(
     timeout=st.sampled_from([0.3, 1.0, 3.0]),
     per_try_timeout=st.sampled_from([0.05, 0.2, 1.0]),
     cancellation=st.booleans(),
     propagate_deadline=st.booleans(),
-    balancing=st.sampled_from(["round_robin", "random", "least_request", "two_choices"]),
+    balancing=balancings,
     circuit_breaker=breakers,
     retry=st.fixed_dictionaries(
         {"max_attempts": st.integers(1, 3)},
@@ -163,7 +189,7 @@ policies = st.fixed_dictionaries(
         "cancellation": st.booleans(),
         "propagate_deadline": st.booleans(),
         "connect_timeout": st.sampled_from([0.02, 0.5]),
-        "balancing": st.sampled_from(["round_robin", "random", "least_request", "two_choices"]),
+        "balancing": balancings,
         "retry": st.fixed_dictionaries(
             {"max_attempts": st.integers(1, 3)},
             optional={

@@ -193,7 +193,7 @@ def test_an_unknown_preset_is_told_with_the_nearest() -> None:
 
 def test_envoy_without_any_setting_has_caps_and_a_timeout_and_no_retries() -> None:
     envoy = policy("default: {preset: envoy@1.40}")
-    assert (envoy.timeout, envoy.connect_timeout, envoy.retry.max_attempts, envoy.balancing) == (15.0, 5.0, 1, "round_robin")
+    assert (envoy.timeout, envoy.connect_timeout, envoy.retry.max_attempts, envoy.balancing.kind) == (15.0, 5.0, 1, "round_robin")
     limit = envoy.concurrency_limit
     assert limit is not None
     assert (limit.max_concurrent, limit.max_queue) == (1024, 1024)

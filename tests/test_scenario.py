@@ -104,7 +104,7 @@ def test_defaults():
     assert (payment.replicas, payment.queue.capacity, payment.queue.max_wait) == (1, "unbounded", None)
     policy = scenario.policy("shop", "payment.charge")
     assert (policy.timeout, policy.per_try_timeout, policy.cancellation) == (None, None, False)
-    assert (policy.retry.max_attempts, policy.balancing) == (1, "round_robin")
+    assert (policy.retry.max_attempts, policy.balancing.kind) == (1, "round_robin")
     assert scenario.link("shop", "payment") == Link()
     assert scenario.queues["mails"].max_deliveries == "unlimited"
 
@@ -210,7 +210,7 @@ def test_narrow_selectors_override_wide_ones_field_by_field():
         }
     )
     found = scenario.policy("shop", "payment.charge")
-    assert (found.timeout, found.per_try_timeout, found.balancing) == (3, 1, "random")
+    assert (found.timeout, found.per_try_timeout, found.balancing.kind) == (3, 1, "random")
     assert (found.retry.max_attempts, found.retry.backoff.base, found.retry.backoff.jitter) == (2, 0.1, "full")
     assert scenario.policy("client", "payment.charge").timeout == 4
     assert scenario.policy("client", "payment.refund").timeout == 5

@@ -1,12 +1,12 @@
 """Balancing: which endpoint a caller process chooses. State is per client process, as in real systems.
 
-A new rule: one class with `pick`, entered in `RULES` under its name in the scenario language.
+This file has the plain rules, which look at the calls in flight at most; `weights`, `latency`, `hashing`, `aperture` and
+`reported` have those that learn. A new rule: one class with `pick`, a name in `balancing_kinds`, a line in `balancers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from sim.streams import child, uniform
 
@@ -16,20 +16,36 @@ if TYPE_CHECKING:
 #: Replicas by index, or one number for each of them.
 Indices = list[int]
 
-#: Names of the balancing rules in the scenario language.
-BalancingRule = Literal["round_robin", "random", "least_request", "two_choices"]
-
 
 class Balancer:
     """One caller process's chooser among the endpoints of one target; `start` is a place of its own to begin at.
 
-    `counts` tells whether the rule looks at `in_flight`; the list is empty if it does not.
+    ::
+
+        look      the time, the call, the endpoints that are known      -> those that are used      (only if it `learns`)
+        pick      those of them that are usable now, calls in flight    -> one
+        sent      an attempt went to it                                                             (only if it `learns`)
+        settled   and is over                                                                       (only if it `learns`)
+        probes    whom to ask how busy it is; `heard`: the answer                         (only if it `probes_endpoints`)
+
+    `counts` tells whether the rule looks at `in_flight`; the list is empty if it does not. A rule that does not learn is told
+    nothing but `pick`, so that it costs nothing.
     """
 
     counts = True
+    learns = False
+    probes_endpoints = False
 
     def __init__(self, start: int = 0) -> None:
         pass
+
+    def look(self, now_s: float, key: cython.ulonglong, known: Indices) -> Indices:
+        """An attempt will be made: which of the `known` endpoints (never empty) this process uses at all, at least one.
+
+        `key` names the random draws of the call: all its attempts have the same. `known` is another list whenever it has other
+        endpoints than the last time.
+        """
+        return known
 
     def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
         """Choose one of `endpoints` (indices of replicas, never empty).
@@ -38,12 +54,25 @@ class Balancer:
         """
         raise NotImplementedError
 
+    def sent(self, endpoint: cython.long, now_s: float) -> None:
+        """An attempt goes to an endpoint."""
+
+    def settled(self, endpoint: cython.long, now_s: float, latency_s: float, outcome: cython.int, report: Any) -> None:
+        """An attempt is over, also one that was called off (outcome `in_flight`); `report` is what the server said of itself."""
+
+    def probes(self) -> Any:
+        """The endpoints to ask how busy they are, after `sent`; only if the rule `probes_endpoints`."""
+        return ()
+
+    def heard(self, endpoint: cython.long, now_s: float, report: Any) -> None:
+        """An endpoint has answered a probe, or said of itself that it is idle."""
+
 
 class RoundRobin(Balancer):
     """Each endpoint in turn, from a starting place of the caller's own.
 
     With one caller, n FIFO servers under Poisson load become n queues E_n/M/1. Many callers with their own turns
-    come near to random choice.
+    come near to random choice. Not for endpoints that differ in speed, or calls that differ much in work: it looks at neither.
     """
 
     counts = False
@@ -59,7 +88,10 @@ class RoundRobin(Balancer):
 
 
 class Random(Balancer):
-    """Each endpoint with the same probability, whatever its state."""
+    """Each endpoint with the same probability, whatever its state.
+
+    Not for few busy endpoints: by chance one has a long line while another is idle.
+    """
 
     counts = False
 
@@ -96,9 +128,25 @@ class TwoChoices(Balancer):
         return second if in_flight[second] < in_flight[first] else first
 
 
-RULES: dict[BalancingRule, Callable[[int], Balancer]] = {
-    "round_robin": RoundRobin,
-    "random": Random,
-    "least_request": LeastRequest,
-    "two_choices": TwoChoices,
-}
+class TwoDistinct(Balancer):
+    """Draw two different endpoints and take the one with fewer calls of this caller in flight: the busiest one of all never.
+
+    Source: finagle@24 `P2CPick`, which takes the second one on a tie.
+    """
+
+    def pick(self, endpoints: Indices, in_flight: Indices, bits: cython.ulonglong) -> cython.long:
+        """Draw two, take the less loaded; the second on a tie."""
+        first, second = two_distinct(endpoints, bits)
+        return first if in_flight[first] < in_flight[second] else second
+
+
+def two_distinct(endpoints: Indices, bits: cython.ulonglong) -> tuple[cython.long, cython.long]:
+    """Two different ones of them, each pair with the same probability; the same one twice where there is no other."""
+    count = len(endpoints)
+    first = int(uniform(bits) * count)
+    if count == 1:
+        return endpoints[first], endpoints[first]
+    second = int(uniform(child(bits, 1)) * (count - 1))
+    if second >= first:
+        second += 1
+    return endpoints[first], endpoints[second]

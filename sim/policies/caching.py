@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections import OrderedDict
-from functools import lru_cache
-from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
 from sim.laws import Constant
+from sim.policies.popularity import Popularity
 from sim.values import Duration, LawSpec, PositiveDuration, Spec
 
 if TYPE_CHECKING:
@@ -64,17 +61,10 @@ class Cache(Spec):
     hit_time: LawSpec = Field(_NO_TIME, description="how long an answer from the cache takes")
 
 
-@lru_cache(maxsize=16)
-def _popularity(keys: int, zipf: float) -> array[float]:
-    """P(key <= k) for each k."""
-    weights = array("d", accumulate(k**-zipf for k in range(1, keys + 1)))
-    return array("d", (weight / weights[-1] for weight in weights))
-
-
 class CacheGate:
     """One cache. Every MISS and every STALE_REVALIDATE is followed by one of `store`, `failed` and `abandoned`."""
 
-    __slots__ = ("_born_s", "_capacity", "_collapsing", "_fetching", "_keys", "_max_age_s", "_on_error_s", "_popular", "_serve_s")
+    __slots__ = ("_born_s", "_capacity", "_collapsing", "_fetching", "_keys", "_max_age_s", "_on_error_s", "_serve_s")
 
     def __init__(self, spec: Cache) -> None:
         self._max_age_s = spec.max_age
@@ -82,8 +72,7 @@ class CacheGate:
         self._on_error_s = spec.max_age + spec.stale_if_error
         self._capacity = 2**62 if spec.capacity == "unbounded" else spec.capacity
         self._collapsing = spec.request_collapsing
-        self._keys = spec.keys
-        self._popular = _popularity(spec.keys, spec.zipf) if spec.zipf > 0 else None
+        self._keys = Popularity(spec.keys, spec.zipf)
         self._born_s: OrderedDict[int, float] = OrderedDict()  # the least recently used first
         self._fetching: dict[int, int] = {}  # fetches under way
 
@@ -93,9 +82,7 @@ class CacheGate:
 
     def key_of(self, u: float) -> int:
         """Which key a call asks for, from a uniform number; 0 is the most popular one."""
-        if self._popular is None:
-            return min(int(u * self._keys), self._keys - 1)
-        return bisect_left(self._popular, u)
+        return self._keys.key_of(u)
 
     def look(self, key: int, now_s: float) -> cython.int:
         """A call asks for a key: HIT, STALE, STALE_REVALIDATE, MISS or COLLAPSE."""

@@ -19,6 +19,7 @@ cdef int TIMEOUT
 cdef int UNREACHABLE
 cdef unsigned long long _PAUSE
 cdef unsigned long long _PICK
+cdef unsigned long long _PROBE
 cdef long _STUCK_AFTER
 cdef int _SENT
 cdef int _PAUSE_BEFORE_RETRY
@@ -55,16 +56,20 @@ cdef class Caller:
     cdef Balancer _balancer
     cdef BreakerGate _breaker
     cdef bint _counts
+    cdef bint _learns
+    cdef bint _probes
     cdef list _in_flight
     cdef Call _spare
     cdef object _retry
     cdef unsigned long long _process_key
+    cdef unsigned long long _shared_key
     cdef list _past
     cdef View _view
     cdef readonly long process
     cdef public bint plain
 
     cpdef forget(self)
+    cdef _balance_anew(self)
     cpdef list changes(self)
     cpdef call(self, Context context, unsigned long long key)
     @cython.locals(call=Call, edge=Edge)
@@ -85,7 +90,11 @@ cdef class Caller:
     cpdef Visit _send(self, Call call)
     @cython.locals(view=View)
     cpdef list _known(self, double now_s)
-    @cython.locals(context=Context)
+    @cython.locals(balancer=Balancer)
+    cdef _tell_sent(self, Visit visit, double now_s)
+    cpdef double way_back_s(self, unsigned long long bits) except? -2
+    cpdef hear(self, long endpoint)
+    @cython.locals(context=Context, now_s=double)
     cpdef _settle(self, Call call, Visit visit, int outcome)
     @cython.locals(edge=Edge, breaker=BreakerGate, now_s=double)
     cpdef _note(self, Call call, Visit visit, int outcome)

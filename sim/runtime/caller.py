@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Tasks
-from sim.policies.balancing import RULES
+from sim.policies.balancers import new_balancer
+from sim.policies.balancing import Balancer
 from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
 from sim.records import DEGRADED, IN_FLIGHT, OK, OUTCOMES, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
 from sim.runtime.visit import Edge, View, Visit, new_visit, use_again
-from sim.streams import child, salt, uniform
+from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
     import cython
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
 
 _INF = math.inf
-_PAUSE, _PICK = (salt("caller", name) for name in ("pause", "pick"))
+_PAUSE, _PICK, _PROBE = (salt("caller", name) for name in ("pause", "pick", "probe"))
 
 #: Attempts of one call between two looks at whether the clock still moves.
 _STUCK_AFTER = 10_000
@@ -102,8 +103,8 @@ class Caller:
     """
 
     __slots__ = (
-        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_past", "_process_key", "_recorder", "_retry", "_spare",
-        "_tasks", "_view", "plain", "process",
+        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_probes", "_process_key", "_recorder",
+        "_retry", "_shared_key", "_spare", "_tasks", "_view", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
@@ -111,25 +112,34 @@ class Caller:
         self._recorder: Recorder = world.recorder
         self._edge = edge
         self._view: View = world.view(edge, process)
-        policy = edge.policy
-        endpoints = len(edge.target.endpoints)
-        self._balancer = RULES[policy.balancing](process_key % endpoints)
+        self._in_flight: list[int] = []  # calls by endpoint, where the balancer counts them
         self._breaker: BreakerGate | None = None
-        self._counts = self._balancer.counts
-        self._in_flight = [0] * (endpoints if self._counts else 0)
         self._spare: Call | None = None  # a list, through `next_spare`, of calls that are over
-        self._retry = policy.retry
+        self._retry = edge.policy.retry
         self._process_key = process_key
+        self._shared_key = key(world.seed, "balancing", edge.names[1].split(".")[0])  # what all its callers hash alike
         self._past: list[tuple[float, int, str]] = []  # changes of state in earlier lives of the process
         self.process = process
         self.plain = True
         self.forget()
 
     def forget(self) -> None:
-        """The process was started anew, with no call in flight: its breaker is closed."""
+        """The process was started anew, with no call in flight: its breaker is closed, its balancer knows nothing."""
         self._past = self.changes()
+        self._balance_anew()
         spec = self._edge.policy.circuit_breaker
         self._breaker = None if spec is None else breaker_gate(spec, self._process_key, self._tasks.now_s())
+
+    def _balance_anew(self) -> None:
+        edge, own = self._edge, self._process_key
+        endpoints = len(edge.target.endpoints)
+        balancer = new_balancer(edge.policy.balancing, own, self._shared_key, own % endpoints, self._tasks.now_s())
+        self._balancer: Balancer = balancer
+        self._counts = balancer.counts
+        self._learns = balancer.learns
+        self._probes = balancer.probes_endpoints
+        if self._counts and not self._in_flight:
+            self._in_flight = [0] * endpoints
 
     @property
     def names(self) -> tuple[str, str]:
@@ -316,9 +326,13 @@ class Caller:
             return None
         visit.key = child(call.key, call.number)
         visit.call_key = call.key
+        if self._learns:
+            known = self._balancer.look(now_s, call.key, known)
         visit.chosen = self._balancer.pick(known, self._in_flight, child(visit.key, _PICK))
         if self._counts:
             self._in_flight[visit.chosen] += 1
+        if self._learns:
+            self._tell_sent(visit, now_s)
         visit.leave(call.left_s)
         return visit
 
@@ -329,10 +343,46 @@ class Caller:
             view.renew(now_s)
         return view.known
 
+    def _tell_sent(self, visit: Visit, now_s: float) -> None:
+        """Tell the balancer that an attempt goes out, and send the probes that it wants, if any."""
+        balancer = self._balancer
+        balancer.sent(visit.chosen, now_s)
+        if self._probes:
+            for endpoint in balancer.probes():
+                self._tasks.start(self._probe(balancer, endpoint, child(child(visit.key, _PROBE), endpoint)))
+
+    def _probe(self, balancer: Balancer, endpoint: cython.long, bits: cython.ulonglong) -> Steps:
+        """A question to an endpoint and its answer; it holds nothing up, and who has restarted meanwhile does not hear it."""
+        edge = self._edge
+        delay_s = edge.there.travel_s(bits)
+        if delay_s < 0:
+            return
+        if delay_s > 0:
+            yield delay_s
+        report = edge.target.endpoints[endpoint].probed()
+        delay_s = self.way_back_s(child(bits, _PROBE))
+        if report is None or delay_s < 0:
+            return
+        if delay_s > 0:
+            yield delay_s
+        if balancer is self._balancer:
+            balancer.heard(endpoint, self._tasks.now_s(), report)
+
+    def way_back_s(self, bits: cython.ulonglong) -> float:
+        """How long a message from the target takes, in seconds; negative if it is lost."""
+        return self._edge.back.travel_s(bits)
+
+    def hear(self, endpoint: cython.long) -> None:
+        """An endpoint says that it is idle."""
+        self._balancer.heard(endpoint, self._tasks.now_s(), None)
+
     def _settle(self, call: Call, visit: Visit, outcome: cython.int) -> None:
         """Account for an attempt that is over."""
         if self._counts:
             self._in_flight[visit.chosen] -= 1
+        if self._learns:
+            now_s = self._tasks.now_s()
+            self._balancer.settled(visit.chosen, now_s, now_s - visit.sent_s, outcome, visit.report)
         context = call.context
         visit.watched_no_more()
         if outcome == TIMEOUT or outcome == UNREACHABLE:

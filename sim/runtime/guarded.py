@@ -104,6 +104,7 @@ class GuardedCaller(Caller):
         tasks, policy, now_s = self._tasks, self._policy, self._tasks.now_s()
         self._past = self.changes()
         self.close()
+        self._balance_anew()
         endpoints = self._edge.target.endpoints
         if policy.health_check is not None:
             self._active = ActiveHealth(tasks, self._edge, policy.health_check, child(self._process_key, _HEALTH))
@@ -387,7 +388,10 @@ class GuardedCaller(Caller):
         visit.number = number
         if edge.propagate_deadline:
             visit.due_s = journey.due_s
-        chosen = choice.choose(self._known(now_s), self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
+        known = self._known(now_s)
+        if self._learns and known:
+            known = self._balancer.look(now_s, journey.key, known)
+        chosen = choice.choose(known, self._in_flight, journey.tried, child(visit.key, _PICK), now_s)
         if chosen == ALL_REFUSE:
             visit.outcome = SHORT_CIRCUITED
             return visit
@@ -405,6 +409,8 @@ class GuardedCaller(Caller):
             journey.tried.append(chosen)
         if self._counts:
             self._in_flight[chosen] += 1
+        if self._learns:
+            self._tell_sent(visit, now_s)
         # The first attempt has the whole timeout, and not what is left of it after rounding.
         whole = number == 1 and now_s + edge.timeout_s == journey.due_s
         left_s = edge.timeout_s if whole else journey.due_s - now_s
@@ -417,6 +423,8 @@ class GuardedCaller(Caller):
         if self._counts:
             self._in_flight[visit.chosen] -= 1
         context, now_s = journey.context, self._tasks.now_s()
+        if self._learns:
+            self._balancer.settled(visit.chosen, now_s, now_s - visit.sent_s, outcome, visit.report)
         visit.watched_no_more()
         if outcome == TIMEOUT or outcome == UNREACHABLE:
             context.lost_s += now_s - visit.sent_s
@@ -462,9 +470,12 @@ def new_caller(
 ) -> Caller:
     """A process's caller on an edge, as plain as its policy lets it be; `callers` are the same process's on other edges."""
     caller: Caller
+    service = world.services.get(edge.names[1].split(".")[0])
     if edge.policy.guarded:
         caller = GuardedCaller(world, edge, process_key, process, callers)
     else:
         caller = Caller(world, edge, process_key, process)
     world.callers.append(caller)
+    if service is not None and edge.policy.balancing.kind == "join_idle_queue":
+        service.wanted.listeners.append(caller)
     return caller

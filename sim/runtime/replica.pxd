@@ -43,6 +43,8 @@ cdef class Replica(Server):
     cdef readonly object processor
     cdef readonly bint plain
     cdef object _gatehouse
+    cdef object _reporter
+    cdef bint _reports
     cdef list _callers
     cdef dict _shelves
     cdef list _frozen
@@ -54,6 +56,8 @@ cdef class Replica(Server):
     cdef Reply _last_left
     cdef object __weakref__
 
+    cpdef report(self, bint wanted)
+    cpdef object probed(self)
     cpdef double slowness(self) except? -1
     @cython.locals(caller=Caller, callers=list, number=long)
     cpdef Caller caller(self, Edge edge)
@@ -83,3 +87,4 @@ cdef class ReplicaOperation(Endpoint):
     cdef Plan _plan
 
     cpdef receive(self, Visit visit)
+    cpdef object probed(self)

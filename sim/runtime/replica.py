@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Pool, Reply, Steps, Tally, Tasks
 from sim.laws import sampler
+from sim.policies.balancing_kinds import Balancing
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuGate
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
@@ -17,6 +18,7 @@ from sim.runtime.guarded import new_caller
 from sim.runtime.health import ask
 from sim.runtime.lines import DisciplinedPool
 from sim.runtime.processor import Processor
+from sim.runtime.reporter import Reporter, Wanted
 from sim.runtime.shelf import Shelf
 from sim.runtime.steps import Plan, Runnable
 from sim.runtime.versions import Rows
@@ -59,6 +61,7 @@ class Replica(Server):
         self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
         self._frozen: list[Reply] = []  # work that waits for the end of a pause
         self._pauses = 0
+        self._reports = False  # whether callers balance by what it says of itself
         self._wake_up()
         self._crashes = 0
         self.silent = False  # whether nothing at all reacts while it is dead
@@ -79,6 +82,7 @@ class Replica(Server):
         self.processor = Processor(tasks, cores) if spec.sharing == "processor" else None
         limited = spec.rate_limit or spec.shedding or spec.adaptive_concurrency
         self._gatehouse = Gatehouse(spec, self.pool, self._process_key, tasks.now_s()) if limited is not None else None
+        self.report(self._reports)
         self.close()
         self._shelves.clear()
         self._look_at_work()
@@ -86,6 +90,18 @@ class Replica(Server):
     def _look_at_work(self) -> None:
         #: Whether work takes just its time: on a worker of its own, without a CPU limit or a pause.
         self.plain = self.cpu is None and self.processor is None and not self._pauses
+
+    def report(self, wanted: cython.bint) -> None:
+        """Begin to say to callers how busy it is, if they want to know."""
+        self._reports = wanted
+        self._reporter = None
+        if wanted:
+            service = self.service
+            self._reporter = Reporter(self.tasks, service.spec, self.pool, service.wanted, self.index, self._process_key)
+
+    def probed(self) -> Any:
+        """Say how busy it is; None if it is dead."""
+        return None if self._crashes or self._reporter is None else self._reporter.asked()
 
     @property
     def alive(self) -> bool:
@@ -175,6 +191,8 @@ class Replica(Server):
                 visit.answer(UNREACHABLE)
         else:
             visit.received_s = self.tasks.now_s()
+            if self._reporter is not None:
+                self._reporter.came(visit)
             if self._gatehouse is not None and not self._gatehouse.admits(visit, visit.received_s):
                 visit.server = None
                 visit.answer(REJECTED)
@@ -211,6 +229,8 @@ class Replica(Server):
         self.served += 1
         visit.working = True
         visit.started_s = self.tasks.now_s()
+        if self._reporter is not None:
+            self._reporter.began()
         if self._gatehouse is not None:
             self._gatehouse.started(visit.own_queue_s)
         if visit.tie is not None:
@@ -270,6 +290,8 @@ class Replica(Server):
         """Free the worker, or the place in the line; answer."""
         self._take_back(visit, outcome)
         plan: Plan = visit.plan
+        if self._reporter is not None:
+            self._reporter.answered(visit, outcome)
         if plan.effect and visit.edge is not None and (outcome == OK or outcome == DEGRADED):
             self._recorder.synchronous_effect(plan.code, visit)
         visit.answer(outcome)
@@ -286,6 +308,8 @@ class Replica(Server):
         visit.working = False
         if self._last_left is not None and not self._occupied():
             self._last_left.settle(None)
+        if self._reporter is not None and not self._crashes:
+            self._reporter.left()
 
     def drop(self, visit: Visit) -> None:
         """A visit is killed here: so is what it waits for, and what it holds is free."""
@@ -333,6 +357,8 @@ class Replica(Server):
             self.service.consumers_start(self)
             self.world.process_changed(self)
             self.service.changed(self)
+            if self._reporter is not None:
+                self._reporter.announce()
 
     def stop(self, drain_s: float, grace_s: float) -> Steps:
         """Steps of a stop that is announced: serve on, then let nobody in, finish what is inside, and end.
@@ -405,6 +431,7 @@ class ServiceGroup:
         self.name = name
         self.spec = spec
         self.tally = Tally()
+        self.wanted = Wanted()  # by callers that balance by what replicas say of themselves
         self.alive = spec.replicas
         self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
         self.view = View(list(range(spec.replicas)))  # of all callers, where there is no registry
@@ -412,6 +439,12 @@ class ServiceGroup:
         self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back
         self.rows = Rows()  # what `read_version` and `commit` are about
         self.brokers: list[Broker] = []  # queues whose messages this service consumes
+
+    def report(self, balancing: Balancing) -> None:
+        """Let the replicas say of themselves what an edge's balancing wants to know."""
+        if self.wanted.add(balancing):
+            for replica in self.replicas:
+                replica.report(True)
 
     def changed(self, replica: Replica) -> None:
         """Tell the callers that a replica died or came back: through the registry, or all of them after the discovery delay."""
@@ -465,6 +498,10 @@ class ReplicaOperation(Endpoint):
     def check(self, timeout_s: float, bits: int) -> Steps:
         """Whether the replica answers in time."""
         return ask(self._replica, timeout_s, bits)
+
+    def probed(self) -> Any:
+        """What the replica says of itself."""
+        return self._replica.probed()
 
 
 def operation_target(service: ServiceGroup, plan: Plan) -> Target:

@@ -24,6 +24,7 @@ cdef unsigned long long _CANCEL
 
 cdef class Endpoint:
     cpdef receive(self, Visit visit)
+    cpdef object probed(self)
 
 
 cdef class Server:
@@ -57,6 +58,7 @@ cdef class Edge:
     cdef readonly bint cancellation
     cdef readonly bint propagate_deadline
     cdef readonly bint proxied
+    cdef readonly bint reports
     cdef readonly Target target
     cdef readonly Line there
     cdef readonly Line back
@@ -75,7 +77,9 @@ cdef class Visit(Context):
     cdef public long number
     cdef public long permit
     cdef public long inside
+    cdef public long found
     cdef public double retry_after_s
+    cdef public object report
     cdef public object tie
     cdef public double sent_s
     cdef public double received_s

@@ -47,6 +47,10 @@ class Endpoint:
         """Steps of a health check that has arrived; they return its outcome."""
         raise NotImplementedError
 
+    def probed(self) -> Any:
+        """Say how busy it is, to a caller that balances by it; None if nobody is there, or nothing is known."""
+        return None
+
 
 class Server:
     """What serves visits stage by stage."""
@@ -94,7 +98,8 @@ class Edge:
 
     __slots__ = (
         "back", "caller_code", "cancellation", "connect_s", "fallback", "ledger", "names", "number", "per_try", "per_try_s",
-        "policy", "propagate_deadline", "proxied", "spare", "target", "target_code", "tasks", "there", "timeout_s", "whole",
+        "policy", "propagate_deadline", "proxied", "reports", "spare", "target", "target_code", "tasks", "there", "timeout_s",
+        "whole",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +127,7 @@ class Edge:
         self.whole = Limit(world.tasks, self.timeout_s)
         self.cancellation = policy.cancellation
         self.propagate_deadline = policy.propagate_deadline
+        self.reports = policy.balancing.kind == "utilisation"  # whether answers say how busy their server is
         self.target = target
         self.there = there
         self.back = back
@@ -139,9 +145,9 @@ class Visit(Context):
     """
 
     __slots__ = (
-        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "inside", "next_spare", "number", "outcome",
-        "own_network_s", "permit", "place", "plan", "received_s", "retry_after_s", "sent_s", "server", "stage", "started_s",
-        "task", "ticket", "tie", "working",
+        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "found", "inside", "next_spare", "number", "outcome",
+        "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server", "stage",
+        "started_s", "task", "ticket", "tie", "working",
     )  # fmt: skip
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
@@ -156,8 +162,10 @@ class Visit(Context):
         self.call_key = 0  # of the call of which this is one attempt
         self.number = 0  # of the attempt within its call, where a guarded caller made it
         self.permit = 0  # of its endpoint's breaker, likewise
+        self.found = 0  # how many it found at its replica when it arrived; where callers want to know
         self.inside = 0  # how many were let in at its replica when it was, itself included; where somebody counts them
         self.retry_after_s = _NEVER  # what a server that refused it said about coming back
+        self.report: Any = None  # what its server said of its load, where the edge wants to know
         self.tie: Tie | None = None  # the other attempts that its server tells when it begins this one
         self.sent_s = 0.0
         self.received_s = 0.0

@@ -265,6 +265,9 @@ class World:
         where = self._targets[to] if proxy is None else proxy.target(to)
         lines = self._lines(caller, target) if proxy is None else self._lines_to_proxy(caller, proxy)
         codes = self._codes[caller], self._codes[to if proxy is None else proxy.leg(to)]
+        group = self.services.get(target) if proxy is None else proxy.group
+        if group is not None:
+            group.report(policy.balancing)
         return Edge(self, policy, (caller, to), where, *lines, codes, self._numbers(caller), proxy is not None)
 
     def edge_of_proxy(self, proxy: ProxyGroup, to: str) -> Edge:
@@ -275,6 +278,7 @@ class World:
             lines = self._lines(name.partition("@")[2] if proxy.beside else name, service)
             policy = self.scenario.policy(proxy.name, to)
             codes = self._codes[name], self._codes[to]
+            self.services[service].report(policy.balancing)
             edge = Edge(self, policy, (name, to), self._targets[to], *lines, codes, self._numbers(name), False)
             self._edges[name, to] = edge
         return edge

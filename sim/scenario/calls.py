@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sim.policies.adaptive import AdaptiveConcurrency
-from sim.policies.balancing import BalancingRule
+from sim.policies.balancing_kinds import Balancing
 from sim.policies.breaker import CircuitBreaker
 from sim.policies.caching import Cache
 from sim.policies.concurrency import ConcurrencyLimit
@@ -100,7 +100,7 @@ class CallPolicy(Spec):
     discovery: DiscoverySpec = Field(
         Discovery(), description="how a caller process learns from the target's registry which replicas there are"
     )
-    balancing: BalancingRule = Field("round_robin", description="how an endpoint is chosen, per caller process")
+    balancing: Balancing = Field(Balancing(), description="how an endpoint is chosen, per caller process")
     cancellation: bool = Field(
         False,
         description="whether giving up tells the server, which then stops and frees its worker; else it finishes for nobody",

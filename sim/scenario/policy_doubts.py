@@ -17,6 +17,7 @@ def doubts_of_policies(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     yield from _blind_breakers(scenario, edges)
     for edge in edges:
         yield from _ejects_nobody(scenario, edge)
+        yield from _balances_blindly(scenario, edge)
 
 
 def _twice(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
@@ -85,4 +86,21 @@ def _ejects_nobody(scenario: Scenario, edge: Edge) -> Iterator[str]:
             f"{edge.caller} -> {edge.target}: outlier detection ejects nobody: {edge.target} has {endpoints} endpoints, and "
             f"max_ejection_percent = {spec.max_ejection_percent:g} lets one go only out of {least} or more; raise it, or set "
             "always_eject_one_host"
+        )
+
+
+def _balances_blindly(scenario: Scenario, edge: Edge) -> Iterator[str]:
+    """A balancer that waits for reports that never come, or that gives nothing to some endpoints."""
+    balancing, service = edge.policy.balancing, scenario.services.get(edge.target.split(".")[0])
+    way, endpoints = f"{edge.caller} -> {edge.target}", _endpoints(scenario, edge.target)
+    if balancing.kind == "utilisation" and service is not None and service.workers == "unlimited":
+        yield f"{way}: {edge.target} reports no utilisation, since its workers are unlimited: balancing is round robin"
+    used = {"pick_first": 1}.get(balancing.kind, balancing.subset_size or endpoints)
+    reached = _processes(scenario, edge.caller) * used
+    if balancing.kind == "pick_first" and not balancing.shuffle and endpoints > 1:
+        yield f"{way}: all processes use the same one of {endpoints} endpoints (pick_first); write shuffle: true, or another kind"
+    elif reached < endpoints:
+        yield (
+            f"{way}: balancing leaves endpoints out: {_processes(scenario, edge.caller)} processes use {used} each, and "
+            f"{edge.target} has {endpoints}; let more processes call, or let each use more"
         )

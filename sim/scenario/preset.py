@@ -20,6 +20,9 @@ _NEEDED: Final = ("kind", "algorithm", "max_concurrent")
 #: Blocks whose `kind` is one setting among others.
 _ANY_KIND: Final = ("backoff", "backoff_after_rejected")
 
+#: Blocks that may be written as the word of their kind.
+_WORDS: Final = ("balancing",)
+
 #: Keys of which a block has one: when a hedge is sent.
 _ONE_OF: Final = ("delay", "percentile", "on_per_try_timeout")
 
@@ -63,7 +66,7 @@ class Preset:
 def _completed(own: Settings, full: Settings) -> dict[str, Any]:
     result = dict(own)
     for name, value in own.items():
-        below = full.get(name)
+        below = _block(name, full.get(name))
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             wanted = _NEEDED if _chosen(value) else (*_NEEDED, *_ONE_OF)
             needed = {key: in_base_units(below[key]) for key in wanted if key in below}
@@ -85,15 +88,23 @@ def merged(below: Settings, above: Settings) -> dict[str, Any]:
     {'retry': {'max_attempts': 2, 'on': ['error']}}
     >>> merged({"budget": {"kind": "quota", "capacity": 500}}, {"budget": {"kind": "token_ratio"}})
     {'budget': {'kind': 'token_ratio'}}
+    >>> merged({"balancing": "two_choices"}, {"balancing": {"replacement": False}})
+    {'balancing': {'kind': 'two_choices', 'replacement': False}}
     """
     result = dict(below)
     for key, value in above.items():
-        old = result.get(key)
+        old = _block(key, result.get(key))
+        value = _block(key, value)
         if isinstance(value, Mapping) and isinstance(old, Mapping) and (key in _ANY_KIND or _of_one_kind(old, value)):
             result[key] = merged(_without_rivals(old, value), value)
         else:
             result[key] = value
     return result
+
+
+def _block(key: str, value: Any) -> Any:
+    """A word that stands for a block as the block."""
+    return {"kind": value} if key in _WORDS and isinstance(value, str) else value
 
 
 def _of_one_kind(old: Settings, new: Settings) -> bool:

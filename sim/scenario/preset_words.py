@@ -48,6 +48,8 @@ def on_in_words(preset: Preset) -> str:
     for key, value in _written(preset, {}).items():
         if key == "retry":
             said.append(f"retry ({str(value['max_attempts']).replace('_', ' ')} tries)")
+        elif key == "balancing":
+            said.append(f"{key} {value['kind'] if isinstance(value, dict) else value}")
         elif key not in _NOT_ACTING:
             said.append(key if isinstance(value, dict) or value is True else f"{key} {value}")
     return ", ".join(said) or "nothing"

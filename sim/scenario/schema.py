@@ -15,13 +15,16 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 from sim import values
+from sim.policies.balancing_kinds import Balancing
 from sim.policies.discipline import Discipline
 from sim.scenario.services import Link, Operation, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
 #: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
-SHORTHAND: Final[dict[type[BaseModel], str]] = {Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind"}
+SHORTHAND: Final[dict[type[BaseModel], str]] = {
+    Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind", Balancing: "kind",
+}  # fmt: skip
 
 
 def _reader(alias: Any) -> BeforeValidator:

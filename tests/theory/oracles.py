@@ -71,6 +71,37 @@ def fork_join_distribution(arrival_rps, service_rps, size):
     return spsolve(balance.tocsc(), np.eye(1, size**2)[0]).reshape(size, size)
 
 
+def idle_first_time_mean(rho, size=120):
+    """Mean time in system of two M/M/1 lines, each cut at `size`, when an arrival goes to one that is idle, else to either.
+
+    That is join-idle-queue with a single dispatcher: while a server is idle, its announcement is on the list. Unit service time.
+    """
+    arrival, (rows, columns, rates) = 2 * rho, ([], [], [])
+
+    def flow(a, b, to, rate):
+        if max(to) < size:
+            for row, sign in ((to, 1.0), ((a, b), -1.0)):
+                rows.append(row[0] * size + row[1])
+                columns.append(a * size + b)
+                rates.append(sign * rate)
+
+    for a in range(size):
+        for b in range(size):
+            first = 0.5 if (a == 0) == (b == 0) else float(a == 0)
+            for to, share in (((a + 1, b), first), ((a, b + 1), 1 - first)):
+                if share:
+                    flow(a, b, to, arrival * share)
+            if a:
+                flow(a, b, (a - 1, b), 1.0)
+            if b:
+                flow(a, b, (a, b - 1), 1.0)
+    balance = sparse.csc_matrix((rates, (rows, columns)), shape=(size**2,) * 2).tolil()
+    balance[0, :] = 1.0
+    chances = spsolve(balance.tocsc(), np.eye(1, size**2)[0]).reshape(size, size)
+    inside = np.add.outer(np.arange(size), np.arange(size))
+    return float((chances * inside).sum() / arrival)
+
+
 def fork_join_time_mean_and_quantile(arrival_rps, service_rps, probability, size=60):
     """Mean and quantile of the time until both halves are back: given what it finds, they are independent Erlang times."""
     found = fork_join_distribution(arrival_rps, service_rps, size)

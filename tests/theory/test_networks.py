@@ -134,10 +134,32 @@ def test_lb1_round_robin(replicas, mean_s, requests):
     assert_reproduces(case, read, {"mean of time": (mean_s, 0.02), "p99 of time": (p99_s, 0.05)}, seeds)
 
 
+@pytest.mark.parametrize(("rho", "requests"), [(0.8, 8_000), (0.9, 25_000)])
+def test_join_idle_queue_of_one_process_is_idle_first(rho, requests):
+    case = scenario(
+        {"a": service(Exponential(1.0), replicas=2)},
+        poisson(2 * rho, "a.do"),
+        duration_s=requests / (2 * rho),
+        warmup_s=12 / (1 - rho) ** 2,
+        calls={"default": {"balancing": "join_idle_queue"}},
+    )
+
+    def read(result):
+        rows = measured(result)
+        return {"time": times(rows)}, luck_of_line(rows, 2 * rho)
+
+    assert_reproduces(case, read, {"mean of time": (oracles.idle_first_time_mean(rho, {0.8: 80, 0.9: 120}[rho]), 0.02)})
+
+
 @pytest.mark.parametrize(
     ("rule", "replicas", "rho", "mean_s", "requests"),
     [
+        ("random", 2, 0.9, 10.0, 60_000),  # LB1: each one M/M/1
         ("two_choices", 10, 0.9, 3.101, 9_000),  # LB2, drawn with replacement; independent Monte Carlo
+        ("two_choices", 100, 0.8, 1.970, 9_000),
+        ("two_choices", 100, 0.9, 2.659, 16_000),
+        ({"kind": "two_choices", "replacement": False}, 10, 0.9, 2.972, 9_000),  # LB2d, two different ones; Monte Carlo
+        ({"kind": "two_choices", "replacement": False}, 100, 0.9, 2.639, 16_000),
         ("least_request", 2, 0.8, 2.95574, 6_000),  # LB3, join the shortest queue; exact
         ("least_request", 2, 0.9, 5.47491, 9_000),
     ],
@@ -149,7 +171,7 @@ def test_lb2_lb3_looking_before_choosing(rule, replicas, rho, mean_s, requests):
         {"a": service(Exponential(1.0), replicas=replicas)},
         poisson(rate, "a.do"),
         duration_s=requests / rate,
-        warmup_s=500 / replicas,
+        warmup_s=max(40, 500 / replicas),
         calls={"default": {"balancing": rule}},
     )
 

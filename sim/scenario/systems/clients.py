@@ -17,6 +17,10 @@ _GRPC: Final = preset(
         "connect_timeout": fact(20.0, "gRPC connection-backoff.md: MIN_CONNECT_TIMEOUT"),
         "propagate_deadline": fact(True, "gRPC docs, deadlines: sent as grpc-timeout, the server cancels at it"),
         "cancellation": fact(True, "gRPC docs, cancellation"),
+        "balancing": {
+            "kind": fact("pick_first", "gRFC A62: the default without a service config"),
+            "shuffle": fact(False, "gRFC A62: shuffleAddressList"),
+        },
     },
     blocks={
         "retry": {
@@ -67,8 +71,10 @@ _GRPC: Final = preset(
         "Each rule of outlier detection acts only if it is configured: enforcing_success_rate: 100 or "
         "enforcing_failure_percentage: 100.",
         "A server stops at the deadline; whether its own calls inherit it depends on the language (Go and Java pass it on).",
-        "The default balancer is pick_first: all calls of a channel on one connection. It is not modelled; round_robin is one "
-        "that a service config may choose.",
+        "The default balancer is pick_first: all calls of a process go to one endpoint, and without shuffle all processes prefer "
+        "the same. A service config may choose round_robin, or weighted_round_robin (`balancing: utilisation` here).",
+        "A call that finds its endpoint gone fails; in gRPC, which connects before it sends, it would wait for another one.",
+        "Outlier detection does nothing over pick_first in gRPC; here an ejected endpoint is left. Choose round_robin with it.",
         "Not modelled: transparent retries of calls that never left the client, commitment after response headers, reconnection "
         "back-off (1 s × 1.6 ± 20 %, at most 120 s).",
         "Until late 2024 (C-core 1.66) the pause was U(0, v), in grpc-node it still was in 2025, and grpc-java drew from "
@@ -176,7 +182,10 @@ _FINAGLE: Final = preset(
     "Finagle's HTTP and Mux clients",
     on={
         "connect_timeout": fact(1.0, "finagle 24.5, client/Transporter.scala: ConnectTimeout"),
-        "balancing": fact("two_choices", "finagle 24.5, loadbalancer/Balancers.scala: p2c, least loaded"),
+        "balancing": {
+            "kind": fact("two_choices", "finagle 24.5, loadbalancer/flags.scala: choice, P2CLeastLoaded"),
+            "replacement": fact(False, "finagle 24.5, loadbalancer/p2c/P2CPick.scala: two distinct nodes"),
+        },
         "retry": {
             "max_attempts": fact("unlimited", f"{_FINAGLE_RETRIES}: requeues, limited by the budget"),
             "on": fact(("unreachable", "rejected"), "finagle 24.5, RetryPolicy.scala: RetryableWriteException, and nacks"),
@@ -230,8 +239,8 @@ _FINAGLE: Final = preset(
         "`unreachable` here includes connections that break after the request was written; Finagle does not requeue those.",
         "Failure accrual is a breaker per endpoint and fails open: when all endpoints are dead, Finagle uses them all the same; "
         "here such calls are short-circuited.",
-        "Not modelled: FailFast (endpoints that refuse connections, 1 s to 32 s, full jitter), apertures; the balancer draws two "
-        "different nodes, two_choices may draw one twice.",
+        "`balancing: aperture` is its random aperture, `balancing: peak_ewma` p2cPeakEwma; its default is neither.",
+        "Not modelled: FailFast (endpoints that refuse connections, 1 s to 32 s, full jitter), deterministic apertures.",
         "No timeout by default. Deadlines travel with calls, but servers reject only some that have expired (Mux and Thrift: at "
         "most 20 % in 10 s), so propagate_deadline is off here.",
         "The percentile of backup requests is that of all calls lately; `hedging` needs the extra load that you allow.",

@@ -178,7 +178,11 @@ _LINKERD: Final = preset(
     "Linkerd's proxy, 2.16 and later (annotations)",
     on={
         "connect_timeout": fact(1.0, "linkerd2-proxy 2026-08, app/src/env.rs: DEFAULT_OUTBOUND_CONNECT_TIMEOUT"),
-        "balancing": fact("two_choices", "linkerd2-proxy 2026-08, outbound/http/concrete/balance.rs: P2C over peak EWMA"),
+        "balancing": {
+            "kind": fact("peak_ewma", "linkerd2-proxy 2026-08, outbound/http/concrete/balance.rs: P2C over peak EWMA"),
+            "default_rtt": fact(0.03, "linkerd2-proxy 2026-08, PeakEwma.default_rtt"),
+            "decay": fact(10.0, "linkerd2-proxy 2026-08, PeakEwma.decay"),
+        },
     },
     blocks={
         "retry": {
@@ -216,7 +220,6 @@ _LINKERD: Final = preset(
         "counting: tower}}`, with ratio 0.2, ttl 10 s and 10 retries per second on top.",
         "Where one endpoint's breaker is open, the others get its calls; where all are, Linkerd waits 3 s (failfast) and then "
         "refuses, here they are refused at once.",
-        "The balancer looks at latency (peak EWMA) as well; two_choices here looks at calls in flight alone.",
         "Not modelled: the queue of 10,000 requests before failfast, and the unified mode of failure accrual (2026, alpha): "
         "success rate below 80 % of the last 10 s, at least 5 requests, or 7 failures in a row.",
     ),
