@@ -315,6 +315,59 @@ def faults(draw, services, queues, crash_only=False):
             return {"outage": draw(st.sampled_from(queues)), **window}
 
 
+#: How replicas are found: a registry, what a process learns from it, and how that is checked.
+registries = st.one_of(
+    some(nodes=st.integers(1, 2), lookup_time=st.sampled_from([0.0, 0.01]), response_cache=st.sampled_from([0.0, 1.0])).map(
+        lambda registry: {"heartbeat_interval": 0.5, "lease_duration": 1.5, **registry}
+    ),
+    st.just({"heartbeat_interval": 0.5, "lease_duration": 1.5, "eviction_interval": 1, "max_eviction_percent": 50}),
+    some(nodes=st.integers(1, 2), publish_delay=st.sampled_from([0.0, {"exponential": 0.3}])).map(
+        lambda registry: {"heartbeat_interval": None, "crash_delay": {"uniform": {"low": 0, "high": 1}}, **registry}
+    ),
+)
+
+discoveries = st.one_of(
+    some(refresh_interval=st.sampled_from([0.5, 2.0]), cache=st.sampled_from([0.0, 1.0])),
+    st.just({"mode": "push", "push_delay": {"exponential": 0.2}}),
+    st.just({"mode": "dns", "ttl": 1, "on_failure": "empty"}),
+)
+
+checks = {"interval": 0.5, "timeout": 0.2, "unhealthy_threshold": 2}
+
+
+@st.composite
+def searches(draw):
+    """Scenarios in which replicas are in a registry, and some calls take the way through a proxy."""
+    data = draw(scenarios(guarded=draw(st.booleans()))).as_data()
+    names = [name for name in data["services"] if name != "last"]
+    book = draw(registries)
+    data["registries"] = {"book": book}
+    data["calls"]["default"]["discovery"] = draw(discoveries)
+    for name in names:
+        if draw(st.booleans()) or name == names[0]:
+            data["services"][name]["registry"] = "book"
+            if book["heartbeat_interval"] is None and draw(st.booleans()):
+                data["services"][name]["readiness"] = checks
+    if draw(st.booleans()):
+        data["proxies"] = {"edge": draw(some(replicas=st.just(3), work=st.just(0.002), cores=st.just(1)))}
+        if draw(st.booleans()):
+            data["proxies"] = {"edge": {"placement": "sidecar", "workers": 2, "queue": 5}}
+        data["calls"][draw(st.sampled_from(["default", "client -> s0", names[-1]]))] = {
+            **data["calls"].get("default", {}),
+            "via": "edge",
+        }
+        data["calls"]["edge -> default"] = {
+            "timeout": 1,
+            "discovery": draw(discoveries),
+            **draw(some(health_check=st.just(checks))),
+        }
+    replica = draw(st.sampled_from(["all", 0]))
+    stop = {"stop": names[-1], "replica": replica, "at": 4.0, "for": 2.0, **draw(some(drain=st.just(1.0), grace=st.just(0.5)))}
+    more = draw(st.lists(st.sampled_from([stop, {"outage": "book", "at": 3.0, "for": 2.0}]), max_size=2, unique_by=str))
+    data["faults"] = [*data.get("faults", []), *more]
+    return Scenario.model_validate(data)
+
+
 @st.composite
 def scenarios(draw, crash_only=False, guarded=True):
     """A system of one to four services in which calls lead to higher numbers only, up to two queues, and up to three faults.

@@ -136,6 +136,7 @@ class Registry:
         self._first: dict[str, int] = {}  # instance number of a service's replica 0
         self._lives: dict[int, Task] = {}  # who sends heartbeats, by instance number
         self._checks: dict[int, Task] = {}  # of readiness, by instance number
+        self._said: dict[int, int] = {}  # what each instance has had to say so far
         self._views: list[OwnView] = []
         self._crash = None if spec.crash_delay is None else sampler(spec.crash_delay)
         self._publish = sampler(spec.publish_delay)
@@ -247,18 +248,19 @@ class Registry:
             yield from self._write(number, self._unready)
 
     def _write(self, number: int, act: Act) -> Steps:
-        """Tell a node, which tells the others."""
+        """Tell a node, which tells the others. Where nothing expires it is told until somebody hears it, or it is out of date."""
         replica = self._members[number]
         there, _ = self._lines(replica.service.name)
-        node = self._up(replica.index)
-        while node is None:
+        said = self._said[number] = self._said.get(number, 0) + 1
+        while True:
+            node = self._up(replica.index)
+            if node is not None and (yield from self._reach(node, there, node.delay_key(_THERE))):
+                break
             if self.spec.heartbeat_interval is not None:
                 return  # the next heartbeat tells, or the lease ends
             yield _TELL_AGAIN_S
-            node = self._up(replica.index)
-        sent = yield from self._reach(node, there, node.delay_key(_THERE))
-        if not sent:
-            return
+            if self._said[number] != said:
+                return
         act(node, number)
         for other in self.nodes:
             if other is not node:
@@ -321,8 +323,9 @@ class Registry:
         return view
 
     def listed(self, service: str, process: int) -> list[int]:
-        """Replicas of a service, by index, that a process would be told of now by its own node."""
-        return self._of_service(service, self.nodes[process % len(self.nodes)].gate.instances(self.world.now))
+        """Replicas of a service, by index, that a process is told of when it starts; nobody while the registry is down."""
+        node = self._up(process)
+        return [] if node is None else self._of_service(service, node.gate.instances(self.world.now))
 
     def _of_service(self, service: str, instances: tuple[int, ...]) -> list[int]:
         first = self._first[service]
