@@ -53,7 +53,8 @@ class Node:
         self.key = node_key
         self.gate = RegistryGate(spec, 0.0, uniform(child(node_key, _SWEEP)), uniform(child(node_key, _CACHE)))
         self.pool = Pool(tasks, inf if spec.workers == "unbounded" else spec.workers, inf, tally)
-        self.outages = 0
+        self.outages = 0  # faults that keep it down
+        self.era = 0  # how often it went down: what it had begun then is lost
         self.served = 0
         self.writes = 0  # so far; names the draws of a write
         self.told = 0  # changes of the table that those who want to be told know of
@@ -351,11 +352,12 @@ class Registry:
             return None, self.world.now
         if not (yield from self._reach(node, there, child(bits, _THERE))):
             return None, self.world.now
+        era = node.era
         yield from self._work(node, child(bits, _LOOKUP))
         as_of_s = self.world.now
         found = self._of_service(view.service, node.gate.instances(as_of_s))
         back_s = back.travel_s(child(bits, _BACK))
-        if back_s < 0 or node.outages:
+        if back_s < 0 or node.era != era:
             return None, as_of_s
         if back_s > 0:
             yield back_s
@@ -430,6 +432,7 @@ class Registry:
         """Nodes go down, and keep their tables; return how they come back."""
         for node in nodes:
             node.outages += 1
+            node.era += 1
 
         def recover() -> None:
             for node in nodes:
