@@ -84,9 +84,9 @@ def test_each_use_counts_as_a_call_inside():
 def test_answers_are_too_old_after_a_second():
     balancer = prequal({0: (0, 0.1), 1: (9, 0.5)}, hot_quantile=1.0)
     balancer.look(1.0, 0, FOUR)
-    assert {balancer.pick(FOUR, [], child(2, i)) for i in range(5)} == {0}
+    assert [balancer.pick(FOUR, [], child(2, i)) for i in range(2)] == [0, 0]
     balancer.look(1.01, 0, FOUR)
-    assert {2, 3} & {balancer.pick(FOUR, [], child(2, i)) for i in range(8)}
+    assert {2, 3} & {balancer.pick(FOUR, [], child(2, i)) for i in range(5)}
 
 
 def test_one_answer_alone_is_not_followed():
