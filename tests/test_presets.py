@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from sim.cli import app
 from sim.errors import ScenarioError
+from sim.policies.balancing_kinds import Balancing
 from sim.policies.breaker import REFUSED, breaker_gate, open_s
 from sim.policies.budget_gates import BudgetGate, budget_gate
 from sim.policies.retry import Backoff
@@ -186,6 +187,28 @@ def test_a_block_begins_with_what_is_on_and_with_what_it_adds() -> None:
 def test_an_unknown_preset_is_told_with_the_nearest() -> None:
     with pytest.raises(ScenarioError, match=r"no preset 'resilience4j@3'; did you mean 'resilience4j@2'\?"):
         policy("default: {preset: resilience4j@3}")
+
+
+def test_each_system_balances_as_it_does_and_what_is_written_goes_over_it() -> None:
+    linkerd, finagle, grpc = (
+        policy(f"default: {{preset: {name}}}").balancing for name in ("linkerd@2", "finagle@24", "grpc@1.7x")
+    )
+    assert (linkerd.kind, linkerd.default_rtt, linkerd.decay) == ("peak_ewma", 0.03, 10.0)
+    assert (finagle.kind, finagle.replacement) == ("two_choices", False)
+    assert (grpc.kind, grpc.shuffle) == ("pick_first", False)
+    # One number over the block, a word or a mapping; another kind replaces all of it.
+    assert policy("default: {preset: linkerd@2, balancing: {decay: 5s}}").balancing.default_rtt == 0.03
+    envoy = policy("default: {preset: envoy@1.40, balancing: {slow_start: {window: 1min}}}").balancing
+    assert (envoy.kind, envoy.slow_start and envoy.slow_start.window) == ("round_robin", 60.0)
+    assert policy("default: {preset: linkerd@2, balancing: round_robin}").balancing == Balancing()
+
+
+def test_balancing_of_narrow_selectors_goes_over_that_of_wide_ones() -> None:
+    wide = "default: {balancing: {kind: ring_hash, keys: 10}}"
+    assert policy(f"{wide}, stock: {{balancing: {{kind: ring_hash, zipf: 1}}}}").balancing == Balancing(
+        kind="ring_hash", keys=10, zipf=1
+    )
+    assert policy(f"{wide}, stock: {{balancing: random}}").balancing == Balancing(kind="random")
 
 
 # --- proxies ----------------------------------------------------------------------------------------------------------

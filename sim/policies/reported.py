@@ -77,7 +77,7 @@ class Utilisation(Acquaintance):
         used once an endpoint has reported for `blackout`; until `expiry` after its last report; looked at every `update`
 
     A faster server does more calls at the same utilisation, so it gets more. An endpoint without a usable weight has the average
-    of the others; with fewer than two weights all are equal. Endpoints are due in the order of their deadlines (see `Deadlines`).
+    of the others, so with fewer than two weights all are equal. Endpoints take turns by their deadlines (see `Deadlines`).
 
     Not where utilisation says little about the time to the answer (servers that wait for others), nor for load that changes
     within seconds. Source: gRFC A58, reports per call. That a report averages over a second or so is the server's choice.
@@ -131,8 +131,8 @@ class Utilisation(Acquaintance):
             self._round = int((self.now_s - self._start_s) / self._period_s) + 1
             self._next_s = max(self._next_s + self._period_s, self._start_s + self._round * self._period_s)
         found = {endpoint: weight for endpoint in self._known if (weight := self._weight(endpoint)) > 0}
-        self._used = found if len(found) >= 2 else {}
-        self._usual = sum(self._used.values()) / len(self._used) if self._used else 1.0
+        self._used = found
+        self._usual = sum(found.values()) / len(found) if found else 1.0
         self._scheduled = self._known
         self._deadlines = Deadlines(child(self._key, self._round))
 

@@ -352,7 +352,7 @@ class Caller:
                 self._tasks.start(self._probe(balancer, endpoint, child(child(visit.key, _PROBE), endpoint)))
 
     def _probe(self, balancer: Balancer, endpoint: cython.long, bits: cython.ulonglong) -> Steps:
-        """A question to an endpoint and its answer; it holds nothing up, and who has restarted meanwhile does not hear it."""
+        """A question to an endpoint and its answer; it holds nothing up."""
         edge = self._edge
         delay_s = edge.there.travel_s(bits)
         if delay_s < 0:
@@ -365,8 +365,7 @@ class Caller:
             return
         if delay_s > 0:
             yield delay_s
-        if balancer is self._balancer:
-            balancer.heard(endpoint, self._tasks.now_s(), report)
+        balancer.heard(endpoint, self._tasks.now_s(), report)  # in this life of the process, or in none
 
     def way_back_s(self, bits: cython.ulonglong) -> float:
         """How long a message from the target takes, in seconds; negative if it is lost."""

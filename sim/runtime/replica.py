@@ -61,6 +61,7 @@ class Replica(Server):
         self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
         self._frozen: list[Reply] = []  # work that waits for the end of a pause
         self._pauses = 0
+        self._reporter: Reporter | None = None
         self._reports = False  # whether callers balance by what it says of itself
         self._wake_up()
         self._crashes = 0
@@ -94,10 +95,11 @@ class Replica(Server):
     def report(self, wanted: cython.bint) -> None:
         """Begin to say to callers how busy it is, if they want to know."""
         self._reports = wanted
-        self._reporter = None
+        before, self._reporter = self._reporter, None
         if wanted:
             service = self.service
-            self._reporter = Reporter(self.tasks, service.spec, self.pool, service.wanted, self.index, self._process_key)
+            announced = 0 if before is None else before.announced
+            self._reporter = Reporter(self.tasks, service, self.pool, self.index, self._process_key, announced)
 
     def probed(self) -> Any:
         """Say how busy it is; None if it is dead."""

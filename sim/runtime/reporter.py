@@ -14,8 +14,8 @@ from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
     from sim.runtime.caller import Caller
+    from sim.runtime.replica import ServiceGroup
     from sim.runtime.visit import Visit
-    from sim.scenario.services import Service
 
 _IDLE, _BACK = (salt("reporter", name) for name in ("idle", "back"))
 
@@ -42,16 +42,17 @@ class Wanted:
 class Reporter:
     """One replica's reports, in one life of its process."""
 
-    __slots__ = ("_announced", "_index", "_key", "_latencies", "_meter", "_pool", "_tasks", "_wanted")
+    __slots__ = ("_index", "_key", "_latencies", "_meter", "_pool", "_tasks", "_wanted", "announced")
 
-    def __init__(self, tasks: Tasks, spec: Service, pool: Pool, wanted: Wanted, index: int, process_key: int) -> None:
+    def __init__(self, tasks: Tasks, service: ServiceGroup, pool: Pool, index: int, process_key: int, announced: int) -> None:
+        spec, wanted = service.spec, service.wanted
         workers = inf if spec.workers == "unlimited" else spec.workers
         self._tasks = tasks
         self._pool = pool
         self._wanted = wanted
         self._index = index
         self._key = child(process_key, _IDLE)
-        self._announced = 0
+        self.announced = announced  # how often it has said that it is idle, in earlier lives as well
         self._meter = LoadMeter(wanted.window_s, workers, tasks.now_s()) if wanted.window_s > 0 else None
         self._latencies = LatencyMemory() if wanted.latencies else None
 
@@ -91,8 +92,8 @@ class Reporter:
         listeners = self._wanted.listeners
         if not listeners:
             return
-        self._announced += 1
-        bits = child(self._key, self._announced)
+        self.announced += 1
+        bits = child(self._key, self.announced)
         listener = listeners[int(uniform(bits) * len(listeners))]
         self._tasks.start(self._tell(listener, child(bits, _BACK)))
 
