@@ -72,7 +72,10 @@ def test_what_a_server_said_about_coming_back_holds_for_one_pause():
     found = play(pay, {"per_try_timeout": 0.2, "retry": retry})
     assert tries(found) == [(0, "timeout"), (300, "rejected"), (500, "timeout"), (800, "rejected")]
     # A hedged call hands on what its last try was told.
-    hedged = {"hedging": {"delay": 9.0, "non_fatal": ()}, "retry": {"max_attempts": 2, **pauses(0.1, respect_retry_after="exact")}}
+    hedged = {
+        "hedging": {"delay": 9.0, "non_fatal": ()},
+        "retry": {"max_attempts": 2, **pauses(0.1, respect_retry_after="exact")},
+    }
     assert tries(play(at_pay([], rate_limit={"kind": "token_bucket", "rate": 2.0}), hedged, at=(0.0, 0.2))) == [
         (0, "ok"),
         (200, "rejected"),
