@@ -45,7 +45,7 @@ class Race:
     The call's time is the winner's own time, and before it the pause until the winner was sent.
     """
 
-    __slots__ = ("_begin", "_ended", "_gate", "_journey", "_loose", "_news", "_next_s", "_runners", "_spent", "_tasks")
+    __slots__ = ("_begin", "_ended", "_failed", "_gate", "_journey", "_loose", "_news", "_next_s", "_runners", "_spent", "_tasks")
 
     def __init__(self, tasks: Tasks, gate: HedgeGate, journey: Journey, begin: _Begin, loose: list[Task]) -> None:
         self._tasks = tasks
@@ -55,6 +55,7 @@ class Race:
         self._loose = loose  # where losers are kept that run on
         self._runners: list[_Runner] = []
         self._ended: deque[_Runner] = deque()
+        self._failed: _Runner | None = None  # the last one whose failure has not decided the call
         self._news: Reply | None = None
         self._next_s = _INF  # when the next attempt is due
         self._spent = False  # whether the budget of the call has refused another attempt
@@ -101,6 +102,7 @@ class Race:
                 account.failed(now_s, OUTCOMES[runner.outcome])  # the last failure is the whole call's, and told by its retries
             if not (self._may_send() and self._send()) and not left:
                 return runner
+            self._failed = runner
         return None
 
     def _goes_on(self, runner: _Runner) -> bool:
@@ -136,8 +138,10 @@ class Race:
         runner.outcome = yield from self._begin(runner.journey)
         if runner.outcome == IN_FLIGHT:
             runner.withdrawn = True  # its twin has been begun
-            return
-        if runner.outcome in GOOD or runner.outcome == TIMEOUT:
+            if self._failed is None or self._ended or self._under_way():
+                return
+            runner = self._failed  # its twin has failed already, and nobody else is left: that decides after all
+        elif runner.outcome in GOOD or runner.outcome == TIMEOUT:
             self._record(runner)
         self._ended.append(runner)
         if self._news is not None:
