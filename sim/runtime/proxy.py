@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.runtime.replica import ServiceGroup, operation_target
+from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.steps import ForwardStep, Plan, WorkStep
 from sim.runtime.visit import Target, View
 from sim.scenario.services import Operation

@@ -30,7 +30,8 @@ from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
     from sim.runtime.network import Line
-    from sim.runtime.replica import Replica, ServiceGroup
+    from sim.runtime.replica import Replica
+    from sim.runtime.service import ServiceGroup
     from sim.runtime.world import World
 
 _BEAT, _SWEEP, _CACHE, _EVICT, _PUBLISH, _REPLICATE, _THERE, _BACK, _LOOKUP, _PUSH = (

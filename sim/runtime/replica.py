@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Pool, Reply, Steps, Tally, Tasks
 from sim.laws import sampler
-from sim.policies.balancing_kinds import Balancing
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuGate
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
@@ -18,20 +17,18 @@ from sim.runtime.guarded import new_caller
 from sim.runtime.health import ask
 from sim.runtime.lines import DisciplinedPool
 from sim.runtime.processor import Processor
-from sim.runtime.reporter import Reporter, Wanted
+from sim.runtime.reporter import Reporter
 from sim.runtime.shelf import Shelf
 from sim.runtime.steps import Plan, Runnable
-from sim.runtime.versions import Rows
-from sim.runtime.visit import Edge, Endpoint, Server, Target, View, Visit
+from sim.runtime.visit import Edge, Endpoint, Server, Visit
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
     import cython
 
-    from sim.runtime.broker import Broker
     from sim.runtime.caller import Call
     from sim.runtime.recorder import Recorder
-    from sim.runtime.registry import Registry
+    from sim.runtime.service import ServiceGroup
     from sim.runtime.world import World
     from sim.scenario.services import Service
 
@@ -425,65 +422,6 @@ def _pool(tasks: Tasks, spec: Service, tally: Tally) -> Pool:
     return DisciplinedPool(tasks, workers, capacity, tally, spec.queue.discipline)
 
 
-class ServiceGroup:
-    """All replicas of a service, and what callers believe of them (`discovery_delay` late)."""
-
-    def __init__(self, world: World, name: str, spec: Service) -> None:
-        self.world = world
-        self.name = name
-        self.spec = spec
-        self.tally = Tally()
-        self.wanted = Wanted()  # by callers that balance by what replicas say of themselves
-        self.alive = spec.replicas
-        self.replicas = [Replica(world, self, index) for index in range(spec.replicas)]
-        self.view = View(list(range(spec.replicas)))  # of all callers, where there is no registry
-        self.registry: Registry | None = None
-        self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back
-        self.rows = Rows()  # what `read_version` and `commit` are about
-        self.brokers: list[Broker] = []  # queues whose messages this service consumes
-
-    def report(self, balancing: Balancing) -> None:
-        """Let the replicas say of themselves what an edge's balancing wants to know."""
-        if self.wanted.add(balancing):
-            for replica in self.replicas:
-                replica.report(True)
-
-    def changed(self, replica: Replica) -> None:
-        """Tell the callers that a replica died or came back: through the registry, or all of them after the discovery delay."""
-        if self.registry is not None:
-            self.lives.append((self.world.now, replica.index, replica.alive))
-            self.registry.changed(replica)
-        else:
-            self.world.tasks.start(self._tell(replica.index, replica.alive))
-
-    def stopping(self, replica: Replica) -> None:
-        """Tell the callers that a replica will stop."""
-        if self.registry is not None:
-            self.registry.stopping(replica)
-        else:
-            self.world.tasks.start(self._tell(replica.index, False))
-
-    def _tell(self, index: int, alive: bool) -> Steps:
-        if self.spec.discovery_delay > 0:
-            yield self.spec.discovery_delay
-        others = [i for i in self.view.known if i != index]
-        self.view.known = sorted([*others, index]) if alive else others
-
-    def spent(self) -> tuple[float, int]:
-        """Integral of the workers held so far, in seconds, and visits that got one."""
-        return sum(r.pool.busy_worker_s for r in self.replicas), sum(r.served for r in self.replicas)
-
-    def consumers_start(self, replica: Replica) -> None:
-        """Let a replica take messages."""
-        for broker in self.brokers:
-            broker.attach(replica)
-
-    def consumers_stop(self, replica: Replica) -> None:
-        """Take a replica away from its queues; the messages it holds go back."""
-        for broker in self.brokers:
-            broker.detach(replica)
-
-
 class ReplicaOperation(Endpoint):
     """One operation at one replica, as a caller's endpoint."""
 
@@ -504,8 +442,3 @@ class ReplicaOperation(Endpoint):
     def probed(self) -> Any:
         """What the replica says of itself."""
         return self._replica.probed()
-
-
-def operation_target(service: ServiceGroup, plan: Plan) -> Target:
-    """One operation at all replicas of its service, as the target of edges."""
-    return Target([ReplicaOperation(replica, plan) for replica in service.replicas], service.view)

@@ -14,7 +14,7 @@ from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
     from sim.runtime.caller import Caller
-    from sim.runtime.replica import ServiceGroup
+    from sim.runtime.service import ServiceGroup
     from sim.runtime.visit import Visit
 
 _IDLE, _BACK = (salt("reporter", name) for name in ("idle", "back"))

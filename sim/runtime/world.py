@@ -24,7 +24,8 @@ from sim.runtime.origin import Origin, Request
 from sim.runtime.proxy import ProxyGroup, proxy_groups
 from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
-from sim.runtime.replica import Replica, ServiceGroup, operation_target
+from sim.runtime.replica import Replica
+from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner
 from sim.runtime.visit import Edge, Target, View, Visit
