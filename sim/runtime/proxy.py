@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 class ProxyGroup:
     """The processes of a proxy: those of a tier, or those beside the replicas of one calling service."""
 
-    def __init__(self, world: World, name: str, group_name: str, spec: Proxy, processes: int) -> None:
+    def __init__(self, world: World, name: str, group_name: str, spec: Proxy, processes: int, slots: int) -> None:
         self.world = world
         self.name = name  # in the scenario
         self.group_name = group_name  # in tables
         self.spec = spec
-        self.group = ServiceGroup(world, group_name, spec.service(processes))
+        self.group = ServiceGroup(world, group_name, spec.service(processes), slots)
         self._targets: dict[str, Target] = {}
         self._salt = salt("forward")
         self._work = salt("work", 1)
@@ -58,11 +58,13 @@ def proxy_groups(world: World) -> dict[tuple[str, str], ProxyGroup]:
     found: dict[tuple[str, str], ProxyGroup] = {}
     scenario = world.scenario
     used = {policy.via for policy in scenario.calls.values()}
-    callers = {"client": scenario.load.clients, **{name: spec.replicas for name, spec in scenario.services.items()}}
+    clients = scenario.load.clients
+    callers = {"client": (clients, clients)}
+    callers |= {name: (group.spec.replicas, len(group.replicas)) for name, group in world.services.items()}
     for name, spec in scenario.proxies.items():
         if name not in used:
             continue
-        tier = ProxyGroup(world, name, name, spec, spec.replicas) if spec.placement == "tier" else None
-        for caller, processes in callers.items():
-            found[name, caller] = tier or ProxyGroup(world, name, f"{name}@{caller}", spec, processes)
+        tier = ProxyGroup(world, name, name, spec, spec.replicas, spec.replicas) if spec.placement == "tier" else None
+        for caller, (processes, slots) in callers.items():
+            found[name, caller] = tier or ProxyGroup(world, name, f"{name}@{caller}", spec, processes, slots)
     return found

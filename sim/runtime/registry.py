@@ -74,7 +74,7 @@ class OwnView(View):
     __slots__ = ("belief", "caller", "changes", "key", "lookups", "process", "registry", "service", "spec", "task")
 
     def __init__(self, registry: Registry, service: str, caller: str, process: int, spec: Discovery) -> None:
-        super().__init__(list(range(len(registry.world.services[service].replicas))))
+        super().__init__(list(range(registry.world.services[service].spec.replicas)))
         self.registry = registry
         self.service = service
         self.caller = caller
@@ -162,7 +162,11 @@ class Registry:
     def start(self) -> None:
         """The run begins: everybody has been registered for long, with heartbeats at phases of their own."""
         interval_s = self.spec.heartbeat_interval
-        last_s = {i: 0.0 if interval_s is None else -interval_s * self._phase(i) for i in range(len(self._members))}
+        last_s = {
+            i: 0.0 if interval_s is None else -interval_s * self._phase(i)
+            for i in range(len(self._members))
+            if self._members[i].alive
+        }
         for node in self.nodes:
             node.gate.adopt(0.0, last_s)
             self.world.tasks.start(self._sweep(node))

@@ -54,6 +54,7 @@ cdef class Replica(Server):
     cdef public bint stopping
     cdef bint _closed
     cdef Reply _last_left
+    cdef double _warm_s
     cdef object __weakref__
 
     cpdef report(self, bint wanted)

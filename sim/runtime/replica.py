@@ -60,8 +60,9 @@ class Replica(Server):
         self._pauses = 0
         self._reporter: Reporter | None = None
         self._reports = False  # whether callers balance by what it says of itself
+        self._crashes = int(index >= spec.replicas)  # what a deployment starts later is not there yet
+        self._warm_s = 0.0  # clock time at which it is warm
         self._wake_up()
-        self._crashes = 0
         self.silent = False  # whether nothing at all reacts while it is dead
         self._closed = False  # whether it lets nobody in any more, for it will stop
         self._last_left: Reply | None = None  # settled when the last one has left
@@ -119,7 +120,16 @@ class Replica(Server):
 
     def slowness(self) -> float:
         """Factor on every work step that starts now."""
-        return prod(self.slow_factors) if self.slow_factors else 1.0
+        factor = prod(self.slow_factors) if self.slow_factors else 1.0
+        return factor if self._warm_s == 0 else factor * self._coldness()
+
+    def _coldness(self) -> float:
+        left_s = self._warm_s - self.tasks.now_s()
+        if left_s <= 0:
+            self._warm_s = 0.0
+            return 1.0
+        spec = self.service.spec
+        return 1.0 + (spec.cold_factor - 1.0) * left_s / spec.warm_up
 
     def caller(self, edge: Edge) -> Caller:
         """This process's own caller on an edge."""
@@ -352,6 +362,8 @@ class Replica(Server):
         """Come back with empty hands once every crash has been repaired."""
         self._crashes -= 1
         if self.alive:
+            warm_up_s = self.service.spec.warm_up
+            self._warm_s = self.tasks.now_s() + warm_up_s if warm_up_s > 0 else 0.0
             self.service.alive += 1
             self.service.consumers_start(self)
             self.world.process_changed(self)

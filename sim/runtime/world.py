@@ -18,6 +18,7 @@ from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
 from sim.runtime.faults import start_faults
+from sim.runtime.fleet import Fleet
 from sim.runtime.ledger import Ledger
 from sim.runtime.network import Line, Network
 from sim.runtime.origin import Origin, Request
@@ -29,6 +30,7 @@ from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner
 from sim.runtime.visit import Edge, Target, View, Visit
+from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.model import Scenario
 from sim.streams import key
@@ -61,7 +63,9 @@ class World:
         self.network = Network(scenario)
         self._edges: dict[tuple[str, str], Edge] = {}
         self.callers: list[Caller] = []  # of all processes that have made a call
-        self.services = {name: ServiceGroup(self, name, spec) for name, spec in scenario.services.items()}
+        self.services = {
+            name: ServiceGroup(self, name, spec, slots_of(scenario, name)) for name, spec in scenario.services.items()
+        }
         self.registries = {name: Registry(self, name, spec) for name, spec in scenario.registries.items()}
         self._views: dict[tuple[str, int], dict[tuple[str, Discovery], OwnView]] = {}  # by caller process: service, how it learns
         for service in self.services.values():
@@ -102,11 +106,16 @@ class World:
         run = self.scenario.run
         for service in self.services.values():
             for replica in service.replicas:
-                service.consumers_start(replica)
+                if replica.alive:
+                    service.consumers_start(replica)
         for registry in self.registries.values():
             registry.start()
         self._open_views()
         start_faults(self, self.scenario.faults)
+        for name, service in self.services.items():
+            mine = [deployment for deployment in self.scenario.deployments if service_of(deployment) == name]
+            if mine:
+                self.tasks.start(Fleet(service, mine).run())
         self.tasks.start(self._gauges(run.sample_every or run.end / 100))
         self._spent_before: dict[str, tuple[float, int]] = {}
         self.tasks.start(self._measure_from(run.warmup))
@@ -237,7 +246,8 @@ class World:
         for (caller, to), edge in self._edges.items():
             clients = self.scenario.load.clients if to in self.scenario.load.mix else 0
             group = self.services.get(caller) or self.proxies.get(caller)
-            for process in range(len(group.replicas) if group is not None else clients):
+            processes = range(clients) if group is None else [replica.index for replica in group.replicas if replica.alive]
+            for process in processes:
                 self.view(edge, process)
 
     def process_changed(self, replica: Replica) -> None:

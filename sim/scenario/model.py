@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from sim.errors import ScenarioError
 from sim.laws import Law
 from sim.scenario.calls import CallPolicy
+from sim.scenario.deployments import Deployment
 from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import Fault
 from sim.scenario.load import Load
@@ -84,6 +85,7 @@ class Scenario(Spec):
     calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
     load: Load = Field(description="who asks, how often, for what")
     faults: tuple[Fault, ...] = Field((), description="what breaks, when")
+    deployments: tuple[Deployment, ...] = Field((), description="replicas that are replaced, or become more or fewer, when")
     focus: Address | None = Field(
         None, description="the entry operation that tables, charts and the verdict look at; absent: all requests together"
     )
@@ -263,7 +265,7 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
             return type(value)(inline(item) for item in value)
         return value
 
-    law_keys = ("services", "queues", "registries", "proxies", "links", "calls", "load", "faults")
+    law_keys = ("services", "queues", "registries", "proxies", "links", "calls", "load", "faults", "deployments")
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from sim.scenario.deployments import Rollout, service_of, slots_of
 from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, steps_of
 from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.scenario.limits import problems_of_size
@@ -16,6 +17,8 @@ from sim.scenario.words import nearest
 
 if TYPE_CHECKING:
     from sim.scenario.model import Scenario
+
+_MOST_SLOTS = 100_000
 
 
 def problems_of(scenario: Scenario) -> Iterator[str]:
@@ -38,6 +41,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
             yield f"load.mix.{entry}: no operation {entry!r}; {nearest(entry, operations)}"
     if isinstance(scenario.load, Replay) and isinstance(scenario.load.times, str):
         yield f"load.times: the file {scenario.load.times!r} has not been read; load the scenario from its YAML file"
+    yield from _problems_of_deployments(scenario)
     yield from _problems_of_registries(scenario)
     yield from _problems_of_proxies(scenario)
     yield from _problems_of_selectors(scenario, operations)
@@ -104,6 +108,19 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
         for end in selector.split(" -> "):
             if end not in nodes and selector != "default":
                 yield f"{where}: no service, queue, registry or proxy {end!r}; {nearest(end, nodes)}"
+
+
+def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
+    for i, deployment in enumerate(scenario.deployments):
+        name = service_of(deployment)
+        if name not in scenario.services:
+            kind = "rollout" if isinstance(deployment, Rollout) else "scale"
+            yield f"deployments[{i}].{kind}: no service {name!r}; {nearest(name, scenario.services)}"
+        elif slots_of(scenario, name) > _MOST_SLOTS:
+            yield f"deployments[{i}]: {name} would need more than {_MOST_SLOTS:,} replicas, those that are ending included"
+    for name, service in scenario.services.items():
+        if (service.cold_factor > 1) != (service.warm_up > 0):
+            yield f"services.{name}: warm_up and cold_factor say nothing without each other; write both, or none"
 
 
 def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:

@@ -234,6 +234,11 @@ class Service(Spec):
     registry: Name | None = Field(
         None, description="a registry of `registries`: replicas register there, and each caller process learns from it"
     )
+    start_up: LawSpec = Field(NO_TIME, description="from the start of a replica by a deployment until it serves, a law")
+    warm_up: Duration = Field(0.0, description="how long work takes longer after a replica has come: caches, compilers")
+    cold_factor: Annotated[float, Field(ge=1, le=1000)] = Field(
+        1.0, description="how many times as long at first; it falls evenly to 1 over `warm_up`"
+    )
     readiness: HealthCheckSpec | None = Field(
         None, description="check by the machine that a replica runs on; the registry lists it while it passes"
     )
