@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import sampler
+from sim.policies.autoscaling import Autoscaling, AutoscalingGate
 from sim.scenario.deployments import Deployment, Rollout, Scale
 from sim.streams import child, key
 
@@ -35,6 +36,26 @@ class Fleet:
                 yield from self._roll(deployment)
             else:
                 yield from self._scale(deployment)
+
+    def follow(self, spec: Autoscaling) -> Steps:
+        """Start and stop replicas as an autoscaler wants."""
+        gate, starting = AutoscalingGate(spec), set[int]()
+        before_s = self._busy_s()
+        while True:
+            yield spec.interval
+            busy_s = self._busy_s()
+            serving = len(self.running) - len(starting)
+            workers = float(self.service.spec.workers) * max(serving, 1)
+            utilisation = min(1.0, (busy_s - before_s) / (spec.interval * workers))
+            before_s = busy_s
+            wanted = gate.wanted(self._tasks.now_s(), len(self.running), utilisation)
+            while len(self.running) > wanted:
+                self._stop(max(self.running), spec)
+            while len(self.running) < wanted and self._gone:
+                starting.add(self._start(starting, 0.0))
+
+    def _busy_s(self) -> float:
+        return sum(replica.pool.busy_worker_s for replica in self.service.replicas)
 
     def _scale(self, scale: Scale) -> Steps:
         while len(self.running) > scale.replicas:
@@ -90,11 +111,11 @@ class Fleet:
         starting.discard(index)
         self._tell()
 
-    def _stop(self, index: int, how: Deployment) -> None:
+    def _stop(self, index: int, how: Deployment | Autoscaling) -> None:
         self.running.remove(index)
         self._tasks.start(self._go(index, how))
 
-    def _go(self, index: int, how: Deployment) -> Steps:
+    def _go(self, index: int, how: Deployment | Autoscaling) -> Steps:
         yield 0.0
         yield from self.service.replicas[index].stop(how.drain, how.grace)
         self._gone.append(index)

@@ -116,6 +116,8 @@ class World:
             mine = [deployment for deployment in self.scenario.deployments if service_of(deployment) == name]
             if mine:
                 self.tasks.start(Fleet(service, mine).run())
+            elif service.spec.autoscaling is not None:
+                self.tasks.start(Fleet(service, []).follow(service.spec.autoscaling))
         self.tasks.start(self._gauges(run.sample_every or run.end / 100))
         self._spent_before: dict[str, tuple[float, int]] = {}
         self.tasks.start(self._measure_from(run.warmup))

@@ -80,6 +80,9 @@ def service_of(deployment: Deployment) -> str:
 def slots_of(scenario: Scenario, service: str) -> int:
     """Indices that replicas of a service need: those that are ending have theirs, too."""
     wanted = most = scenario.services[service].replicas
+    autoscaling = scenario.services[service].autoscaling
+    if autoscaling is not None:
+        return 2 * autoscaling.max_replicas  # as many may be ending
     for deployment in sorted(scenario.deployments, key=lambda deployment: deployment.at):
         if service_of(deployment) != service:
             continue

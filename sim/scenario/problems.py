@@ -118,7 +118,15 @@ def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
             yield f"deployments[{i}].{kind}: no service {name!r}; {nearest(name, scenario.services)}"
         elif slots_of(scenario, name) > _MOST_SLOTS:
             yield f"deployments[{i}]: {name} would need more than {_MOST_SLOTS:,} replicas, those that are ending included"
+        elif scenario.services[name].autoscaling is not None:
+            yield f"deployments[{i}]: {name} has autoscaling, which decides by itself; write one of them"
     for name, service in scenario.services.items():
+        scaling = service.autoscaling
+        if scaling is not None and service.workers == "unlimited":
+            yield f"services.{name}.autoscaling: nothing of unlimited workers is a utilisation; give it a number of workers"
+        if scaling is not None and not scaling.min_replicas <= service.replicas <= scaling.max_replicas:
+            low, high = scaling.min_replicas, scaling.max_replicas
+            yield f"services.{name}.autoscaling: {name} begins with replicas = {service.replicas}, not between {low} and {high}"
         if (service.cold_factor > 1) != (service.warm_up > 0):
             yield f"services.{name}: warm_up and cold_factor say nothing without each other; write both, or none"
 

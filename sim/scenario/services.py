@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from sim.laws import Constant
 from sim.policies.adaptive import AdaptiveConcurrency
+from sim.policies.autoscaling import Autoscaling
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuLimit
 from sim.policies.discipline import Discipline
@@ -234,6 +235,7 @@ class Service(Spec):
     registry: Name | None = Field(
         None, description="a registry of `registries`: replicas register there, and each caller process learns from it"
     )
+    autoscaling: Autoscaling | None = Field(None, description="replicas come and go with how busy the workers are")
     start_up: LawSpec = Field(NO_TIME, description="from the start of a replica by a deployment until it serves, a law")
     warm_up: Duration = Field(0.0, description="how long work takes longer after a replica has come: caches, compilers")
     cold_factor: Annotated[float, Field(ge=1, le=1000)] = Field(
