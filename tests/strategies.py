@@ -365,6 +365,14 @@ def searches(draw):
     stop = {"stop": names[-1], "replica": replica, "at": 4.0, "for": 2.0, **draw(some(drain=st.just(1.0), grace=st.just(0.5)))}
     more = draw(st.lists(st.sampled_from([stop, {"outage": "book", "at": 3.0, "for": 2.0}]), max_size=2, unique_by=str))
     data["faults"] = [*data.get("faults", []), *more]
+    rollout = st.builds(
+        lambda extra: {"rollout": names[-1], "at": 3.0, "drain": 0.5, **extra},
+        some(max_surge=st.just(2), max_unavailable=st.just(1)),
+    )
+    scale = st.sampled_from([0, 1, 5]).map(lambda number: {"scale": names[-1], "at": 5.0, "replicas": number, "grace": 0.5})
+    data["deployments"] = draw(st.lists(st.one_of(rollout, scale), max_size=2))
+    if data["deployments"]:
+        data["services"][names[-1]] |= draw(some(start_up=st.just({"exponential": 0.5})))
     return Scenario.model_validate(data)
 
 
