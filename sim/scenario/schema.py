@@ -167,6 +167,13 @@ def field_shape(model: type[BaseModel], key: str) -> Shape | None:
     return None if field is None else shape_of(field.annotation, field.metadata)
 
 
+def is_nullable(shape: Shape | None, value: Any, key: str) -> bool:
+    """Whether null is something that can stand under a key of `value`: that there is none, or that it is off."""
+    shape = chosen(shape, value) if shape else None
+    field = fields_of(shape.model).get(key) if shape is not None and shape.model is not None else None
+    return field is not None and type(None) in get_args(field.annotation)
+
+
 def expected(shape: Shape, name: Callable[[type[BaseModel]], str] | None = None) -> str:
     """What a value of this type looks like, in words; `name` writes a model, by default by its keys.
 
