@@ -144,7 +144,7 @@ def test_null_is_off_where_a_key_may_be_without_a_value(tmp_path: Path) -> None:
         calls:
           default: {preset: envoy@1.40, timeout: 1s}
           payment: {per_try_timeout: 70ms, retry: {max_attempts: 4}}
-        conditions: {calm: {}, cached: {calls: {payment: {cache: {max_age: {exponential: 1s}}}}}}
+        conditions: {calm: {}, cached: {calls: {payment: {cache: {max_age: 1s}}}}}
         candidates:
           today: {}
           no budget: {calls: {payment: {retry: {budget: null}}}}

@@ -41,7 +41,7 @@ def doubts(scenario: Scenario) -> list[str]:
 
 
 def doubts_between(comparison: Comparison) -> list[str]:
-    """Candidates that are one scenario under every condition: what they were meant to differ in was not said, or was so before."""
+    """Candidates that are one scenario under every condition: what one changes was so already, or was not meant."""
     same: dict[tuple[str, ...], list[str]] = {}
     for candidate, by_condition in comparison.candidates.items():
         same.setdefault(tuple(by_condition[name].hash for name in comparison.conditions), []).append(candidate)

@@ -114,7 +114,7 @@ removes or switches off. So
 
 - `null` for an entry of a mapping (a service, a selector, an operation) or for a key that has a default of its own (`faults`,
   `cancellation`) removes what lies below: the entry is gone, the default is back, or what a wider selector or a preset says;
-- `null` for a key that may be without a value (those whose default below is –, such as `timeout`, `cache` or `retry.budget`) is
+- `null` for a key that may be without a value (those whose default below is –, such as `timeout`, `cache` or `retry.budget`) and for `retry` is
   kept and means off, as it does without a base: `budget: null` over `preset: envoy@1.40` is a retry without a budget;
 - a list replaces a list: `faults`, `slos` or the steps of an operation in a candidate are *all* its faults, objectives or steps;
 - a law replaces a law as a whole;

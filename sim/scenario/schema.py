@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from sim import values
 from sim.policies.discipline import Discipline
+from sim.scenario.calls import OFF
 from sim.scenario.services import Link, Operation, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
@@ -171,7 +172,7 @@ def is_nullable(shape: Shape | None, value: Any, key: str) -> bool:
     """Whether null is something that can stand under a key of `value`: that there is none, or that it is off."""
     shape = chosen(shape, value) if shape else None
     field = fields_of(shape.model).get(key) if shape is not None and shape.model is not None else None
-    return field is not None and type(None) in get_args(field.annotation)
+    return field is not None and (type(None) in get_args(field.annotation) or OFF in field.metadata)
 
 
 def expected(shape: Shape, name: Callable[[type[BaseModel]], str] | None = None) -> str:
