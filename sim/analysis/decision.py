@@ -185,10 +185,24 @@ def _headline(case: _Case, best: list[str], by_condition: dict[str, str | None])
         return f"No candidate is best under every condition: {words.listing(parts)}."
     if all(case.is_silent(best, condition) for condition in case.conditions):
         return f"One replication says nothing about {words.listing(best)}: no interval, no statement; run more, 10 for a start."
+    if favours := _favours(case, best):
+        return f"What is better differs: {favours}: yours to weigh."
     found = [metrics for condition in case.conditions for metrics in case.aside(best, condition).values()]
     differing = [case.name(metric) for metric in _ASIDE if any(metric in metrics for metrics in found)]
     aside = f" What differs is {words.listing(differing)}: yours to weigh." if differing else ""
     return f"There is {NO_DIFFERENCE} between {words.listing(best)} by which to choose.{aside}"
+
+
+def _favours(case: _Case, best: list[str]) -> str:
+    """Which condition favours whom over whom, of the best; empty where none beats another anywhere."""
+    parts = []
+    for condition in case.conditions:
+        beaten: dict[str, list[str]] = {}
+        for one, other in permutations(best, 2):
+            if case.beats(one, other, condition):
+                beaten.setdefault(one, []).append(other)
+        parts += [f"{condition} favours {one} over {words.listing(others)}" for one, others in beaten.items()]
+    return ", ".join(parts)
 
 
 def _tie(case: _Case, best: list[str], condition: str) -> str:
