@@ -32,12 +32,18 @@ def show_check(console: Console, found: Scenario | Comparison) -> None:
     if isinstance(found, Scenario):
         _show_scenario(console, found)
         return
-    console.print(f"[bold]{_plain(found.name)}[/]  {len(found.candidates)} candidates × {len(found.conditions)} conditions")
+    console.print(
+        f"[bold]{_plain(found.name)}[/]  {_counted(len(found.candidates), 'candidate')} × {_counted(len(found.conditions), 'condition')}"
+    )
     if found.question:
         console.print(_plain(found.question))
     console.print()
     console.print(check.case_table(found))
     _show_doubts(console, check.doubts_of(found))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _show_scenario(console: Console, scenario: Scenario) -> None:

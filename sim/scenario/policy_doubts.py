@@ -81,7 +81,7 @@ def _ejects_nobody(scenario: Scenario, edge: Edge) -> Iterator[str]:
     endpoints, least = _endpoints(scenario, edge.target), math.ceil(100 / spec.max_ejection_percent)
     if endpoints < least:
         yield (
-            f"{edge.caller} -> {edge.target}: outlier detection ejects nobody: {edge.target} has {endpoints} endpoints, and "
+            f"{edge.caller} -> {edge.target}: outlier detection ejects nobody: {edge.target} has {endpoints} endpoint{'s' * (endpoints != 1)}, and "
             f"max_ejection_percent = {spec.max_ejection_percent:g} lets one go only out of {least} or more; raise it, or set "
             "always_eject_one_host"
         )

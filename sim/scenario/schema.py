@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
@@ -217,12 +217,13 @@ def _expected_plain(shape: Shape, name: Callable[[type[BaseModel]], str] | None)
 def _bounds(shape: Shape) -> str:
     least = next((meta.ge for meta in shape.meta if isinstance(meta, Ge)), None)
     most = next((meta.le for meta in shape.meta if isinstance(meta, Le)), None)
-    if least is not None:
-        return f" of at least {least}" if most is None else f" from {least} to {most:,}"
     above = next((meta.gt for meta in shape.meta if isinstance(meta, Gt)), None)
-    if above is None:
-        return "" if most is None else f" of at most {most:,}"
-    return f" above {above}" if most is None else f" above {above} and at most {most:,}"
+    below = next((meta.lt for meta in shape.meta if isinstance(meta, Lt)), None)
+    if least is not None and most is not None:
+        return f" from {least} to {most:,}"
+    said = [("of at least", least), ("above", above), ("of at most", most), ("below", below)]
+    parts = [f"{words} {bound:,}" for words, bound in said if bound is not None]
+    return f" {' and '.join([*parts[:1], *(part.removeprefix('of ') for part in parts[1:])])}" if parts else ""
 
 
 def example(key: str, shape: Shape | None) -> str:
