@@ -10,11 +10,11 @@ import pandas as pd
 
 from sim.analysis import words
 from sim.analysis.intervals import HIGHER, LOWER, NO_DIFFERENCE, NO_STATEMENT, headline, paired_differences, summarise
-from sim.analysis.metrics import effects_in
+from sim.analysis.metrics import COSTS, effects_in
 from sim.analysis.objectives import FAIL, PASS, UNCERTAIN, Objectives, slo_verdicts
 
 _RANK = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
-_PRICE = ("attempts_per_request", "busy_s_per_good")
+_PRICE = COSTS
 #: What decides nothing, and is told where it differs.
 _ASIDE = ("completeness", "effect_p99_s", *_PRICE)
 
@@ -83,6 +83,7 @@ class _Case:
 
     def __init__(self, per_replication: pd.DataFrame, objectives: Objectives, latency: str, focus: str | None) -> None:
         self.latency = latency
+        self.focus = focus
         self.candidates = [str(name) for name in per_replication["candidate"].unique()]
         self.conditions = tuple(str(name) for name in per_replication["condition"].unique())
         self.summary = summarise(per_replication)
@@ -135,7 +136,7 @@ class _Case:
 
     def name(self, metric: str) -> str:
         """A metric in words."""
-        return words.metric_words(metric, self.effects)
+        return words.metric_words(metric, self.effects) + words.of_whom(metric, self.focus)
 
     def is_silent(self, names: list[str], condition: str) -> bool:
         """Whether one replication is all there is, so that nothing can be said between these candidates."""
