@@ -126,6 +126,16 @@ def test_check_doubts_what_cannot_work(place: Path) -> None:
     assert "(two" not in shown
 
 
+def test_candidates_that_are_one_scenario_are_named(place: Path) -> None:
+    (place / "workers.yaml").write_text(COMPARISON.replace("{one:", "{three: {}, twins: {services: {shop: {workers: 2}}}, one:"))
+    shown = " ".join(sim("check", "workers.yaml").stdout.split())
+    for names in ("three and one", "twins and two"):
+        assert f"{names} are the same scenario under every condition: their runs will be equal" in shown
+    assert "one and two" not in shown
+    assert len(data("check", "workers.yaml")["doubts"]) == 2
+    assert "doubt: three and one are the same" in sim("compare", "workers.yaml", "-r", "1", "-d", "1s", "--no-charts").stderr
+
+
 def test_mistakes_go_to_standard_error_all_at_once(place: Path) -> None:
     (place / "shop.yaml").write_text(SHOP.replace("workers", "wrokers").replace("50/s", "fast"))
     result = sim("check", "shop.yaml", code=2)

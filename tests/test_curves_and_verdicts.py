@@ -401,6 +401,21 @@ def test_without_objectives_opposite_winners_leave_the_choice_to_you() -> None:
     assert found.reasons[0] == "No candidate is best under every condition: direct under quiet and queue under crash."
 
 
+def test_opposite_directions_beside_a_third_are_told_by_condition() -> None:
+    # None is best under a condition by itself: who wins it cannot be told from "mid".
+    table = pd.concat(
+        [
+            case_under("calm", plain=(0.99, 0.1), still=(0.9, 0.1), mid=(0.99, 0.1)),
+            case_under("crash", plain=(0.5, 0.1), still=(0.98, 0.1), mid=(0.5, 0.1)),
+        ]
+    )
+    found = verdict(table)
+    assert found.chosen is None
+    assert found.by_condition == {"calm": None, "crash": "still"}
+    said = "calm favours plain over still, calm favours mid over still, crash favours still over plain and mid: yours to weigh."
+    assert found.reasons[0] == f"What is better differs: {said}"
+
+
 def test_better_once_and_never_worse_is_chosen() -> None:
     table = pd.concat(
         [

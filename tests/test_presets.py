@@ -23,7 +23,7 @@ from sim.scenario.model import Scenario
 from sim.scenario.preset import Preset, fact, leaves, merged, preset
 from sim.scenario.preset_words import on_in_words, settings_of_blocks, settings_on
 from sim.scenario.presets import PRESETS
-from sim.scenario.yaml import dumps, loads
+from sim.scenario.yaml import dumps, load, loads
 
 EVERYTHING = ("error", "timeout", "rejected", "unreachable", "overflow", "short_circuited")
 each = pytest.mark.parametrize("one", PRESETS.values(), ids=lambda one: one.name)
@@ -134,6 +134,22 @@ def test_a_preset_lies_below_all_selectors_whichever_names_it() -> None:
 def test_null_switches_off_what_is_on() -> None:
     off = policy("default: {preset: hystrix@1.5, circuit_breaker: null, concurrency_limit: null, timeout: null}")
     assert (off.circuit_breaker, off.concurrency_limit, off.timeout) == (None, None, None)
+
+
+def test_retry_null_is_no_retry_over_presets_wider_selectors_and_bases(tmp_path: Path) -> None:
+    for calls in (
+        "default: {preset: istio@1.24, retry: null}",
+        "default: {preset: istio@1.24}, stock: {retry: null}",
+        "default: {retry: {max_attempts: 4}}, shop -> stock: {retry: null}",
+    ):
+        found = scenario(calls)
+        assert found.policy("shop", "stock.get").retry.max_attempts == 1
+        assert loads(dumps(found)).policy("shop", "stock.get").retry.max_attempts == 1
+    (tmp_path / "base.yaml").write_text(dumps(scenario("default: {preset: istio@1.24}, stock: {retry: {max_attempts: 4}}")))
+    (tmp_path / "question.yaml").write_text("base: base.yaml\ncandidates: {a: {calls: {stock: {retry: null}}}, b: {}}")
+    candidates = load(tmp_path / "question.yaml").candidates
+    tries = {name: found["base"].policy("shop", "stock.get").retry.max_attempts for name, found in candidates.items()}
+    assert tries == {"a": 1, "b": 4}
 
 
 def test_what_a_block_cannot_be_without_may_be_left_to_the_preset() -> None:

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 from studies import assert_same, comparison, fake, scenario
 
+from sim.cli.show import show_results
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.study import compare, default_directory, load_results, replicate
@@ -466,3 +468,18 @@ def test_default_directories_stay_inside_results() -> None:
     assert default_directory("a/../../b").as_posix() == "results/a-..-..-b"
     assert default_directory("..").as_posix() == "results/study"
     assert default_directory("größer 2").as_posix() == "results/größer-2"
+
+
+def test_costs_are_of_all_requests_whatever_the_focus(capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = scenario(load={"rate": 40.0, "mix": {"shop.buy": 1, "payment.charge": 1}}, focus="payment.charge")
+    found = replicate(mixed, 2, workers=1)
+    own = found.summary.set_index(["metric", "of"])["mean"]
+    told = found.tables(bin_s=1.0)["summary"].set_index(["metric", "of"])["mean"]
+    assert own["attempts_per_request", "payment.charge"] < own["attempts_per_request", "all"]
+    for metric in ("attempts_per_request", "busy_s_per_good"):
+        assert told[metric, "all"] == own[metric, "all"]
+    show_results(Console(width=140), found)
+    shown = capsys.readouterr().out
+    assert "attempts per request (all requests)" in shown
+    assert "busy worker time per good request (all requests)" in shown
+    assert "success (all requests)" not in shown

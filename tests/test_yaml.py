@@ -137,6 +137,55 @@ def test_lists_replace_and_mappings_merge(tmp_path: Path) -> None:
     assert (backoff.base, backoff.jitter) == (0.02, "full")
 
 
+def test_null_is_off_where_a_key_may_be_without_a_value(tmp_path: Path) -> None:
+    found = compare(
+        """
+        base: shop.yaml
+        calls:
+          default: {preset: envoy@1.40, timeout: 1s}
+          payment: {per_try_timeout: 70ms, retry: {max_attempts: 4}}
+        conditions: {calm: {}, cached: {calls: {payment: {cache: {max_age: 1s}}}}}
+        candidates:
+          today: {}
+          no budget: {calls: {payment: {retry: {budget: null}}}}
+          nor of stock: {calls: {"shop -> stock": {retry: {max_attempts: 3, budget: null}}}}
+          no timeout: {calls: {payment: {timeout: null, cache: null}}}
+        """,
+        tmp_path,
+    ).candidates
+    for condition in ("calm", "cached"):
+        today, off, late = (
+            found[name][condition].policy("shop", "payment.charge") for name in ("today", "no budget", "no timeout")
+        )
+        assert today.retry.budget is not None
+        assert (off.retry.budget, off.retry.max_attempts) == (None, 4)
+        assert found["nor of stock"][condition].policy("shop", "stock.reserve").retry.budget is None
+        assert (late.timeout, late.per_try_timeout, late.cache) == (None, 0.07, None)  # nor the timeout of default
+    assert found["today"]["cached"].policy("shop", "payment.charge").cache is not None
+    assert found["today"]["calm"].hash != found["no budget"]["calm"].hash
+
+
+def test_null_removes_entries_and_keys_that_have_a_value_always(tmp_path: Path) -> None:
+    shop = compare(
+        """
+        base: shop.yaml
+        calls: {default: {cancellation: true}, payment: {cancellation: false}}
+        slos: null
+        candidates:
+          a:
+            services: {email: null, shop: {queue: null, operations: {buy: [{call: payment.charge}]}}}
+            queues: {emails: null}
+            calls: {payment: {cancellation: null}}
+            faults: null
+        """,
+        tmp_path,
+    ).candidates["a"]["base"]
+    assert (list(shop.services), shop.queues, shop.slos, shop.faults) == (["shop", "stock", "payment"], {}, (), ())
+    assert "cancellation" not in shop.calls["payment"].model_fields_set
+    assert shop.policy("shop", "payment.charge").cancellation  # as default has it
+    assert shop.services["shop"].queue.capacity == "unbounded"
+
+
 def test_a_law_replaces_a_law(tmp_path: Path) -> None:
     found = compare("base: shop.yaml\ncandidates: {a: {laws: {charge: {exponential: 50ms}}}}", tmp_path)
     assert found.candidates["a"]["base"].services["payment"].operations["charge"].steps[0].work == Exponential(0.05)

@@ -362,3 +362,33 @@ def test_a_mutilated_tree_is_a_scenario_or_an_error(whole: Any, data: st.DataObj
         if not tree:
             break
     survives(written(tree))
+
+
+POLICIES_SAID = [
+    ("retry: {budget: {budget_percent: 20}}", "retry.budget: give its kind: concurrency, windowed_ratio, token_ratio, quota"),
+    ("retry: {budget: {budget_percent: 20}}", ", for example kind: concurrency"),
+    (
+        "retry: {budget: {kind: windowed_ration}}",
+        "kind 'windowed_ration' is not known; did you mean 'windowed_ratio'? write one of",
+    ),
+    ("throttling: {}", "throttling: give its kind: sre, envoy, finagle_nack, for example kind: sre"),
+    ("throttling: {kind: sree}", "did you mean 'sre'?"),
+    (
+        "rate_limit: {limit: 10}",
+        "kind is missing (tokens that come all the time, or permits per period); write for example kind: token",
+    ),
+    ("adaptive_concurrency: {}", "write for example algorithm: gradient"),
+    ("adaptive_concurrency: {algorithm: vegas, min_limit: 10, max_limit: 5}", "min_limit = 10 must not be above max_limit = 5"),
+    ("adaptive_concurrency: {algorithm: aimd, max_limit: 5}", "min_limit = 20 must not be above max_limit = 5, min_limit being"),
+    ("hedging: {percentile: 101}", "101 should be a number above 0 and below 100"),
+    ("hedging: {percentile: 95 %}", "'95 %' should be a number above 0 and below 100, written as a plain number: 95"),
+    ("fallback: stale", "'stale' should be 'value' or a mapping with call, on, for example {call: shop.default}"),
+]
+
+
+@pytest.mark.parametrize(("policy", "said"), POLICIES_SAID, ids=[policy for policy, _ in POLICIES_SAID])
+def test_a_wrong_policy_is_told_what_would_be_right(policy: str, said: str) -> None:
+    text = "services: {a: {workers: 1, operations: {x: [{work: 1ms}]}}}\nload: {rate: 1/s, mix: a.x}\n"
+    with pytest.raises(ScenarioError) as caught:
+        loads(f"{text}calls: {{a: {{{policy}}}}}")
+    assert said in str(caught.value)

@@ -10,11 +10,11 @@ import pandas as pd
 
 from sim.analysis import words
 from sim.analysis.intervals import HIGHER, LOWER, NO_DIFFERENCE, NO_STATEMENT, headline, paired_differences, summarise
-from sim.analysis.metrics import effects_in
+from sim.analysis.metrics import COSTS, effects_in
 from sim.analysis.objectives import FAIL, PASS, UNCERTAIN, Objectives, slo_verdicts
 
 _RANK = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
-_PRICE = ("attempts_per_request", "busy_s_per_good")
+_PRICE = COSTS
 #: What decides nothing, and is told where it differs.
 _ASIDE = ("completeness", "effect_p99_s", *_PRICE)
 
@@ -83,6 +83,7 @@ class _Case:
 
     def __init__(self, per_replication: pd.DataFrame, objectives: Objectives, latency: str, focus: str | None) -> None:
         self.latency = latency
+        self.focus = focus
         self.candidates = [str(name) for name in per_replication["candidate"].unique()]
         self.conditions = tuple(str(name) for name in per_replication["condition"].unique())
         self.summary = summarise(per_replication)
@@ -135,7 +136,7 @@ class _Case:
 
     def name(self, metric: str) -> str:
         """A metric in words."""
-        return words.metric_words(metric, self.effects)
+        return words.metric_words(metric, self.effects) + words.of_whom(metric, self.focus)
 
     def is_silent(self, names: list[str], condition: str) -> bool:
         """Whether one replication is all there is, so that nothing can be said between these candidates."""
@@ -185,10 +186,24 @@ def _headline(case: _Case, best: list[str], by_condition: dict[str, str | None])
         return f"No candidate is best under every condition: {words.listing(parts)}."
     if all(case.is_silent(best, condition) for condition in case.conditions):
         return f"One replication says nothing about {words.listing(best)}: no interval, no statement; run more, 10 for a start."
+    if favours := _favours(case, best):
+        return f"What is better differs: {favours}: yours to weigh."
     found = [metrics for condition in case.conditions for metrics in case.aside(best, condition).values()]
     differing = [case.name(metric) for metric in _ASIDE if any(metric in metrics for metrics in found)]
     aside = f" What differs is {words.listing(differing)}: yours to weigh." if differing else ""
     return f"There is {NO_DIFFERENCE} between {words.listing(best)} by which to choose.{aside}"
+
+
+def _favours(case: _Case, best: list[str]) -> str:
+    """Which condition favours whom over whom, of the best; empty where none beats another anywhere."""
+    parts = []
+    for condition in case.conditions:
+        beaten: dict[str, list[str]] = {}
+        for one, other in permutations(best, 2):
+            if case.beats(one, other, condition):
+                beaten.setdefault(one, []).append(other)
+        parts += [f"{condition} favours {one} over {words.listing(others)}" for one, others in beaten.items()]
+    return ", ".join(parts)
 
 
 def _tie(case: _Case, best: list[str], condition: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sim.analysis.metrics import Floats, is_ratio
+from sim.analysis.metrics import COSTS, Floats, is_ratio
 from sim.errors import ScenarioError
 
 CONFIDENCE: Final = 0.95
@@ -52,7 +52,8 @@ def interval_of(values: pd.api.typing.SeriesGroupBy[Any, Any], confidence: float
 def headline(table: pd.DataFrame, focus: str | None) -> pd.Series:
     """Which rows of a table with `metric` and `of` tell the story: those of the focus, and of all where it has none.
 
-    The focus is an entry operation; absent, all requests together. Effects and worker time are always told as a whole.
+    The focus is an entry operation; absent, all requests together. Effects and costs (`COSTS`) are always told as a whole:
+    worker time cannot be divided between requests, and one cost of some beside another of all would be compared.
 
     >>> table = pd.DataFrame({"metric": ["p99_s", "p99_s", "completeness"], "of": ["all", "shop.buy", "all"]})
     >>> headline(table, "shop.buy").tolist()
@@ -61,7 +62,7 @@ def headline(table: pd.DataFrame, focus: str | None) -> pd.Series:
     of_all = table["of"] == "all"
     if focus is None:
         return of_all
-    of_focus = table["of"] == focus
+    of_focus = (table["of"] == focus) & ~table["metric"].isin(COSTS)
     return of_focus | (of_all & ~table["metric"].isin(set(table.loc[of_focus, "metric"])))
 
 

@@ -48,6 +48,9 @@ METRICS: Final[Mapping[str, str]] = {
     "effect_mean_s": "seconds; from the request's arrival until the effect was there; also effect_pNN_s",
 }
 
+#: What is told of all requests, whatever the focus.
+COSTS: Final = ("attempts_per_request", "busy_s_per_good")
+
 
 def is_ratio(metric: str) -> bool:
     """Whether a metric lies between 0 and 1 by definition.

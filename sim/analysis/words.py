@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from sim.analysis.metrics import is_of_effects, is_ratio
+from sim.analysis.metrics import COSTS, is_of_effects, is_ratio
 from sim.units import format_duration
 
 #: What is said of a recovery that no replication has seen.
@@ -93,6 +93,15 @@ def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
         "completeness": "completeness of effects",
     }
     return known.get(metric, plain)
+
+
+def of_whom(metric: str, focus: str | None) -> str:
+    """What is said behind a cost where there is a focus, which it is not about.
+
+    >>> of_whom("attempts_per_request", "shop.buy"), of_whom("attempts_per_request", None), of_whom("p99_s", "shop.buy")
+    (' (all requests)', '', '')
+    """
+    return " (all requests)" if focus is not None and metric in COSTS else ""
 
 
 def listing(names: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sim.scenario.doubts import doubts
+from sim.scenario.doubts import doubts, doubts_between
 from sim.scenario.forecast import Forecast, ServiceForecast, forecast
 from sim.scenario.model import Comparison, Scenario
 from sim.units import format_duration
@@ -22,7 +22,7 @@ def summary(found: Scenario | Comparison) -> dict[str, Any]:
         {"candidate": candidate, "condition": condition, **_of_scenario(scenario)}
         for candidate, condition, scenario in found.scenarios()
     ]
-    return {"kind": "comparison", "name": found.name, "question": found.question, "cases": cases}
+    return {"kind": "comparison", "name": found.name, "question": found.question, "doubts": doubts_between(found), "cases": cases}
 
 
 def _of_scenario(scenario: Scenario) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _of_scenario(scenario: Scenario) -> dict[str, Any]:
 
 
 def doubts_of(found: Scenario | Comparison) -> list[str]:
-    """All doubts; of a comparison each once, with the names of the cases that it is about if not all."""
+    """All doubts; of a comparison those between candidates first, each other once, with its cases where these are not all."""
     if isinstance(found, Scenario):
         return doubts(found)
     said: dict[str, list[str]] = {}
@@ -53,7 +53,7 @@ def doubts_of(found: Scenario | Comparison) -> list[str]:
             case = f"{candidate} under {condition}" if len(found.conditions) > 1 else candidate
             said.setdefault(doubt, []).append(case)
     everywhere = len(found.candidates) * len(found.conditions)
-    return [doubt + _whose(cases, everywhere) for doubt, cases in said.items()]
+    return [*doubts_between(found), *(doubt + _whose(cases, everywhere) for doubt, cases in said.items())]
 
 
 def _whose(cases: list[str], everywhere: int) -> str:

@@ -32,12 +32,17 @@ def show_check(console: Console, found: Scenario | Comparison) -> None:
     if isinstance(found, Scenario):
         _show_scenario(console, found)
         return
-    console.print(f"[bold]{_plain(found.name)}[/]  {len(found.candidates)} candidates × {len(found.conditions)} conditions")
+    size = f"{_counted(len(found.candidates), 'candidate')} × {_counted(len(found.conditions), 'condition')}"
+    console.print(f"[bold]{_plain(found.name)}[/]  {size}")
     if found.question:
         console.print(_plain(found.question))
     console.print()
     console.print(check.case_table(found))
     _show_doubts(console, check.doubts_of(found))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _show_scenario(console: Console, scenario: Scenario) -> None:
@@ -87,7 +92,7 @@ def show_results(console: Console, results: Results) -> None:
         for table in _number_tables(results, condition, console.width):
             console.print()
             console.print(table)
-        for made in (_difference_table(differences, condition, results.focus), _objective_table(judged, condition)):
+        for made in (_difference_table(differences, condition, results.focus), _objective_table(judged, condition, results)):
             if made is not None:
                 console.print()
                 console.print(made)
@@ -123,12 +128,15 @@ def _number_tables(results: Results, condition: str, width: int) -> Iterator[Tab
     summary, effects = results.summary, effects_in(results.summary)
     here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
     names = [name for name in results.candidates if (here["candidate"] == name).any()]
-    side_by_side = max(1, (width - _NAME_WIDTH) // _VALUE_WIDTH)
+    name_width = _NAME_WIDTH + (0 if results.focus is None else len(" (all requests)"))
+    side_by_side = max(1, (width - name_width) // _VALUE_WIDTH)
     for start in range(0, len(names), side_by_side):
-        yield _number_table(here, _shown_metrics(results, here), names[start : start + side_by_side], effects)
+        yield _number_table(here, _shown_metrics(results, here), names[start : start + side_by_side], effects, results.focus)
 
 
-def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str], effects: list[str]) -> Table:
+def _number_table(
+    rows: pd.DataFrame, metrics: list[str], names: list[str], effects: list[str], focus: str | None
+) -> Table:
     from rich.table import Table
 
     from sim.analysis import words
@@ -148,7 +156,7 @@ def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str], effe
             cell = words.amount(metric, values[0]) if once else words.with_interval(metric, *values)
             cells.append(_plain(cell + _how_many_recovered(found, most)))
         if any(cell != "no value" for cell in cells):
-            table.add_row(_plain(words.metric_words(metric, effects)), *cells)
+            table.add_row(_plain(words.metric_words(metric, effects) + words.of_whom(metric, focus)), *cells)
     return table
 
 
@@ -191,7 +199,7 @@ def _difference_table(differences: pd.DataFrame, condition: str, focus: str | No
         table.add_column(title)
     order = rows.sort_values("metric", key=lambda names: names.map(_DECIDING.index), kind="stable")
     for metric, mine in order.groupby("metric", sort=False):
-        name = _plain(words.metric_words(str(metric), effects))
+        name = _plain(words.metric_words(str(metric), effects) + words.of_whom(str(metric), focus))
         same = (mine[["difference", "low", "high"]] == 0).all(axis=1)
         if len(mine) > 1 and same.all():
             table.add_row(name, "all", words.SAME, "[dim]identical[/]")
@@ -205,13 +213,14 @@ def _difference_table(differences: pd.DataFrame, condition: str, focus: str | No
     return table
 
 
-def _objective_table(judged: pd.DataFrame, condition: str) -> Table | None:
+def _objective_table(judged: pd.DataFrame, condition: str, results: Results) -> Table | None:
     rows = judged[judged["condition"] == condition]
     if rows.empty:
         return None
     from rich.table import Table
 
     from sim.analysis import words
+    from sim.analysis.metrics import is_of_effects
 
     style = {"pass": "green", "fail": "bold red", "uncertain": "yellow"}
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -224,6 +233,8 @@ def _objective_table(judged: pd.DataFrame, condition: str) -> Table | None:
         measured = words.with_interval(row["metric"], row["value"], row["low"], row["high"])
         told = f"[{style[row['verdict']]}]{row['verdict']}[/]"
         whose = [_plain(row["candidate"])] if several else []
-        table.add_row("" if row["slo"] == last else _plain(row["slo"]), *whose, told, _plain(measured))
+        of_all = results.focus is not None and row["of"] == "all" and not is_of_effects(row["metric"])
+        about = " (all requests)" if of_all else ""
+        table.add_row("" if row["slo"] == last else _plain(row["slo"] + about), *whose, told, _plain(measured))
         last = row["slo"]
     return table

@@ -273,7 +273,7 @@ def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:
     for metric in PRICES:
         mine = summary[(summary["metric"].astype(str) == metric) & (summary["of"].astype(str) == "all")]
         if len(mine):
-            heading = f"The price: {words.of_metric(metric).text}"
+            heading = f"The price, of all requests: {words.of_metric(metric).text}"
             yield _Picture(f"price_{metric}", rows.metric_bars, mine, heading, {"metric": metric})
 
 

@@ -45,6 +45,12 @@ _LIMITS: Final[dict[Algorithm, tuple[int, int, int]]] = {
 }
 
 
+def _not_written(spec: AdaptiveConcurrency) -> str:
+    """Which of two limits that contradict each other is the algorithm's own, for a message."""
+    usual = [name for name in ("min_limit", "max_limit") if getattr(spec, name) is None]
+    return f", {usual[0]} being the usual one of {spec.algorithm}; write it, too" if usual else ""
+
+
 class AdaptiveConcurrency(Spec):
     """A limit L on calls at once that grows while answers come as fast as they can, and shrinks when they queue.
 
@@ -115,6 +121,8 @@ class AdaptiveConcurrency(Spec):
             if getattr(self, name) < 0.001:
                 raise ValueError(f"{where}: {name} = {getattr(self, name):g} s must be at least 1ms")
         initial, least, most = self.limits
+        if least > most:
+            raise ValueError(f"{where}: min_limit = {least} must not be above max_limit = {most}{_not_written(self)}")
         if not least <= initial <= most:
             raise ValueError(f"{where}: initial_limit = {initial} must lie between min_limit = {least} and max_limit = {most}")
         return self

@@ -56,7 +56,8 @@ class CircuitBreaker(Spec):
     good ones close it. An answer from before a change of state says nothing (resilience4j and Polly let it judge the state
     that it finds). The end of the open time belongs to half-open.
 
-    A refused call is over: no retry follows, whatever `retry.on` says. A crashed replica comes back with its breakers closed.
+    A refused call is `short_circuited`: it is tried again only where `retry.on` has that word, as with resilience4j.
+    A crashed replica comes back with its breakers closed.
     Give the calls a timeout, or `half_open_max_wait`: a probe that waits for its answer keeps the breaker half-open.
 
     Not for a target of which one endpoint of many fails, unless its scope is per endpoint: it would refuse the good ones too.

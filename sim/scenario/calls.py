@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.balancing_kinds import Balancing
@@ -56,6 +56,15 @@ class Fallback(Spec):
         return {} if data == "value" else data
 
 
+def _never_again(value: Any) -> Any:
+    # Set on purpose, so that it holds against a wider selector and a preset that tries again on its own.
+    return {"max_attempts": 1} if value is None else value
+
+
+#: Of a key that always has a value: null is read as off.
+OFF: Final = BeforeValidator(_never_again)
+
+
 class CallPolicy(Spec):
     """How a caller behaves on an edge. What is absent is inherited from a wider selector, at last from the preset or the
     defaults here."""
@@ -74,7 +83,9 @@ class CallPolicy(Spec):
     propagate_deadline: bool = Field(
         False, description="whether the target learns the deadline: it starts nothing after it, and its own calls end by then"
     )
-    retry: Retry = Field(Retry(), description="which outcomes are tried again, and how")
+    retry: Annotated[Retry, OFF] = Field(
+        Retry(), description="which outcomes are tried again, and how; null: none, as max_attempts: 1, over a preset, too"
+    )
     hedging: Hedging | None = Field(None, description="further attempts before the first has failed")
     throttling: AdaptiveThrottling | None = Field(
         None, description="refuses a share of the calls while the target refuses many, per caller process"

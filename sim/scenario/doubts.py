@@ -10,7 +10,7 @@ from sim.scenario.edges import operations_of
 from sim.scenario.faults import Crash, LinkFault
 from sim.scenario.forecast import Edge, Forecast, demands_of, edges_of, forecast, visits_per_request
 from sim.scenario.load import Daily, Replay
-from sim.scenario.model import Scenario
+from sim.scenario.model import Comparison, Scenario
 from sim.scenario.policy_doubts import doubts_of_policies
 from sim.units import format_duration
 
@@ -39,6 +39,19 @@ def doubts(scenario: Scenario) -> list[str]:
         *_long_enough(scenario, expected),
     ]
     return list(dict.fromkeys(found))
+
+
+def doubts_between(comparison: Comparison) -> list[str]:
+    """Candidates that are one scenario under every condition: what one changes was so already, or was not meant."""
+    same: dict[tuple[str, ...], list[str]] = {}
+    for candidate, by_condition in comparison.candidates.items():
+        same.setdefault(tuple(by_condition[name].hash for name in comparison.conditions), []).append(candidate)
+    return [
+        f"{', '.join(names[:-1])} and {names[-1]} are the same scenario{' under every condition' if len(hashes) > 1 else ''}: "
+        "their runs will be equal; what one of them changes is so already, or is not what was meant (sim show prints both)"
+        for hashes, names in same.items()
+        if len(names) > 1
+    ]
 
 
 def _has_caches(scenario: Scenario, edges: list[Edge]) -> bool:

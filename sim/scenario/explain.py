@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from sim.scenario.calls import Fallback
 from sim.scenario.overlay import shallow
 from sim.scenario.schema import Shape, child, chosen, example, expected, field_shape, fields_of, joined, literals, members
 from sim.scenario.source import Node, children
@@ -200,7 +201,8 @@ def _explained(place: _Place, root: Node, also_known: Sequence[str]) -> Iterator
 
 
 def _missing(key: str, shape: Shape | None) -> str:
-    model = shape.model if shape is not None else None
+    only = members(shape) if shape is not None else []  # of a key that may be null, too
+    model = only[0].model if len(only) == 1 else None
     about = fields_of(model)[key].description if model is not None and key in fields_of(model) else None
     written = example(key, field_shape(model, key) if model is not None else None)
     return f"{plain(key)} is missing{f' ({about})' if about else ''}; write for example {written}"
@@ -235,16 +237,35 @@ def _wrong(place: _Place) -> str:
         return _said(details) if value is not None else f"has no value: {_said(details)}"
     if kind == "too_short":
         return "is empty; it needs at least one entry"
+    if kind in ("retry_budget", "adaptive_throttling"):
+        return _kind_wanted(place)
     if kind in ("step", "fault", "load"):  # our own words for data that fits no alternative
         guess = _guess(place)
         return f"{'' if kind == 'load' else shown(value) + ' '}{details['msg']}{guess}"
     shape = place.tried or place.shape
     wanted = expected(shape) if shape is not None else details["msg"]
+    if any(option.model is Fallback for option in (members(shape) if shape is not None else ())):
+        wanted = f"'value' or {wanted}, for example {{call: shop.default}}"
+    if isinstance(value, str) and _PERCENT.fullmatch(value) and wanted.startswith(("a number", "a whole number")):
+        return f"{shown(value)} should be {wanted}, written as a plain number: {value.rstrip(' %')}"
     if value is None:
         return f"has no value; write {wanted}, or remove the key"
     words = [word for option in (members(shape) if shape is not None else ()) for word in literals(option)]
     guess = nearest(value, words) if isinstance(value, str) else ""
     return f"{shown(value)} should be {wanted}{f'; {guess}' if guess.startswith('did') else ''}"
+
+
+def _kind_wanted(place: _Place) -> str:
+    """What is said of a union that is chosen by its `kind`, where none is given or an unknown one."""
+    options = members(place.shape) if place.shape is not None else []
+    kinds = [str(meta.tag) for option in options for meta in option.meta if hasattr(meta, "tag")]
+    value = place.node.value
+    if not isinstance(value, dict) or (kind := value.get("kind")) is None:
+        given = "" if isinstance(value, dict) else f"{shown(place.node.plain())} should be a mapping; "
+        return f"{given}give its kind: {', '.join(kinds)}, for example kind: {kinds[0]}"
+    known = nearest(str(kind.value), kinds)
+    guess = f"{known} " if known.startswith("did") else ""
+    return f"kind {shown(kind.plain())} is not known; {guess}write one of {', '.join(kinds)}"
 
 
 def _guess(place: _Place) -> str:
@@ -272,6 +293,7 @@ def _said(details: ErrorDetails) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+_PERCENT: Final = re.compile(r"[0-9]+(\.[0-9]+)? ?%")
 _WORD: Final = re.compile(r"\.?([A-Za-z_]+)")
 _INDEX: Final = re.compile(r"\[([0-9]+)\]")
 

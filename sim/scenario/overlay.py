@@ -1,15 +1,16 @@
 """Overlays: what a candidate or a condition changes, laid over what it shares with the others.
 
 The rules are those of JSON Merge Patch (RFC 7396): mappings merge, everything else (lists too) replaces, null removes.
-The language adds three, each where a plain merge would make nonsense: a law replaces a law as a whole, a load of another
-kind keeps only what the new kind knows, and shorthand (``queue: 100``) merges as what it stands for.
+The language adds four, each where a plain merge would make nonsense: a law replaces a law as a whole, a load of another
+kind keeps only what the new kind knows, shorthand (``queue: 100``) merges as what it stands for, and null stays where the
+language has a null of its own: ``budget: null`` says that there is none, and absent would let a preset's come back.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sim.scenario.schema import SHORTHAND, Shape, child, chosen, fields_of, members
+from sim.scenario.schema import SHORTHAND, Shape, child, chosen, fields_of, is_nullable, members
 from sim.scenario.source import Node
 
 
@@ -19,18 +20,18 @@ def merge(below: Node, above: Node, shape: Shape | None) -> Node:
     if not isinstance(above.value, dict) or (shape is not None and shape.kind == "law"):
         return above
     if not isinstance(below.value, dict):
-        return _without_nulls(above)
+        return _without_nulls(above, shape)
     if not above.value:
         return below
     merged = _what_stays(below, above, shape)
     either = {**shallow(below), **shallow(above)}
     for key, node in above.value.items():
-        if node.value is None:
+        if node.value is None and not is_nullable(shape, either, key):
             merged.pop(key, None)
         elif key in merged:
             merged[key] = merge(merged[key], node, child(shape, either, key))
         else:
-            merged[key] = _without_nulls(node)
+            merged[key] = _without_nulls(node, child(shape, either, key))
     return above.holding(merged)
 
 
@@ -44,10 +45,13 @@ def _what_stays(below: Node, above: Node, shape: Shape | None) -> dict[str, Node
     return {key: node for key, node in below.value.items() if key in known}
 
 
-def _without_nulls(node: Node) -> Node:
-    if not isinstance(node.value, dict):
+def _without_nulls(node: Node, shape: Shape | None) -> Node:
+    """What lies over nothing: a null that would remove has nothing to remove."""
+    if not isinstance(node.value, dict) or (shape is not None and shape.kind == "law"):
         return node
-    return node.holding({key: _without_nulls(item) for key, item in node.value.items() if item.value is not None})
+    level = shallow(node)
+    kept = {key: item for key, item in node.value.items() if item.value is not None or is_nullable(shape, level, key)}
+    return node.holding({key: _without_nulls(item, child(shape, level, key)) for key, item in kept.items()})
 
 
 def unfolded(node: Node, shape: Shape | None) -> Node:

@@ -82,8 +82,9 @@ def _ejects_nobody(scenario: Scenario, edge: Edge) -> Iterator[str]:
         return
     endpoints, least = _endpoints(scenario, edge.target), math.ceil(100 / spec.max_ejection_percent)
     if endpoints < least:
+        counted = f"{endpoints} endpoint{'' if endpoints == 1 else 's'}"
         yield (
-            f"{edge.caller} -> {edge.target}: outlier detection ejects nobody: {edge.target} has {endpoints} endpoints, and "
+            f"{edge.caller} -> {edge.target}: outlier detection ejects nobody: {edge.target} has {counted}, and "
             f"max_ejection_percent = {spec.max_ejection_percent:g} lets one go only out of {least} or more; raise it, or set "
             "always_eject_one_host"
         )

@@ -76,7 +76,7 @@ question: Do retries help when a payment replica dies?
 base: checkout.yaml                       # a file beside this one, or a scenario written here
 run: {replications: 30}                   # any key of a scenario: it goes over the base, for all
 conditions:
-  calm: {faults: null}                    # null removes
+  calm: {faults: null}                    # null removes, or switches off
   crash: {}                               # as the base has it
   spike: {load: {kind: spike, peak: 300/s, at: 60s, for: 20s}}
 candidates:
@@ -110,8 +110,13 @@ name under `laws`, or share a file with `base`.
 The scenario of a candidate under a condition is the base, overlaid with the file's own keys, then the condition, then the
 candidate. Without `conditions` there is one, called `{only}`. A file with `base` and without `candidates` is a scenario of its
 own; bases may have bases. Overlays follow JSON Merge Patch (RFC 7396): mappings merge, everything else replaces, `null`
-removes. So
+removes or switches off. So
 
+- `null` for an entry of a mapping (a service, a selector, an operation) or for a key that has a default of its own (`faults`,
+  `cancellation`) removes what lies below: the entry is gone, the default is back, or what a wider selector or a preset says;
+- `null` for a key that may be without a value (those whose default below is –, such as `timeout`, `cache` or `retry.budget`)
+  and for `retry` is kept and means off, as it does without a base: `budget: null` over `preset: envoy@1.40` is a retry without
+  a budget;
 - a list replaces a list: `faults`, `slos` or the steps of an operation in a candidate are *all* its faults, objectives or steps;
 - a law replaces a law as a whole;
 - a load of another `kind` keeps only what the new kind knows (`mix`, `clients`, often `rate`);
@@ -234,7 +239,8 @@ def _title(model: type[BaseModel]) -> str:
     kind = _only_kind(model)
     if kind is None:
         return _TITLES.get(model.__name__, model.__name__)
-    what = "retry budget" if model.__name__.endswith("Budget") else "load"
+    name = model.__name__
+    what = "retry budget" if name.endswith("Budget") else "load" if model.__module__.endswith("load") else "throttling"
     return f"{kind.replace('_', ' ').capitalize()} {what}"
 
 
@@ -270,6 +276,8 @@ def _row(model: type[BaseModel], key: str, field: FieldInfo) -> str:
 
 
 def _default(shape: Shape, field: FieldInfo) -> str:
+    if isinstance(field.default, str) and literals(shape) == (field.default,) != ("poisson",):
+        return "*must be there*"  # in Python the class has chosen it
     value: Any = field.get_default(call_default_factory=True, validated_data={})
     if value is PydanticUndefined:
         return "*must be there*"
@@ -289,7 +297,7 @@ def _default(shape: Shape, field: FieldInfo) -> str:
             return f"`{units.exact(value, '/s')}`"
         case "ratio":
             return f"`{100 * value:g} %`"
-    return f"`{shown(value)}`".replace("'", "")
+    return f"`{shown(value, 400)}`".replace("'", "")
 
 
 def _prose(model: type[BaseModel]) -> str:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 from sim import values
 from sim.policies.balancing_kinds import Balancing
 from sim.policies.discipline import Discipline
+from sim.scenario.calls import OFF
 from sim.scenario.services import Link, Operation, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
@@ -171,6 +172,13 @@ def field_shape(model: type[BaseModel], key: str) -> Shape | None:
     return None if field is None else shape_of(field.annotation, field.metadata)
 
 
+def is_nullable(shape: Shape | None, value: Any, key: str) -> bool:
+    """Whether null is something that can stand under a key of `value`: that there is none, or that it is off."""
+    shape = chosen(shape, value) if shape else None
+    field = fields_of(shape.model).get(key) if shape is not None and shape.model is not None else None
+    return field is not None and (type(None) in get_args(field.annotation) or OFF in field.metadata)
+
+
 def expected(shape: Shape, name: Callable[[type[BaseModel]], str] | None = None) -> str:
     """What a value of this type looks like, in words; `name` writes a model, by default by its keys.
 
@@ -213,12 +221,13 @@ def _expected_plain(shape: Shape, name: Callable[[type[BaseModel]], str] | None)
 def _bounds(shape: Shape) -> str:
     least = next((meta.ge for meta in shape.meta if isinstance(meta, Ge)), None)
     most = next((meta.le for meta in shape.meta if isinstance(meta, Le)), None)
-    if least is not None:
-        return f" of at least {least}" if most is None else f" from {least} to {most:,}"
     above = next((meta.gt for meta in shape.meta if isinstance(meta, Gt)), None)
-    if above is None:
-        return "" if most is None else f" of at most {most:,}"
-    return f" above {above}" if most is None else f" above {above} and at most {most:,}"
+    below = next((meta.lt for meta in shape.meta if isinstance(meta, Lt)), None)
+    if least is not None and most is not None:
+        return f" from {least} to {most:,}"
+    said = [("of at least", least), ("above", above), ("of at most", most), ("below", below)]
+    parts = [f"{words} {bound:,}" for words, bound in said if bound is not None]
+    return f" {' and '.join([*parts[:1], *(part.removeprefix('of ') for part in parts[1:])])}" if parts else ""
 
 
 def example(key: str, shape: Shape | None) -> str:
