@@ -13,6 +13,9 @@ from sim.units import format_duration
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from sim.scenario.deployments import Deployment
+    from sim.scenario.faults import Fault
+
 
 def summary(found: Scenario | Comparison) -> dict[str, Any]:
     """Everything that the check found, as data."""
@@ -140,15 +143,27 @@ def _count(number: float) -> str:
 
 
 def details(scenario: Scenario) -> list[str]:
-    """Queues, faults and objectives, a line each."""
+    """Queues, registries, proxies, what happens when, and objectives, a line each."""
     lines = [f"queue     {name} → {queue.consumer}" for name, queue in scenario.queues.items()]
-    for fault in scenario.faults:
-        said = fault.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        kind = next(name for name, field in type(fault).model_fields.items() if field.is_required())
-        words = [f"{kind} {said.pop(kind)}", *(f"{key} {value}" for key, value in said.items())]
-        lines.append(f"fault     {', '.join(words)}")
+    for name, registry in scenario.registries.items():
+        members = [member for member, service in scenario.services.items() if service.registry == name]
+        what = registry.preset or ("no leases" if registry.heartbeat_interval is None else "leases")
+        lines.append(f"registry  {name} ({what}) of {', '.join(members) or 'nobody'}")
+    for name, proxy in scenario.proxies.items():
+        what = f"tier of {proxy.replicas}" if proxy.placement == "tier" else "sidecars"
+        users = [selector for selector, policy in scenario.calls.items() if policy.via == name]
+        lines.append(f"proxy     {name} ({what}) for calls of {', '.join(users) or 'nobody'}")
+    for what, events in (("fault", scenario.faults), ("deploy", scenario.deployments)):
+        lines += [f"{what:9} {_event(event)}" for event in events]
     lines += [f"objective {slo.text}" for slo in scenario.slos]
     return lines
+
+
+def _event(event: Fault | Deployment) -> str:
+    """What happens, and when, in one line."""
+    said = event.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    kind = next(name for name, field in type(event).model_fields.items() if field.is_required() and name != "at")
+    return ", ".join([f"{kind} {said.pop(kind)}", *(f"{key} {value}" for key, value in said.items())])
 
 
 def case_table(found: Comparison) -> Table:

@@ -134,9 +134,7 @@ def _number_tables(results: Results, condition: str, width: int) -> Iterator[Tab
         yield _number_table(here, _shown_metrics(results, here), names[start : start + side_by_side], effects, results.focus)
 
 
-def _number_table(
-    rows: pd.DataFrame, metrics: list[str], names: list[str], effects: list[str], focus: str | None
-) -> Table:
+def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str], effects: list[str], focus: str | None) -> Table:
     from rich.table import Table
 
     from sim.analysis import words
