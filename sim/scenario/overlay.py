@@ -1,13 +1,17 @@
 """Overlays: what a candidate or a condition changes, laid over what it shares with the others.
 
 The rules are those of JSON Merge Patch (RFC 7396): mappings merge, everything else (lists too) replaces, null removes.
-The language adds three, each where a plain merge would make nonsense: a law replaces a law as a whole, a load of another
-kind keeps only what the new kind knows, and shorthand (``queue: 100``) merges as what it stands for.
+The language adds four, each where a plain merge would make nonsense: a law replaces a law as a whole, a load of another
+kind keeps only what the new kind knows, shorthand (``queue: 100``) merges as what it stands for, and null stays where it says
+something else than absence (``heartbeat_interval: null``: no leases; absent, they last as long as ever).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
+
+from pydantic_core import PydanticUndefined
 
 from sim.scenario.schema import SHORTHAND, Shape, child, chosen, fields_of, members
 from sim.scenario.source import Node
@@ -19,7 +23,7 @@ def merge(below: Node, above: Node, shape: Shape | None) -> Node:
     if not isinstance(above.value, dict) or (shape is not None and shape.kind == "law"):
         return above
     if not isinstance(below.value, dict):
-        return _without_nulls(above)
+        return _without_nulls(above, shape)
     if not above.value:
         return below
     merged = _what_stays(below, above, shape)
@@ -27,10 +31,12 @@ def merge(below: Node, above: Node, shape: Shape | None) -> Node:
     for key, node in above.value.items():
         if node.value is None:
             merged.pop(key, None)
+            if _null_speaks(shape, either, key):
+                merged[key] = node
         elif key in merged:
             merged[key] = merge(merged[key], node, child(shape, either, key))
         else:
-            merged[key] = _without_nulls(node)
+            merged[key] = _without_nulls(node, child(shape, either, key))
     return above.holding(merged)
 
 
@@ -44,10 +50,24 @@ def _what_stays(below: Node, above: Node, shape: Shape | None) -> dict[str, Node
     return {key: node for key, node in below.value.items() if key in known}
 
 
-def _without_nulls(node: Node) -> Node:
+def _without_nulls(node: Node, shape: Shape | None) -> Node:
     if not isinstance(node.value, dict):
         return node
-    return node.holding({key: _without_nulls(item) for key, item in node.value.items() if item.value is not None})
+    data = shallow(node)
+    return node.holding(
+        {
+            key: _without_nulls(item, child(shape, data, key))
+            for key, item in node.value.items()
+            if item.value is not None or _null_speaks(shape, data, key)
+        }
+    )
+
+
+def _null_speaks(shape: Shape | None, value: Any, key: str) -> bool:
+    """Whether null is a value of this key that its absence does not stand for."""
+    option = chosen(shape, value) if shape is not None else None
+    field = fields_of(option.model).get(key) if option is not None and option.model is not None else None
+    return field is not None and NoneType in get_args(field.annotation) and field.default not in (None, PydanticUndefined)
 
 
 def unfolded(node: Node, shape: Shape | None) -> Node:
