@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from sim.scenario import reference
 from sim.scenario.model import Comparison, Scenario
+from sim.scenario.preset_words import GROUPS
 from sim.scenario.schema import example, fields_of, shape_of
 from sim.scenario.yaml import ONLY_CONDITION, load, loads
 from sim.study import ONLY_CONDITION as ONLY_CONDITION_OF_STUDIES
@@ -27,6 +28,20 @@ def test_its_examples_are_read(tmp_path: Path) -> None:
     found = load(tmp_path / "retries.yaml")
     assert isinstance(found, Comparison)
     assert found.conditions == ("calm", "crash", "spike")
+
+
+def test_its_example_of_finding_replicas_is_read(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "services:\n  shop: {workers: 1, operations: {buy: [{call: payment.charge}]}}\n"
+        "  payment: {workers: 1, operations: {charge: [{work: 1ms}]}}\nload: {rate: 1/s, mix: shop.buy}\n"
+    )
+    (tmp_path / "finding.yaml").write_text("base: base.yaml\n" + reference.FINDING)
+    found = load(tmp_path / "finding.yaml")
+    assert isinstance(found, Scenario)
+    assert found.registries["slices"].heartbeat_interval is None
+    assert found.policy("edge", "payment.charge").discovery.cache == 35.0
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for group in GROUPS.values() for name in group.presets)
 
 
 @pytest.mark.parametrize("written", [law for laws in LAW_EXAMPLES.values() for law in laws.split(" or ")])

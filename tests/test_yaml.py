@@ -436,3 +436,21 @@ def test_percentiles_fit_the_law_that_is_written() -> None:
     law = scenario(SHOP).laws["charge"]
     assert isinstance(law, Lognormal)
     assert law.quantile(0.99) == pytest.approx(0.2)
+
+
+def test_null_stays_where_it_is_no_absence(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "services: {shop: {workers: 1, registry: book, operations: {buy: [{work: 1ms}]}}}\n"
+        "registries: {book: {publish_delay: 1s}}\nload: {rate: 1/s, mix: shop.buy}\n"
+    )
+    (tmp_path / "leases.yaml").write_text(
+        "base: base.yaml\ncandidates:\n  leases: {}\n  none: {registries: {book: {heartbeat_interval: null}}}\n"
+        "  another: {registries: {book: null, other: {heartbeat_interval: null}}, services: {shop: {registry: other}}}\n"
+    )
+    found = load(tmp_path / "leases.yaml")
+    assert isinstance(found, Comparison)
+    books = {name: cases["base"].registries for name, cases in found.candidates.items()}
+    assert (books["leases"]["book"].heartbeat_interval, books["none"]["book"].heartbeat_interval) == (30.0, None)
+    assert books["none"]["book"].publish_delay == Constant(1.0)
+    assert list(books["another"]) == ["other"]
+    assert books["another"]["other"].heartbeat_interval is None

@@ -100,7 +100,8 @@ def show(file: File, candidate: Candidate = None, condition: Condition = None) -
 
 
 @app.command(
-    epilog="[bold]Examples[/]\n\n  sim presets\n\n  sim presets envoy@1.40\n\n  sim presets resilience4j@2 --format json",
+    epilog="[bold]Examples[/]\n\n  sim presets\n\n  sim presets envoy@1.40\n\n  sim presets eureka@2\n\n"
+    "  sim presets resilience4j@2 --format json",
 )
 @explained
 def presets(
@@ -109,22 +110,22 @@ def presets(
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """List the presets, or show one: every number of a real system's rules, and where it comes from.
+    """List the presets, or show those of a name: every number of a real system's rules, and where it comes from.
 
-    A preset lies below the settings of calls: calls: {default: {preset: envoy@1.40}}.
+    A preset lies below what a scenario says: of calls, of registries, of discovery or of health checks.
     """
     from sim.cli import presets as showing
     from sim.errors import ScenarioError
 
-    preset = None if name is None else showing.chosen(name)
+    found = None if name is None else showing.chosen(name)
     if output is Format.CSV:
         raise ScenarioError("--format csv: presets are no table; use table or json")
     if output is Format.JSON:
-        print_json(showing.list_as_data() if preset is None else showing.as_data(preset))
-    elif preset is None:
+        print_json(showing.list_as_data() if found is None else showing.as_data(found))
+    elif found is None:
         showing.show_list(out())
     else:
-        showing.show_one(out(), preset)
+        showing.show_some(out(), found)
 
 
 @app.command(

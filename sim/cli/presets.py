@@ -1,12 +1,19 @@
-"""What `sim presets` prints: all presets, or one with every number and where it comes from."""
+"""What `sim presets` prints: all presets in groups, or one with every number and where it comes from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import ScenarioError
-from sim.scenario.preset_words import Setting, on_in_words, settings_of_blocks, settings_on
-from sim.scenario.presets import PRESETS, Preset
+from sim.scenario.preset import Preset
+from sim.scenario.preset_words import (
+    GROUPS,
+    Setting,
+    numbers_in_words,
+    on_in_words,
+    settings_of_blocks,
+    settings_on,
+)
 from sim.scenario.words import nearest
 
 if TYPE_CHECKING:
@@ -14,31 +21,45 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def chosen(name: str) -> Preset:
-    """The preset of a name.
+def chosen(name: str) -> dict[str, Preset]:
+    """The presets of a name, by their group: one system may have several, as Eureka has one of registries and one of discovery.
 
     Raises:
         ScenarioError: there is none.
     """
-    if name not in PRESETS:
-        raise ScenarioError(f"no preset {name!r}; {nearest(name, PRESETS)}")
-    return PRESETS[name]
+    found = {of: group.presets[name] for of, group in GROUPS.items() if name in group.presets}
+    if not found:
+        known = dict.fromkeys(name for group in GROUPS.values() for name in group.presets)
+        raise ScenarioError(f"no preset {name!r}; {nearest(name, known)}")
+    return found
 
 
 def list_as_data() -> list[dict[str, Any]]:
-    """All presets: name, title, and what is on by default."""
-    return [{"name": preset.name, "title": preset.title, "on": on_in_words(preset)} for preset in PRESETS.values()]
+    """All presets: what it is of, name, title, and what is on by default."""
+    return [
+        {"of": of, "name": preset.name, "title": preset.title, "on": _in_words(of, preset)}
+        for of, group in GROUPS.items()
+        for preset in group.presets.values()
+    ]
 
 
-def as_data(preset: Preset) -> dict[str, Any]:
-    """A preset with every setting and its source."""
-    return {
-        "name": preset.name,
-        "title": preset.title,
-        "on": _as_data(settings_on(preset)),
-        "blocks": {block: _as_data(settings) for block, settings in settings_of_blocks(preset).items()},
-        "notes": list(preset.notes),
-    }
+def as_data(presets: dict[str, Preset]) -> list[dict[str, Any]]:
+    """The presets of one name, each with every setting and its source."""
+    return [
+        {
+            "of": of,
+            "name": preset.name,
+            "title": preset.title,
+            "on": _as_data(settings_on(preset, GROUPS[of].model)),
+            "blocks": {block: _as_data(settings) for block, settings in settings_of_blocks(preset).items()},
+            "notes": list(preset.notes),
+        }
+        for of, preset in presets.items()
+    ]
+
+
+def _in_words(of: str, preset: Preset) -> str:
+    return on_in_words(preset) if of == "calls" else numbers_in_words(preset, GROUPS[of].model)
 
 
 def _as_data(settings: list[Setting]) -> list[dict[str, Any]]:
@@ -46,19 +67,32 @@ def _as_data(settings: list[Setting]) -> list[dict[str, Any]]:
 
 
 def show_list(console: Console) -> None:
-    """Print all presets."""
-    table = _table("preset", "what it is", "on by default")
-    for preset in PRESETS.values():
-        table.add_row(preset.name, preset.title, on_in_words(preset))
-    console.print(table)
-    console.print("\n[dim]sim presets NAME shows every number and where it comes from[/]")
+    """Print all presets, those of calls first."""
+    from rich.markup import escape
+
+    for of, group in GROUPS.items():
+        console.print(f"[bold]of {of}[/]  [dim]{group.where}[/]")
+        table = _table("preset", "what it is", "on by default" if of == "calls" else "numbers")
+        for preset in group.presets.values():
+            table.add_row(preset.name, preset.title, escape(_in_words(of, preset)))
+        console.print(table)
+        console.print()
+    console.print("[dim]sim presets NAME shows every number and where it comes from[/]")
 
 
-def show_one(console: Console, preset: Preset) -> None:
+def show_some(console: Console, presets: dict[str, Preset]) -> None:
+    """Print the presets of one name, one after the other."""
+    for i, (of, preset) in enumerate(presets.items()):
+        if i:
+            console.print()
+        _show_one(console, of, preset)
+
+
+def _show_one(console: Console, of: str, preset: Preset) -> None:
     """Print a preset: what is on, what blocks start from, the notes."""
-    console.print(f"[bold]{preset.name}[/]  {preset.title}")
-    on = settings_on(preset)
-    console.print(f"\n[bold]on by default[/]{'' if on else ': nothing'}")
+    console.print(f"[bold]{preset.name}[/] of {of}  {preset.title}")
+    on = settings_on(preset, GROUPS[of].model)
+    console.print(f"\n[bold]{'on by default' if of == 'calls' else 'numbers'}[/]{'' if on else ': nothing'}")
     if on:
         console.print(_settings_table(on, ""))
     for block, settings in settings_of_blocks(preset).items():

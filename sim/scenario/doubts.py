@@ -8,6 +8,7 @@ from typing import Final
 
 from sim.scenario.edges import operations_of
 from sim.scenario.faults import Crash, LinkFault
+from sim.scenario.finding_doubts import doubts_of_finding
 from sim.scenario.forecast import Edge, Forecast, demands_of, edges_of, forecast, visits_per_request
 from sim.scenario.load import Daily, Replay
 from sim.scenario.model import Comparison, Scenario
@@ -34,6 +35,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *_retries_through_layers(edges),
         *_deadlines(edges),
         *doubts_of_policies(scenario, edges),
+        *doubts_of_finding(scenario, edges),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),

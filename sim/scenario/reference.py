@@ -18,8 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from sim import units
 from sim.scenario.model import Scenario
-from sim.scenario.preset_words import on_in_words
-from sim.scenario.presets import PRESETS
+from sim.scenario.preset_words import GROUPS, numbers_in_words, on_in_words
 from sim.scenario.schema import SHORTHAND, Shape, expected, fields_of, literals, members, shape_of
 from sim.scenario.words import shown
 from sim.scenario.yaml import ONLY_CONDITION
@@ -83,6 +82,23 @@ candidates:
   today: {}
   no retries: {calls: {payment: {retry: null}}}
   more replicas: {services: {payment: {replicas: 4}}}
+"""
+
+#: How callers find replicas: keys of a scenario with a shop that calls a payment; the test loads it.
+FINDING: Final = """\
+registries:
+  book: {preset: eureka@2, eviction_interval: 10s}     # the rest as Eureka has it
+  slices: {heartbeat_interval: null, crash_delay: 1s}  # null: no leases; who is ready is listed
+services:
+  shop: {registry: slices, readiness: {preset: kubernetes@1, timeout: 2s}}
+  payment: {registry: book}
+proxies:
+  edge: {replicas: 2, work: 0.5ms}                     # a tier of balancers
+  mesh: {placement: sidecar}                           # or one beside each replica that calls
+calls:
+  client -> shop: {discovery: {preset: kubernetes@1}}  # how each caller process learns of replicas
+  shop -> payment: {via: edge, timeout: 1s}            # what the shop does towards the proxies ...
+  edge -> payment: {discovery: {preset: spring-cloud@2025}, health_check: {preset: haproxy@3}}  # ... and they towards it
 """
 
 _HEAD: Final = """\
@@ -154,6 +170,25 @@ calls:
 |---|---|---|
 {presets}
 
+How callers find replicas has presets, too. The registry and its clients are named apart, because clients of one registry differ;
+one system may have a preset of each under one name. `heartbeat_interval: null` means "no leases": whoever is registered and ready
+is listed, as in Kubernetes. Left out, there are leases with a heartbeat every 30 s.
+
+```yaml
+{finding}```
+
+| preset of registries | what it is | numbers |
+|---|---|---|
+{registries}
+
+| preset of discovery | what it is | numbers |
+|---|---|---|
+{discovery}
+
+| preset of health checks (`readiness`, `health_check`) | what it is | numbers |
+|---|---|---|
+{health_checks}
+
 **"Circuit breaker" means three things.** In Envoy and Istio it is a cap on what is in flight: `concurrency_limit` here, and
 `retry.budget`. In resilience4j, Polly and Hystrix it is the machine with three states: `circuit_breaker`. In Linkerd "circuit
 breaking", like Finagle's failure accrual, looks at each endpoint: `circuit_breaker` with `scope: per_client_x_endpoint`; what
@@ -199,9 +234,19 @@ _TITLES: Final = {
 def page() -> str:
     """The reference as Markdown."""
     laws = "\n".join(f"| {name} | `{written.replace(' or ', '` or `')}` |" for name, written in LAW_EXAMPLES.items())
-    presets = "\n".join(f"| `{one.name}` | {one.title} | {on_in_words(one)} |" for one in PRESETS.values())
-    head = _HEAD.format(example=EXAMPLE, comparison=COMPARISON, only=ONLY_CONDITION, laws=laws, presets=presets)
+    presets = {of.replace(" ", "_"): _presets(of) for of in GROUPS}
+    presets["presets"] = presets.pop("calls")
+    head = _HEAD.format(example=EXAMPLE, comparison=COMPARISON, finding=FINDING, only=ONLY_CONDITION, laws=laws, **presets)
     return "\n".join([head, *(_section(model, place) for model, place in models())])
+
+
+def _presets(of: str) -> str:
+    """Rows of a table of presets."""
+    model = GROUPS[of].model
+    return "\n".join(
+        f"| `{one.name}` | {one.title} | {on_in_words(one) if of == 'calls' else numbers_in_words(one, model)} |"
+        for one in GROUPS[of].presets.values()
+    )
 
 
 def models() -> Iterator[tuple[type[BaseModel], str]]:
