@@ -56,6 +56,13 @@ def spells_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["caller", "process", "target", "endpoint", "state", "start_s", "end_s"])
 
 
+def stale_table() -> pd.DataFrame:
+    """Four deaths for each: `sync` learns them late and one never, `queue` sooner, `hedged` before they are over."""
+    found = {"sync": (200.0, 240.0, 300.0, NAN), "queue": (4.0, 5.0, 6.0, 10.0), "hedged": (0.0, 0.0, 0.0, 1.0)}
+    rows = [(a, c, seconds) for c in CONDITIONS for a, cases in found.items() for seconds in cases]
+    return pd.DataFrame(rows, columns=["candidate", "condition", "stale_s"])
+
+
 def parts_table() -> pd.DataFrame:
     rows = [
         (a, c, g, part, 0.01 * (k + 1) * (i + 1) * (20 if g != "all" else 1))

@@ -10,7 +10,17 @@ import pandas as pd
 import pytest
 from frames import NAN, changes_of, numbers, replications, requests_of
 
-from sim.analysis import attempts_over_time, latency_cdf, over_time, recovery_s, slo_verdicts, state_spells, time_parts, verdict
+from sim.analysis import (
+    attempts_over_time,
+    latency_cdf,
+    over_time,
+    recovery_s,
+    slo_verdicts,
+    staleness,
+    state_spells,
+    time_parts,
+    verdict,
+)
 from sim.analysis.curves import latency_cdf_of_run, over_time_of_run, time_parts_of_run
 from sim.analysis.objectives import percentiles_of
 from sim.records import PARTS
@@ -121,6 +131,48 @@ def test_recovery_is_a_metric_where_faults_end() -> None:
     found = numbers(rows, end_s=30.0, trouble_s=(10.0, 12.0))
     assert found["recovery_s", "all"] == found["recovery_s", "shop.buy"] == 5.0
     assert ("recovery_s", "all") not in numbers(rows, end_s=30.0)
+
+
+def lateness(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Process, replica, gone_s, unlisted_s, stale_s, with -1 for never."""
+    found = staleness(changes_of(rows))[["process", "replica", "gone_s", "unlisted_s", "stale_s"]].fillna(-1)
+    return sorted(found.itertuples(index=False, name=None))
+
+
+def test_stale_is_who_still_lists_a_dead_replica() -> None:
+    found = lateness(
+        [
+            (2.0, "stock", 7, "stock", 7, "down"),
+            (5.0, "shop", 0, "stock", 7, "unlisted"),
+            (6.0, "shop", 1, "stock", 3, "unlisted"),  # of another replica: 7 stays listed there
+            (9.0, "shop", 0, "stock.get", 7, "ejected"),
+        ]
+    )
+    assert found == [(0, 7, 2.0, 5.0, 3.0), (1, 7, 2.0, -1, -1)]
+
+
+def test_who_heard_of_a_stop_in_time_is_not_stale_and_who_is_back_is_not_dead() -> None:
+    found = lateness(
+        [
+            (1.0, "shop", 0, "stock", 7, "unlisted"),
+            (2.0, "stock", 7, "stock", 7, "down"),
+            (4.0, "stock", 7, "stock", 7, "up"),
+            (5.0, "shop", 1, "stock", 7, "unlisted"),
+            (6.0, "shop", 0, "stock", 7, "listed"),
+            (7.0, "shop", 1, "stock", 7, "listed"),
+            (8.0, "stock", 7, "stock", 7, "down"),
+            (9.5, "shop", 0, "stock", 7, "unlisted"),
+        ]
+    )
+    assert found == [(0, 7, 2.0, 1.0, 0.0), (0, 7, 8.0, 9.5, 1.5), (1, 7, 2.0, 5.0, 2.0), (1, 7, 8.0, -1, -1)]
+
+
+def test_staleness_keeps_runs_apart() -> None:
+    rows = changes_of([(2.0, "stock", 0, "stock", 0, "down"), (5.0, "shop", 0, "stock", 0, "unlisted")])
+    later = rows.assign(time_s=rows["time_s"] * 2)
+    both = pd.concat([rows.assign(candidate="a", replication=0), later.assign(candidate="a", replication=1)])
+    assert staleness(both)[["candidate", "replication", "stale_s"]].to_numpy().tolist() == [["a", 0, 3.0], ["a", 1, 6.0]]
+    assert staleness(rows.iloc[:0]).empty
 
 
 def test_spells_last_until_the_next_change_of_the_same_breaker() -> None:

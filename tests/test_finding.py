@@ -380,6 +380,13 @@ def test_a_tier_that_is_dead_is_unreachable_and_a_retry_finds_the_other():
     assert outcomes(run(through(late, again, faults=dead, at=every(1, 11, 21)))) == ["ok"] * 10
 
 
+def test_the_death_of_a_proxy_that_nobody_calls_through_is_nobodys():
+    dead = [{"crash": "edge", "replica": 0, "at": 10.0}, {"slow": "edge", "factor": 2, "at": 10.0}]
+    found = run(through({}, {"shop -> pay": {}}, faults=dead, at=every(1, 5, 15)))
+    assert outcomes(found) == ["ok"] * 10
+    assert "edge" not in set(found.totals.name)
+
+
 def test_a_proxy_with_one_core_is_a_bottleneck():
     found = run(through({"replicas": 1, "cores": 1, "work": 0.1}, {}, at=(0.0, 0.0)))
     assert took(found) == [300, 300]  # two share one core, and then each is served at once

@@ -21,6 +21,7 @@ from chart_tables import (
     over_time_table,
     parts_table,
     spells_table,
+    stale_table,
     summary_table,
 )
 from matplotlib.axes import Axes
@@ -40,6 +41,7 @@ CHARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "success_over_time": (plots.success_over_time, over_time_table, {"condition": "crash", "windows": [("down", 20, 40)]}),
     "goodput_over_time": (plots.goodput_over_time, over_time_table, {"condition": "crash"}),
     "attempts_over_time": (plots.attempts_over_time, attempts_table, {"condition": "crash"}),
+    "staleness_cdf": (plots.staleness_cdf, stale_table, {"condition": "crash"}),
     "difference_forest": (plots.difference_forest, differences_table, {"metric": "p99_s"}),
     "where_time_went": (plots.where_time_went, parts_table, {"condition": "crash"}),
     "outcomes": (plots.outcomes, summary_table, {"condition": "crash"}),
@@ -393,6 +395,26 @@ def test_spells_are_bars_from_start_to_end_and_what_lets_calls_through_is_none()
 def test_states_that_never_changed_cannot_be_drawn() -> None:
     with pytest.raises(ScenarioError, match="states_over_time: the table has no rows"):
         plots.states_over_time(spells_table().iloc[:0])
+
+
+# Staleness
+
+
+def test_the_share_that_has_learned_it_is_the_table() -> None:
+    ax = drawn(draw("staleness_cdf"))
+    assert ax.get_xscale() == "log"
+    steps = {name: dict(zip(line(ax, name).get_xdata(), line(ax, name).get_ydata(), strict=True)) for name in CANDIDATES}
+    assert steps["queue"] | {4.0: 0.25, 5.0: 0.5, 6.0: 0.75, 10.0: 1.0} == steps["queue"]
+    assert [steps["sync"][t] for t in (200.0, 240.0, 300.0)] == [0.25, 0.5, 0.75]
+    left, right = ax.get_xlim()
+    assert steps["sync"][right] == 0.75  # one has not learned it
+    assert steps["hedged"][left] == 0.75  # three knew before it was gone
+
+
+def test_where_nobody_was_stale_there_is_a_chart_all_the_same() -> None:
+    ax = drawn(plots.staleness_cdf(stale_table().assign(stale_s=0.0), condition="crash"))
+    assert ax.get_xlim()[0] == 0.0
+    assert line(ax, "sync").get_ydata()[-1] == 1.0
 
 
 # Gaps, faults and the warm-up

@@ -326,6 +326,12 @@ def test_a_fault_that_not_all_candidates_have_names_them() -> None:
     assert faults["end_s"].isna().all()
 
 
+def test_every_kind_of_fault_has_a_name_on_the_time_axis() -> None:
+    faults = [{"stop": "payment", "replica": 0, "at": 1.0, "for": 1.0}, {"pause": "payment", "at": 2.0}]
+    found = replicate(scenario(faults=faults), 1, workers=1, simulate=fake).faults()
+    assert found["label"].tolist() == ["stop of payment, replica 0", "pause of payment"]
+
+
 def test_results_say_what_they_are(tmp_path: Path) -> None:
     found = compare(comparison(), workers=1, simulate=fake)
     assert repr(found) == "<Results few or many workers?: 2 candidates × 2 conditions, 12 runs, seeds 7 to 9; in memory>"

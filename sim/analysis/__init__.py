@@ -9,7 +9,7 @@ from sim.analysis.intervals import paired_differences, summarise
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.recovery import recovery_s
-from sim.analysis.states import state_spells
+from sim.analysis.states import staleness, state_spells
 
 __all__ = [
     "METRICS",
@@ -21,6 +21,7 @@ __all__ = [
     "recovery_s",
     "run_metrics",
     "slo_verdicts",
+    "staleness",
     "state_spells",
     "summarise",
     "time_parts",

@@ -1,7 +1,9 @@
-"""What breakers and callers think over time: spells of states, from the changes that a run wrote."""
+"""What breakers and callers think over time: spells of states, and how late callers learn, from the changes that a run wrote."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Final
 
 import pandas as pd
@@ -9,6 +11,8 @@ import pandas as pd
 #: What tells one breaker or endpoint, as one caller process knows it, from the others.
 KNOWN_BY: Final = ("caller", "process", "target", "endpoint")
 _OF_ENDPOINTS: Final = ("ejected", "returned")
+#: What tells one run from the others, where the rows are of several.
+_RUN: Final = ("candidate", "condition", "replication")
 
 
 def state_spells(changes: pd.DataFrame, *, end_s: float) -> pd.DataFrame:
@@ -30,3 +34,59 @@ def state_spells(changes: pd.DataFrame, *, end_s: float) -> pd.DataFrame:
     next_s = rows.groupby([*KNOWN_BY, "ejection"], sort=False)["time_s"].shift(-1)
     rows = rows.assign(start_s=rows["time_s"], end_s=next_s.fillna(end_s))
     return rows[rows["end_s"] > rows["start_s"]][[*KNOWN_BY, "state", "start_s", "end_s"]].reset_index(drop=True)
+
+
+def staleness(changes: pd.DataFrame) -> pd.DataFrame:
+    """How long each process went on choosing from replicas that were gone: a row per death and process.
+
+    ::
+
+        replica     up ........ gone_s                    back_s ...
+        process     listed ................ unlisted_s              stale_s = min(unlisted_s, back_s) - gone_s, at least 0
+
+    Columns: caller, process, target, replica, gone_s, unlisted_s, back_s, stale_s; before them candidate, condition, replication
+    where `changes` has them. Who heard of a stop before it was over has an unlisted_s before gone_s, and was not stale. NaN:
+    never, before the replica's next death or the end of the run. Only services with a registry have such rows, and only
+    processes that learned anything of the service at all.
+
+    Args:
+        changes: the table of `sim.records`, of one or several replications, decoded.
+    """
+    labels = [name for name in _RUN if name in changes]
+    rows = changes.astype({"caller": str, "target": str, "state": str}).sort_values("time_s", kind="stable")
+    found = []
+    for label, run in rows.groupby(labels, sort=False, observed=True) if labels else [((), rows)]:
+        lives = run[run["state"].isin(("down", "up"))].groupby(["target", "endpoint"], sort=False)
+        beliefs = run[run["state"].isin(("listed", "unlisted"))]
+        known = {key: _told(rows) for key, rows in beliefs.groupby(["caller", "process", "target", "endpoint"], sort=False)}
+        processes = beliefs[["caller", "process", "target"]].drop_duplicates()
+        for (target, replica), life in lives:
+            knowing = processes[processes["target"] == target]
+            for gone_s, back_s, next_s in _deaths(_told(life)):
+                for caller, process in knowing[["caller", "process"]].itertuples(index=False):
+                    unlisted_s = _unlisted(known.get((caller, process, target, replica), []), gone_s, next_s)
+                    ends = [end_s for end_s in (unlisted_s, back_s) if not math.isnan(end_s)]
+                    stale_s = max(0.0, min(ends) - gone_s) if ends else math.nan
+                    found.append((*label, caller, process, target, replica, gone_s, unlisted_s, back_s, stale_s))
+    columns = [*labels, "caller", "process", "target", "replica", "gone_s", "unlisted_s", "back_s", "stale_s"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def _told(rows: pd.DataFrame) -> list[tuple[float, str]]:
+    return list(zip(rows["time_s"].tolist(), rows["state"].tolist(), strict=True))
+
+
+def _deaths(life: list[tuple[float, str]]) -> Iterable[tuple[float, float, float]]:
+    """Of each death of a replica: when, when it was back (NaN: never), and when it died next (infinite: never)."""
+    for i, (time_s, state) in enumerate(life):
+        if state == "down":
+            back_s = next((t for t, s in life[i + 1 :] if s == "up"), math.nan)
+            yield time_s, back_s, next((t for t, s in life[i + 1 :] if s == "down"), math.inf)
+
+
+def _unlisted(told: list[tuple[float, str]], gone_s: float, next_s: float) -> float:
+    """When a process learned of a death: before it, if it was unlisted then, or the first time after it; NaN: never."""
+    before = [row for row in told if row[0] <= gone_s]
+    if before and before[-1][1] == "unlisted":
+        return before[-1][0]
+    return next((time_s for time_s, state in told if state == "unlisted" and gone_s < time_s < next_s), math.nan)

@@ -5,7 +5,14 @@ writes them all. `looks` gives a candidate the same colour, line, marker and hat
 """
 
 from sim.plots.files import charts, small_multiples
-from sim.plots.lines import attempts_over_time, goodput_over_time, latency_cdf, latency_percentiles, success_over_time
+from sim.plots.lines import (
+    attempts_over_time,
+    goodput_over_time,
+    latency_cdf,
+    latency_percentiles,
+    staleness_cdf,
+    success_over_time,
+)
 from sim.plots.rows import difference_forest, effect_times, metric_bars, outcomes, where_time_went
 from sim.plots.spells import states_over_time
 from sim.plots.style import Look, looks
@@ -23,6 +30,7 @@ __all__ = [
     "metric_bars",
     "outcomes",
     "small_multiples",
+    "staleness_cdf",
     "states_over_time",
     "success_over_time",
     "where_time_went",

@@ -254,6 +254,58 @@ def attempts_over_time(
     return ax
 
 
+def staleness_cdf(
+    stale: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """How long processes went on choosing from replicas that were gone, one stepped line per candidate: a share of all cases.
+
+    ::
+
+        100 %         .------------        a line that starts above 0: these knew before the replica was gone
+              .-------'                    a line that ends below 100 %: the others had not learned it when the run ended
+
+    A case is one death as one process saw it. Not for how much that cost: a process with few calls counts like all others.
+
+    Args:
+        stale: columns candidate, condition, stale_s (seconds; NaN: never learned), as `sim.analysis.staleness` makes them.
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    style.need(stale, ("candidate", "condition", "stale_s"), "staleness_cdf")
+    name, rows = style.one_of(stale, "condition", condition, "staleness_cdf")
+    found = looks or style.looks(style.candidates_in(stale))
+    positive = rows["stale_s"][rows["stale_s"] > 0]
+    log = style.is_wide(positive)
+    left, right = (0.5 * float(positive.min()) if log else 0.0), 1.1 * float(positive.max() if len(positive) else 1.0)
+    with style.themed():
+        ax = style.new_axes(ax)
+        for candidate in style.names_in(rows, "candidate"):
+            cases = rows[rows["candidate"].astype(str) == candidate]["stale_s"]
+            at = np.sort(cases[cases.notna()].to_numpy(dtype=float))
+            x = pd.Series([left, *np.maximum(at, left), right])
+            y = pd.Series([0.0, *(np.arange(1, len(at) + 1) / len(cases)), len(at) / len(cases)])
+            nothing = pd.Series(np.full(len(x), np.nan))
+            style.line_with_band(ax, x, y, found[candidate], candidate, band=(x, nothing, nothing), steps=True)
+        style.set_time_axis(ax.xaxis, "time that a replica was gone and still chosen from", positive, log=log)
+        ax.set_xlim(left, right)
+        style.set_ratio_axis(ax.yaxis, "processes that had learned it")
+        ax.set_ylim(0.0, 1.02)
+        _finish(ax, title, f"How long the dead stay visible · {name}", legend)
+    return ax
+
+
 def _hatch_warmup(ax: Axes, end_s: float) -> None:
     """Mark the time that does not count; not shaded, for shades are faults."""
     left, right = ax.get_xlim()

@@ -75,7 +75,10 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             return [lambda: _disturb(world, fault)]
         case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Errors(errors=service) | Stop(stop=service):
             name = service.split(".")[0]
-            replicas = (world.services.get(name) or world.proxies[name]).replicas
+            group = world.services.get(name) or world.proxies.get(name)
+            if group is None:
+                return []  # a proxy that nobody calls through has no processes
+            replicas = group.replicas
             if fault.replica == "each":
                 return [_together(fault, [replica]) for replica in replicas]
             return [_together(fault, replicas if fault.replica == "all" else [replicas[fault.replica]])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from sim.scenario.faults import Crash, Errors, Fault, Pause, Slow
+from sim.scenario.faults import Crash, Errors, Fault, Pause, Slow, Stop
 from sim.scenario.load import Daily
 from sim.units import format_duration
 
@@ -68,6 +68,7 @@ def _clocks(scenario: Scenario, fault: Fault) -> int:
             | Slow(slow=target, replica="each")
             | Pause(pause=target, replica="each")
             | Errors(errors=target, replica="each")
+            | Stop(stop=target, replica="each")
         ):
             service = scenario.services.get(target.split(".")[0])  # a wrong name is told elsewhere
             return service.replicas if service is not None else 1

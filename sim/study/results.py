@@ -17,7 +17,7 @@ from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
 from sim.errors import ScenarioError
-from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Pause, Slow
+from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.scenario.model import Scenario
 from sim.scenario.words import nearest
 from sim.study import store
@@ -329,6 +329,8 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
                 label = f"outage of {fault.outage}"
             case Pause():
                 label = f"pause of {fault.pause}"
+            case Stop():
+                label = f"stop of {fault.stop}"
             case Flush():
                 label = f"flush of {fault.flush}"
         replica = getattr(fault, "replica", None)
