@@ -228,7 +228,9 @@ def test_a_run_that_always_kills_its_worker_is_given_up_with_advice(tmp_path: Pa
 @pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize(
-    "start, run", [("go()", "busy"), ("one = threading.Thread(target=go); one.start(); one.join()", "idle")], ids=["in compiled code", "from a thread"]
+    ("start", "run"),
+    [("go()", "busy"), ("one = threading.Thread(target=go); one.start(); one.join()", "idle")],
+    ids=["in compiled code", "from a thread"],
 )
 def test_nothing_is_left_of_a_study_whose_parent_was_killed(tmp_path: Path, start: str, run: str) -> None:
     program = f"""
