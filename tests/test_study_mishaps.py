@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,57 @@ def test_a_run_that_always_kills_its_worker_is_given_up_with_advice(tmp_path: Pa
         replicate(scenario(), workers=2, simulate=deadly, out=tmp_path / "out")
     assert "2 runs that were finished before are in" in caught.value.__notes__[0]
     assert [run.seed for run in load_results(tmp_path / "out").runs] == [7, 9]
+
+
+@pytest.mark.slow
+@POSIX
+@pytest.mark.parametrize(
+    ("start", "run"),
+    [("go()", "busy"), ("one = threading.Thread(target=go); one.start(); one.join()", "idle")],
+    ids=["in compiled code", "from a thread"],
+)
+def test_nothing_is_left_of_a_study_whose_parent_was_killed(tmp_path: Path, start: str, run: str) -> None:
+    program = f"""
+        import os, pathlib, threading, time, sim
+        from studies import fake, scenario
+
+        def work(given, seed):
+            pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()
+            if {run!r} == "busy":
+                sim.run(given, seed=seed)
+            time.sleep(60)
+
+        def go():
+            sim.replicate(scenario(run={{"duration": 1e4, "replications": 2}}), workers=2, simulate=work)
+
+        {start}
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2, "both workers begin", at_most_s=120.0)
+    parent.kill()
+    parent.wait()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    try:
+        wait_until(lambda: not any(map(is_running, workers)), "the workers end with their parent")
+        wait_until(lambda: not list(Path("/dev/shm").glob(f"sem.loky-{parent.pid}-*")), "and their semaphores are gone")
+    finally:
+        for pid in filter(is_running, workers):
+            os.kill(pid, signal.SIGKILL)
+
+
+def wait_until(holds: Callable[[], bool], what: str, at_most_s: float = 40.0) -> None:
+    end_s = time.monotonic() + at_most_s
+    while not holds():
+        assert time.monotonic() < end_s, what
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; one that has ended and was not asked for by its parent does not."""
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(shown.strip()) and not shown.startswith("Z")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

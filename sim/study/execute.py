@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,6 +19,10 @@ Work = Callable[[Task], Finished]
 Keep = Callable[[Task, Finished], None]
 
 _ROUNDS_WITHOUT_PROGRESS: Final = 3
+#: Of Linux's prctl: the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG: Final = 1
+#: How often a worker looks whether its parent is still there.
+_LOOK_EVERY_S: Final = 1.0
 
 
 def core_count() -> int:
@@ -98,7 +105,8 @@ def _one_round(tasks: Sequence[Task], work: Work, keep: Keep, workers: int) -> b
     futures: dict[Any, Task] = {}
     executor: Any = None
     try:
-        executor = get_reusable_executor(max_workers=workers, initializer=_ignore_interrupts, timeout=30)
+        parent = (os.getpid(), threading.current_thread() is threading.main_thread())
+        executor = get_reusable_executor(max_workers=workers, initializer=_begin_worker, initargs=parent, timeout=30)
         for task in tasks:
             futures[executor.submit(work, task)] = task
         for future in as_completed(list(futures)):
@@ -176,7 +184,21 @@ def interrupts_later(*, forget: bool = False) -> Iterator[None]:
         usual[signal.Signals(number)](number, frame)
 
 
-def _ignore_interrupts() -> None:
+def _begin_worker(parent: int, from_main_thread: bool) -> None:
+    """What a worker does first: see to it that it stops when its parent says so, or is gone."""
+    if os.name != "posix":
+        return
     # Ctrl-C goes to every process of the terminal; the parent decides what is kept, workers just stop when told.
-    if os.name == "posix":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A parent that was killed tells nobody, and its workers would wait for work for ever.
+    if from_main_thread and sys.platform == "linux":
+        # Comes at once, also into compiled code. It is sent when the thread ends that started the worker; only that
+        # of the main thread is the end of the parent.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with, args=(parent,), name="end with the parent", daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os._exit(1)
