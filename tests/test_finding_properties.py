@@ -65,12 +65,17 @@ def test_every_view_converges_after_the_last_change(scenario, seed):
     data |= {"faults": faults, "load": calm, "run": {"duration": 60, "drain": 0}}
     data["links"] = {"default": 0.001}
     result = run(Scenario.model_validate(data), seed)
-    last = {}
-    for row in result.changes[result.changes.state.isin(["listed", "unlisted"])].itertuples():
-        last[row.caller, row.process, row.target, row.endpoint] = row.state
+    last, truth = {}, {}
+    for row in result.changes.itertuples():
+        if row.state in ("listed", "unlisted"):
+            last[row.caller, row.process, row.target, row.endpoint] = row.state
+        elif row.state in ("down", "up"):
+            truth[row.target, row.endpoint] = row.state
     overloaded = any(service.readiness is not None for service in scenario.services.values())
     if not overloaded:  # else a replica may fail its checks because of what it still has to do
-        assert set(last.values()) <= {"listed"}
+        for (_, _, service, endpoint), state in last.items():
+            there = truth.get((service, endpoint), "up" if endpoint < scenario.services[service].replicas else "down")
+            assert state == {"up": "listed", "down": "unlisted"}[there]
 
 
 @settings(thorough, max_examples=40)
