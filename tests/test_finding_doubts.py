@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from sim.scenario.doubts import doubts
 from sim.scenario.model import Scenario
@@ -107,3 +108,71 @@ def test_more_checks_than_calls():
     [doubt] = said(calls=calls, clients=30)  # 30 · 10 / 2 s
     assert "client -> shop: more checks than calls: 30 processes check 10 endpoints every 2 s, 150/s" in doubt
     assert said(calls=calls, clients=20) == []
+
+
+# What is refused, because it would never end.
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"registry": {"heartbeat_interval": 0.0009}}, "registries.book.heartbeat_interval: 0.0009 s is too short"),
+        ({"registry": {"eviction_interval": 1e-9}}, "registries.book.eviction_interval: 1e-09 s is too short"),
+        ({"registry": {"response_cache": 1e-9}}, "registries.book.response_cache: 1e-09 s is too short"),
+        ({"calls": {"default": {"discovery": {"refresh_interval": 1e-9}}}}, "calls.default.discovery.refresh_interval: 1e-09 s"),
+        ({"calls": {"default": {"discovery": {"mode": "dns", "ttl": 1e-9}}}}, "calls.default.discovery.ttl: 1e-09 s"),
+        ({"calls": {"shop": {"discovery": {"cache": 1e-9}}}}, "calls.shop.discovery.cache: 1e-09 s"),
+        ({"calls": {"shop": {"discovery": {"retry_interval": 1e-9}}}}, "calls.shop.discovery.retry_interval: 1e-09 s"),
+        ({"calls": {"shop": {"health_check": {"timeout": 1e-9}}}}, "calls.shop.health_check.timeout: 1e-09 s"),
+        ({"shop": {"readiness": {"interval": 1e-9}}}, "services.shop.readiness.interval: 1e-09 s"),
+        (
+            {"replicas": 10_000, "clients": 1000},
+            "1,000 processes of client that each know 10,000 replicas hold 10,000,000",
+        ),
+        (
+            {"registry": {"heartbeat_interval": 0.001}, "replicas": 1000},
+            "1,000 replicas of shop make some 6e\\+08 heartbeats in a run, one each every 1 ms; take at least 6 ms",
+        ),
+        (
+            {"calls": {"default": {"discovery": {"refresh_interval": 0.001}}}, "clients": 1000},
+            "calls.client -> shop.discovery: 1,000 processes of client make some 6e\\+08 lookups",
+        ),
+        (
+            {"calls": {"default": {"health_check": {"interval": 0.001}}}, "clients": 100},
+            "calls.client -> shop.health_check.interval: 100 processes of client × 10 make some 6e\\+08 checks",
+        ),
+        ({"shop": {"readiness": {"interval": 0.001}}, "replicas": 1000}, "1,000 replicas make some 6e\\+08 checks in a run"),
+    ],
+)
+def test_what_would_never_end_is_refused(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        said(**settings)
+
+
+def test_a_proxy_between_makes_what_is_known_few():
+    calls = {"default": {"via": "edge"}, "edge -> shop": {}}
+    said(replicas=10_000, clients=1000, proxies={"edge": {}}, calls=calls)
+    with pytest.raises(ValidationError, match="1,000 processes of edge that each know"):
+        said(replicas=10_000, clients=1000, proxies={"edge": {"placement": "sidecar"}}, calls=calls)
+
+
+def test_what_a_proxy_s_policies_cannot_be_together_is_told():
+    calls = {"default": {"via": "edge"}, "edge -> default": {"discovery": {"mode": "push"}}}
+    calls["edge -> shop"] = {"discovery": {"refresh_interval": 3}}
+    with pytest.raises(ValidationError, match=r"calls.edge -> shop.discovery: over what edge -> default says, for edge"):
+        said(calls=calls, proxies={"edge": {}})
+
+
+def test_nothing_goes_to_a_queue_through_a_proxy():
+    queue = {"queues": {"mails": {"consumer": "shop.buy"}}, "proxies": {"edge": {}}}
+    with pytest.raises(ValidationError, match=r"calls.mails.via: mails is a queue, and messages go to it directly"):
+        said(calls={"mails": {"via": "edge"}}, **queue)
+
+
+def test_faults_of_sidecars_and_nodes_without_number_are_told():
+    fault = {"stop": "edge", "at": 1}
+    calls = {"default": {"via": "edge"}}
+    with pytest.raises(ValidationError, match=r"faults\[0\].stop: edge is a sidecar"):
+        said(calls=calls, proxies={"edge": {"placement": "sidecar"}}, faults=[fault])
+    with pytest.raises(ValidationError, match="less than or equal to 1000"):
+        said({**TABLE, "nodes": 1001})

@@ -85,7 +85,7 @@ def _nobody_uses(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     for name in scenario.registries:
         if name not in used:
             yield f"registry {name}: no service registers there; set services.NAME.registry, or leave it out"
-    gone_through = {edge.policy.via for edge in edges}
+    gone_through = {edge.policy.via for edge in edges if edge.target not in scenario.queues}  # messages go straight to a queue
     for name in scenario.proxies:
         if name not in gone_through:
             yield f"proxy {name}: no call goes through it; set calls.SELECTOR.via, or leave it out"

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from sim.policies.discovery import Discovery
+from sim.policies.health import HealthCheck
+from sim.policies.registry import Registry
+from sim.scenario.edges import CLIENT, edges_of
 from sim.scenario.faults import Crash, Errors, Fault, Pause, Slow, Stop
 from sim.scenario.load import Daily
 from sim.units import format_duration
+from sim.values import Spec
 
 if TYPE_CHECKING:
     from sim.scenario.model import Scenario
@@ -21,6 +26,18 @@ _SHORTEST_S: Final = 1e-6
 _LONGEST_WARMUP: Final = 1e9
 #: What Linux allows at least, for the quota and for its period.
 _SHORTEST_QUOTA_S: Final = 0.001
+#: What happens again and again happens no more often than this.
+_SHORTEST_INTERVAL_S: Final = 0.001
+#: Each process holds a list of what it believes: of so many entries in all it takes a hundred megabytes.
+_MANY_BELIEFS: Final = 5_000_000
+#: Heartbeats, lookups or checks of a run: so many take an hour.
+_MANY_MESSAGES: Final = 100_000_000
+#: Settings that are intervals; 0 stays allowed where it means "not at all".
+_INTERVALS: Final = {
+    Registry: ("heartbeat_interval", "eviction_interval", "response_cache"),
+    Discovery: ("refresh_interval", "ttl", "keeps", "cache", "retry_interval"),
+    HealthCheck: ("interval", "unhealthy_interval", "edge_interval", "timeout"),
+}
 
 
 def problems_of_size(scenario: Scenario) -> Iterator[str]:
@@ -41,6 +58,90 @@ def problems_of_size(scenario: Scenario) -> Iterator[str]:
         if service.cpu is not None and service.cpu.quota < _SHORTEST_QUOTA_S:
             yield f"services.{name}.cpu.quota: {service.cpu.quota:g} s is less than Linux allows; write at least 1ms"
     yield from _too_many(scenario)
+    yield from _too_often(scenario)
+    yield from _too_much_to_know(scenario)
+
+
+def _too_often(scenario: Scenario) -> Iterator[str]:
+    """Intervals of finding replicas in which hardly any time passes."""
+    places: list[tuple[str, Spec | None]] = [(f"registries.{name}", spec) for name, spec in scenario.registries.items()]
+    places += [(f"services.{name}.readiness", service.readiness) for name, service in scenario.services.items()]
+    for selector, policy in scenario.calls.items():
+        places += [(f"calls.{selector}.discovery", policy.discovery), (f"calls.{selector}.health_check", policy.health_check)]
+    for where, spec in places:
+        for key in _INTERVALS[type(spec)] if spec is not None else ():
+            value = getattr(spec, key)
+            if isinstance(value, float) and 0 < value < _SHORTEST_INTERVAL_S:
+                yield f"{where}.{key}: {value:g} s is too short to be simulated; write at least 1ms"
+
+
+def _too_much_to_know(scenario: Scenario) -> Iterator[str]:
+    """Processes and replicas whose beliefs, lookups, checks or heartbeats would fill the memory or the day."""
+    end_s, told = scenario.run.end, set()
+    for name, service in scenario.services.items():
+        registry = scenario.registries.get(service.registry or "")
+        if registry is not None and registry.heartbeat_interval is not None:
+            key = f"registries.{service.registry}.heartbeat_interval"
+            yield from _too_many_messages(
+                key,
+                f"{service.replicas:,} replicas of {name}",
+                service.replicas,
+                end_s,
+                registry.heartbeat_interval,
+                "heartbeats",
+            )
+        if service.readiness is not None:
+            yield from _too_many_messages(
+                f"services.{name}.readiness.interval",
+                f"{service.replicas:,} replicas",
+                service.replicas,
+                end_s,
+                service.readiness.interval,
+                "checks",
+            )
+    for caller, target in edges_of(scenario):
+        name = target.split(".")[0]
+        if name not in scenario.services or (caller != CLIENT and caller not in scenario.services):
+            continue
+        service, policy = scenario.services[name], scenario.policy(caller, target)
+        processes = scenario.load.clients if caller == CLIENT else scenario.services[caller].replicas
+        if policy.via is not None:
+            proxy = scenario.proxies.get(policy.via)
+            if proxy is None:
+                continue  # told elsewhere
+            caller, policy = policy.via, scenario.policy(policy.via, target)
+            processes = processes if proxy.placement == "sidecar" else proxy.replicas
+        found, beliefs, who = [], processes * service.replicas, f"{processes:,} processes of {caller}"
+        if (service.registry is not None or policy.health_check is not None) and beliefs > _MANY_BELIEFS:
+            found.append(
+                f"services.{name}.replicas: {who} that each know {service.replicas:,} replicas hold {beliefs:,} entries; "
+                f"more than {_MANY_BELIEFS:,} are not simulated: fewer processes, fewer replicas, or a proxy between (via)"
+            )
+        if service.registry is not None:
+            found += _too_many_messages(
+                f"calls.{caller} -> {name}.discovery", who, processes, end_s, policy.discovery.period_s, "lookups"
+            )
+        if policy.health_check is not None:
+            found += _too_many_messages(
+                f"calls.{caller} -> {name}.health_check.interval",
+                f"{who} × {service.replicas:,}",
+                beliefs,
+                end_s,
+                policy.health_check.interval,
+                "checks",
+            )
+        yield from (text for text in found if text not in told)
+        told.update(found)
+
+
+def _too_many_messages(where: str, who: str, senders: int, end_s: float, interval_s: float, what: str) -> Iterator[str]:
+    number = senders * end_s / interval_s
+    if number > _MANY_MESSAGES:
+        least_s = senders * end_s / _MANY_MESSAGES
+        yield (
+            f"{where}: {who} make some {number:.2g} {what} in a run, one each every {format_duration(interval_s)}; take at least "
+            f"{format_duration(least_s)}, or a shorter run"
+        )
 
 
 def _too_many(scenario: Scenario) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from sim.scenario.deployments import Rollout, service_of, slots_of
-from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, steps_of
+from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, selectors_of, steps_of
 from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Replay
@@ -172,6 +172,8 @@ def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
                 yield f"calls.{selector}.via: a proxy calls services directly; leave it out"
         elif target == "default" and caller:
             yield f"calls.{selector}: only proxies have a default of their own; write default, or name a target"
+        if policy.via is not None and target in scenario.queues:
+            yield f"calls.{selector}.via: {target} is a queue, and messages go to it directly; leave it out"
         if policy.via is not None and policy.via not in scenario.proxies:
             yield f"calls.{selector}.via: no proxy {policy.via!r}; {nearest(policy.via, scenario.proxies)}"
 
@@ -203,7 +205,8 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str
         case _:
             return
     if service in proxies and proxies[service].placement == "sidecar":
-        yield f"{service} is a sidecar, which lives and dies with its replica; let the fault hit the service"
+        kind = type(fault).__name__.lower()
+        yield f"{kind}: {service} is a sidecar, which lives and dies with its replica; let the fault hit the service"
     replicas = services[service].replicas if service in services else proxies[service].replicas if service in proxies else None
     if replicas is not None and isinstance(fault.replica, int) and fault.replica >= replicas:
         yield f"replica: {service} has replicas 0 to {replicas - 1}, not {fault.replica}"
@@ -277,7 +280,10 @@ def _cycles(scenario: Scenario) -> Iterator[str]:
 def _problems_of_edges(scenario: Scenario) -> Iterator[str]:
     """What the merged policies of an edge cannot be together, each once, as `path: message` of the narrowest selector."""
     told: set[str] = set()
-    for (caller, target), selectors in edges_of(scenario).items():
+    edges = edges_of(scenario)
+    for proxy in scenario.proxies:
+        edges.update({(proxy, target): selectors_of(proxy, target, proxy=True) for _, target in list(edges)})
+    for (caller, target), selectors in edges.items():
         used = [selector for selector in selectors if selector in scenario.calls]
         try:
             scenario.policy(caller, target)
