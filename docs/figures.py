@@ -40,6 +40,10 @@ CASCADE_SHOWN = (
     ("product pages answered", "base", "success", "shop.product"),
     ("without recommendations", "base", "share_degraded", "shop.product"),
 )
+DISCOVERY_SHOWN = tuple(
+    (condition, condition, "success", "all")
+    for condition in ("crash", "rolling deployment", "registry outage", "a proxy crashes")
+)
 #: What the workers of the storm's backend can do: 20 of them, 50 ms for a call.
 CAPACITY_RPS = 400.0
 
@@ -114,12 +118,13 @@ def main_job() -> None:
 
 
 def failures() -> None:
-    """Draw the storm, rewrite the tables of the storm and the cascade."""
-    results, cascade = (load_results(ROOT / "results" / name) for name in (STORM, "cascade"))
+    """Draw the storm, rewrite the tables of the storm, the cascade and of finding replicas."""
+    results, cascade, discovery = (load_results(ROOT / "results" / name) for name in (STORM, "cascade", "discovery"))
     with themed():
         storm(results).savefig(IMAGES / f"{STORM}.png", dpi=110, metadata={"Software": None})
     rewrite("figures, storm", by_candidate(results, STORM_SHOWN))
     rewrite("figures, cascade", by_candidate(cascade, CASCADE_SHOWN))
+    rewrite("figures, discovery", by_candidate(discovery, DISCOVERY_SHOWN))
 
 
 if __name__ == "__main__":

@@ -161,10 +161,15 @@ def test_who_heard_of_a_stop_in_time_is_not_stale_and_who_is_back_is_not_dead() 
             (6.0, "shop", 0, "stock", 7, "listed"),
             (7.0, "shop", 1, "stock", 7, "listed"),
             (8.0, "stock", 7, "stock", 7, "down"),
+            (9.0, "shop", 2, "stock", 7, "unlisted"),  # of the second death only
             (9.5, "shop", 0, "stock", 7, "unlisted"),
         ]
     )
-    assert found == [(0, 7, 2.0, 1.0, 0.0), (0, 7, 8.0, 9.5, 1.5), (1, 7, 2.0, 5.0, 2.0), (1, 7, 8.0, -1, -1)]
+    assert found == [
+        *((0, 7, 2.0, 1.0, 0.0), (0, 7, 8.0, 9.5, 1.5)),
+        *((1, 7, 2.0, 5.0, 2.0), (1, 7, 8.0, -1, -1)),
+        *((2, 7, 2.0, -1, 2.0), (2, 7, 8.0, 9.0, 1.0)),
+    ]
 
 
 def test_staleness_keeps_runs_apart() -> None:

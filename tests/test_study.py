@@ -330,6 +330,8 @@ def test_every_kind_of_fault_has_a_name_on_the_time_axis() -> None:
     faults = [{"stop": "payment", "replica": 0, "at": 1.0, "for": 1.0}, {"pause": "payment", "at": 2.0}]
     found = replicate(scenario(faults=faults), 1, workers=1, simulate=fake).faults()
     assert found["label"].tolist() == ["stop of payment, replica 0", "pause of payment"]
+    many = [{"stop": "payment", "replica": 0, "at": 1.0 + i / 4, "for": 0.1} for i in range(4)]
+    assert replicate(scenario(faults=many), 1, workers=1, simulate=fake).faults()["label"].tolist() == ["stop of payment"] * 4
 
 
 def test_results_say_what_they_are(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def staleness_cdf(
             y = pd.Series([0.0, *(np.arange(1, len(at) + 1) / len(cases)), len(at) / len(cases)])
             nothing = pd.Series(np.full(len(x), np.nan))
             style.line_with_band(ax, x, y, found[candidate], candidate, band=(x, nothing, nothing), steps=True)
-        style.set_time_axis(ax.xaxis, "time that a replica was gone and still chosen from", positive, log=log)
+        style.set_time_axis(ax.xaxis, "how long a dead replica was chosen from", positive, log=log)
         ax.set_xlim(left, right)
         style.set_ratio_axis(ax.yaxis, "processes that had learned it")
         ax.set_ylim(0.0, 1.02)

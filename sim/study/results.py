@@ -312,6 +312,10 @@ def _round_number(value: float) -> float:
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value * (1 - 1e-9))
 
 
+#: So many faults of a kind are named with their replica; equal names are written once, and a deployment has many stops.
+_NAMED: Final = 3
+
+
 def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | None]]:
     for fault in scenario.faults:
         if fault.at is None:
@@ -334,6 +338,6 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
             case Flush():
                 label = f"flush of {fault.flush}"
         replica = getattr(fault, "replica", None)
-        if isinstance(replica, int):
+        if isinstance(replica, int) and sum(type(other) is type(fault) for other in scenario.faults) <= _NAMED:
             label += f", replica {replica}"
         yield label, fault.at, None if fault.for_ is None else fault.at + fault.for_
