@@ -211,6 +211,14 @@ def test_who_is_pushed_to_learns_what_it_missed_when_the_registry_is_back():
     ) == [(51.0, 0, "unlisted")]
 
 
+def test_of_pushes_that_overtake_each_other_the_later_one_holds():
+    calls = {"default": {"discovery": {"mode": "push", "push_delay": {"exponential": 2.0}}}}
+    found = run(scenario(5, registry=TABLE, calls=calls, clients=10, faults=[{"crash": "shop", "at": 10.0, "for": 50.0}]))
+    listed = {(row.process, row.endpoint): row.state for row in found.changes[found.changes.caller == "client"].itertuples()}
+    assert set(listed.values()) == {"listed"}
+    assert len(listed) == 50
+
+
 def test_a_push_that_was_due_while_the_registry_was_down_comes_when_it_is_back():
     slow = {"heartbeat_interval": None, "publish_delay": 5}
     faults = [{"stop": "shop", "replica": 0, "at": 18.0}, {"outage": "book", "at": 20.0, "for": 10.0}]

@@ -71,7 +71,9 @@ class Node:
 class OwnView(View):
     """What one process believes of one service, learned from a registry."""
 
-    __slots__ = ("belief", "caller", "changes", "key", "lookups", "process", "registry", "service", "spec", "task")
+    __slots__ = (
+        "belief", "caller", "changes", "heard", "key", "lookups", "process", "registry", "service", "spec", "task", "told",
+    )  # fmt: skip
 
     def __init__(self, registry: Registry, service: str, caller: str, process: int, spec: Discovery) -> None:
         super().__init__(list(range(registry.world.services[service].spec.replicas)))
@@ -82,6 +84,7 @@ class OwnView(View):
         self.spec = spec
         self.key = key(registry.world.seed, "discovery", caller, process, service)
         self.lookups = 0
+        self.told = self.heard = 0  # pushes sent to it, and the number of the last one that counted
         self.task: Task | None = None
         self.changes: list[Change] = []
         self.begin()
@@ -383,7 +386,8 @@ class Registry:
                 self.world.tasks.start(self._tell(view, node, child(view.key, node.told)))
 
     def _tell(self, view: OwnView, node: Node, bits: int) -> Steps:
-        as_of_s = self.world.now
+        view.told += 1
+        number, as_of_s = view.told, self.world.now
         found = self._of_service(view.service, node.gate.published(as_of_s))
         _, back = self._lines(view.caller)
         delay_s, line_s = view.push_delay_s(child(bits, _PUSH)), back.travel_s(child(bits, _BACK))
@@ -391,7 +395,9 @@ class Registry:
             line_s = 0.0  # the stream is TCP: what is lost is sent again
         if delay_s + line_s > 0:
             yield delay_s + line_s
-        if view.task is not None:
+        # Two changes at one instant are two pushes: the later one holds, in whichever order they come.
+        if view.task is not None and number > view.heard:
+            view.heard = number
             view.learn(self.world.now, found, as_of_s)
 
     # Both.
