@@ -232,3 +232,11 @@ def test_sound_policies_raise_no_doubt():
     policy = "{retry: {max_attempts: 2}, circuit_breaker: {window_type: time, window_duration: 30s}, "
     policy += "outlier_detection: {max_ejection_percent: 50}}"
     assert doubts(loads(REVIEWED.format(policy=policy, idempotent="true"))) == []
+
+
+def test_a_publish_is_neither_cached_nor_hedged():
+    shop = {"workers": 9, "operations": {"buy": [{"publish": "mails"}]}}
+    calls = {"default": {"cache": {"max_age": 100.0, "keys": 1}, "hedging": {"delay": 0.0}}, "client -> shop": {"cache": None}}
+    services = {"shop": shop, "mail": [{"work": 0.1}]}
+    found = run(scenario(services, calls, at=(0.0, 1.0, 2.0), queues={"mails": {"consumer": "mail.do"}}))
+    assert len(found.effects) == 3

@@ -254,6 +254,8 @@ def test_links_are_the_same_both_ways_and_the_pair_wins():
         ({"queues": {"mails": {"consumer": "email.sent"}}}, "queues.mails.consumer: no operation 'email.sent'; did you mean"),
         ({"queues": {}}, "services.shop.operations.buy.steps[2].publish: no queue 'mails'"),
         ({"queues": {**MAILS, "shop": {"consumer": "email.send"}}}, "queues.shop: a service has this name"),
+        ({"calls": {"mails": {"cache": {"max_age": 1}}}}, "calls.mails.cache: mails is a queue"),
+        ({"calls": {"mails": {"hedging": {"delay": 0}}}}, "calls.mails.hedging: mails is a queue"),
         ({"calls": {"paymnt": {"timeout": 1}}}, "calls.paymnt: no service, operation or queue 'paymnt'; did you mean 'payment'?"),
         ({"calls": {"shp -> payment": {"timeout": 1}}}, "calls.shp -> payment: no caller 'shp'; did you mean 'shop'?"),
         ({"links": {"shop -> x": "1ms"}}, "links.shop -> x: no service, queue, registry or proxy 'x'; known: client,"),

@@ -18,7 +18,7 @@ from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import Fault
 from sim.scenario.load import Load
 from sim.scenario.presets import PRESETS, merged
-from sim.scenario.problems import problems_of
+from sim.scenario.problems import NOT_TO_QUEUES, problems_of
 from sim.scenario.proxies import Proxy
 from sim.scenario.registries import RegistrySpec
 from sim.scenario.services import Link, Queue, Selector, Service
@@ -132,7 +132,8 @@ class Scenario(Spec):
 
         Order: ``default``, ``service``, ``service.operation``, ``caller -> service``, ``caller -> service.operation``; nested
         settings (retry, backoff) are merged field by field. A preset lies below them all, whichever selector names it. To a
-        proxy, as the caller, apply only ``proxy -> default`` and those narrower ones that name it.
+        proxy, as the caller, apply only ``proxy -> default`` and those narrower ones that name it. A publish is not cached and
+        not hedged, whatever wide selectors say.
         """
         settings: dict[str, Any] = {}
         for selector in selectors_of(caller, target, proxy=caller in self.proxies):
@@ -140,6 +141,8 @@ class Scenario(Spec):
                 settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
         if settings.get("preset") is not None:
             settings = PRESETS[settings["preset"]].under(settings)
+        if target in self.queues:
+            settings = {key: value for key, value in settings.items() if key not in NOT_TO_QUEUES}
         return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))
 
     def _endpoints(self, target: str) -> int:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sim.scenario.model import Scenario
 
 _MOST_SLOTS = 100_000
+#: Policies that make no sense for a publish: a kept answer would throw the message away, a second one send it twice.
+NOT_TO_QUEUES = ("cache", "hedging")
 
 
 def problems_of(scenario: Scenario) -> Iterator[str]:
@@ -101,6 +103,10 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
             yield f"calls.{selector}: no service, operation or queue {target!r}; {nearest(target, targets)}"
         if caller and caller[0] not in callers:
             yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
+        for key in NOT_TO_QUEUES if target in scenario.queues else ():
+            if getattr(scenario.calls[selector], key) is not None:
+                why = "would throw its message away" if key == "cache" else "would send its message twice"
+                yield f"calls.{selector}.{key}: {target} is a queue, and a publish that is answered so {why}; leave it out"
     nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies])
     places = [(f"links.{selector}", selector) for selector in scenario.links]
     places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
