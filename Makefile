@@ -27,6 +27,8 @@ build: $(BUILT)  ## compile what changed: the kernel and the simulator's compone
 bench: $(BUILT)  ## speed beside others on the same models, and how it grows with the size (15 minutes)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.scaling
+	@if command -v valgrind >/dev/null; then $(BIN)/python -m benchmarks.profile W4; \
+	else echo "not counted: instructions (needs valgrind)"; fi
 	$(BIN)/python docs/figures.py speed
 
 profile: $(BUILT)  ## where the time of W4 goes, in instructions (needs valgrind; 1 minute)

@@ -2,7 +2,9 @@
 
 Counts the instructions that the run executes under valgrind's callgrind, from the first event to the last, and adds them up by
 what they are for. Instructions can be repeated to a hundredth on a noisy machine, where a sampling profile cannot. They are not
-time: what waits for memory (1,000 replicas) costs more than it counts. Writes benchmarks/results/profile.md. Needs valgrind.
+time: what waits for memory (1,000 replicas) costs more than it counts. Writes benchmarks/results/profile.md, and refuses to
+(exit code 1) where the workload has become more than 5 % dearer than what stands there: a mechanism has to be free for who does
+not use it. `--accept` writes all the same. Counts of other compilers or processors differ by some percent. Needs valgrind.
 """
 
 from __future__ import annotations
@@ -18,6 +20,12 @@ from pathlib import Path
 from benchmarks.entrants import HERE
 from benchmarks.runner import ROOT
 from benchmarks.workloads import WORKLOADS
+
+RESULT = HERE / "results" / "profile.md"
+#: How much dearer a workload may become unnoticed, as a ratio.
+TOLERANCE = 0.05
+#: W4 at commit 1ae123f, which had no policies but timeouts, retries and breakers, counted on the machine of the stored table.
+BEFORE_THE_POLICIES = 21_066
 
 #: What a C function belongs to, by its name or file; the first that fits.
 PARTS = (
@@ -77,6 +85,7 @@ def text(name: str, requests: int, found: Counter[str]) -> str:
         "",
         f"{name}, everything recorded: {total / requests:,.0f} instructions per request.",
         "",
+        *([f"Before there were the policies that it does not use: {BEFORE_THE_POLICIES:,}.", ""] if name == "W4" else []),
         "| part | instructions per request | share |",
         "|---|---:|---:|",
         *(f"| {part} | {count / requests:,.0f} | {count / total:.0%} |" for part, count in found.most_common()),
@@ -84,16 +93,30 @@ def text(name: str, requests: int, found: Counter[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Count, print and store."""
+def stored(name: str) -> float | None:
+    """Instructions per request in the stored table; None if it is of another workload."""
+    found = re.search(rf"^{name}, everything recorded: ([\d,]+) instructions", RESULT.read_text() if RESULT.exists() else "", re.M)
+    return None if found is None else float(found[1].replace(",", ""))
+
+
+def main() -> int:
+    """Count, compare, print and store."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description="Where the time of a workload goes.")
     parser.add_argument("workload", nargs="?", default="W4", choices=list(WORKLOADS))
     parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--accept", action="store_true", help="store the count even if it is more than 5 %% higher")
     given = parser.parse_args()
-    table = text(given.workload, given.requests, counted(given.workload, given.requests))
-    (HERE / "results" / "profile.md").write_text(table)
-    print(table)
+    before, found = stored(given.workload), counted(given.workload, given.requests)
+    print(text(given.workload, given.requests, found))
+    if before is not None:
+        change = found.total() / given.requests / before - 1
+        print(f"{change:+.1%} against what is stored.")
+        if change > TOLERANCE and not given.accept:
+            print(f"That is more than {TOLERANCE:.0%}: find out why, or store it with --accept.", file=sys.stderr)
+            return 1
+    RESULT.write_text(text(given.workload, given.requests, found))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

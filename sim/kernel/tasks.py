@@ -1,3 +1,5 @@
+# cython: nonecheck=False
+# What may be None is asked for here by hand; asked for each look at the clock, that would be 2 % of a run.
 """Lean tasks beside SimPy processes: the same generator style on the same clock, with fewer events and objects.
 
 A task is a generator that yields what it waits for::

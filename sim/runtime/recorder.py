@@ -1,4 +1,5 @@
-# cython: wraparound=False
+# cython: wraparound=False, nonecheck=False
+# Columns and what is written into them are never None; asked for each, that would be a seventh of what a row costs.
 """Writing rows: the only place that knows how measurements are laid out in memory.
 
 Requests and attempts are numbered when they begin and written when they end, each into its own place in a column: no row

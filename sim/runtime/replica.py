@@ -120,8 +120,9 @@ class Replica(Server):
 
     def slowness(self) -> float:
         """Factor on every work step that starts now."""
-        factor = prod(self.slow_factors) if self.slow_factors else 1.0
-        return factor if self._warm_s == 0 else factor * self._coldness()
+        if not self.slow_factors and self._warm_s == 0:
+            return 1.0  # as almost always
+        return prod(self.slow_factors) * (1.0 if self._warm_s == 0 else self._coldness())
 
     def _coldness(self) -> float:
         left_s = self._warm_s - self.tasks.now_s()
