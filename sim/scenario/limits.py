@@ -146,7 +146,7 @@ def _too_many_messages(where: str, who: str, senders: int, end_s: float, interva
 
 def _too_many(scenario: Scenario) -> Iterator[str]:
     for name, queue in scenario.queues.items():
-        service = scenario.services.get(queue.consumer.split(".")[0])
+        service = scenario.services.get((queue.consumer or "").split(".")[0])
         if service is not None and service.replicas * queue.consumers > _MANY:
             there = service.replicas * queue.consumers
             yield (

@@ -1,0 +1,605 @@
+"""A message queue in motion: publishers wait until a message is safe, competing consumers get messages, or ask for them.
+
+::
+
+    publish → write → acknowledge → [ready] → consumer → worker of its replica → acknowledge → done
+                                       ↑________ failed (after a pause), timed out, consumer or broker died
+
+What is handed out, comes back and is given up is decided by `sim.policies.backlog`, who gets it by `sim.policies.competing`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import inf, isnan
+from typing import TYPE_CHECKING, Final
+
+from sim.kernel.entry import Entry as HeapEntry
+from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Task
+from sim.laws import sampler
+from sim.policies.backlog import DEAD, DROPPED, EXPIRED, BacklogGate, Ended
+from sim.policies.competing import Turns
+from sim.policies.deduplication import DeduplicationGate
+from sim.records import (
+    DEGRADED,
+    ERROR,
+    FATE_DEAD,
+    FATE_DONE,
+    FATE_DROPPED,
+    FATE_DUPLICATE,
+    FATE_EXPIRED,
+    FATE_IN_FLIGHT,
+    FATE_KEPT,
+    OK,
+    REJECTED,
+    UNREACHABLE,
+)
+from sim.runtime.ledger import Open
+from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
+from sim.runtime.visit import Visit
+from sim.streams import child, key, salt
+
+if TYPE_CHECKING:
+    import cython
+
+    from sim.kernel.tasks import Tasks
+    from sim.runtime.broker import Broker
+    from sim.runtime.network import Line
+    from sim.runtime.recorder import Recorder
+    from sim.runtime.replica import Replica
+    from sim.runtime.steps import Plan
+    from sim.runtime.world import World
+    from sim.scenario.messaging.queues import Queue
+
+_PERSIST, _DELIVER, _ACKNOWLEDGE, _ASK = (salt("broker", name) for name in ("persist", "deliver", "acknowledge", "ask"))
+_FATES: Final = {DEAD: FATE_DEAD, EXPIRED: FATE_EXPIRED, DROPPED: FATE_DROPPED}
+
+
+class Consumer:
+    """One consumer of a replica: it works on one message at a time, and may hold more."""
+
+    __slots__ = ("busy", "held", "key", "last_s", "loop", "replica", "waiting")
+
+    def __init__(self, replica: Replica, consumer_key: int) -> None:
+        self.replica = replica
+        self.key = consumer_key
+        self.held: dict[Delivery, None] = {}  # in the order in which it got them
+        self.waiting: deque[Reply] = deque()  # those that wait until it is free
+        self.busy = False
+        self.last_s = 0.0  # when the latest of them arrived, or will
+        self.loop: Task | None = None  # that asks, where consumers ask
+
+
+class Delivery:
+    """One message at one consumer: the permit to settle it, good until the message has come back some other way."""
+
+    __slots__ = ("bits", "consumer", "era", "message", "task")
+
+    def __init__(self, message: Message, consumer: Consumer) -> None:
+        self.message = message
+        self.consumer = consumer
+        self.era = message.era
+        self.bits = child(message.bits, message.deliveries)
+        self.task: Task | None = None
+
+
+class Inbox:
+    """What an idempotent consumer has dealt with, and what it does with what it knows."""
+
+    __slots__ = ("gate", "plan")
+
+    def __init__(self, gate: DeduplicationGate, plan: Plan) -> None:
+        self.gate = gate
+        self.plan = plan
+
+
+class _Alarm(HeapEntry):
+    """Wakes a queue when something of it comes due."""
+
+    __slots__ = ("_queue",)
+
+    def __init__(self, queue: MessageQueue) -> None:
+        self.callbacks = None
+        self._queue = queue
+
+    def fire(self) -> None:
+        self._queue.ring()
+
+
+class MessageQueue(Mailbox):
+    """One queue with its messages and its consumers; also the endpoint that publishers call."""
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        spec: Queue,
+        code: int,
+        plan: Plan | None,
+        lines: tuple[Line, Line] | None,
+        broker: Broker | None,
+        inbox: Inbox | None,
+    ) -> None:
+        Mailbox.__init__(self, world)
+        self._tasks: Tasks = world.tasks
+        self._recorder: Recorder = world.recorder
+        self.name = name
+        self.spec = spec
+        self.code = code
+        self.gate = BacklogGate(spec, spec.acknowledge == "before")
+        self.dead_letters: MessageQueue | None = None
+        self._plan = plan
+        self._there, self._back = (None, None) if lines is None else lines  # to the consumers, and back
+        self._persist = sampler(spec.persist)
+        self._broker = broker
+        self._seat = None if broker is None else broker.seat(self)
+        self._inbox = inbox
+        self._turns = Turns(spec.prefetch, spec.single_active_consumer)
+        self._consumers: dict[Replica, list[Consumer]] = {}
+        self._asking: deque[tuple[Reply, Consumer]] = deque()  # consumers that wait for an answer
+        self._open: dict[Message, None] = {}  # every message that has not reached its end
+        self._presence = Open(world.tasks)  # in the ledger while there are any that somebody will consume
+        self._writing = 0
+        self._outages = 0
+        self._rings_s = inf  # when the next alarm is set for
+        self._dispatching = False
+        self._pushes = spec.delivery == "push"
+        self._before = spec.acknowledge == "before"
+        self._timed = spec.visibility_timeout is not None
+        self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are ready."""
+        return self.gate.ready
+
+    @property
+    def at_consumers(self) -> int:
+        """Messages delivered and not yet acknowledged."""
+        return self.gate.unacknowledged
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes and delivers messages."""
+        return self._is_up()
+
+    def _is_up(self) -> cython.bint:
+        return self._outages == 0 and (self._seat is None or self._seat.available)
+
+    # --- from publishers ------------------------------------------------------------------------------------------------
+
+    def _take(self, visit: Visit) -> Steps:
+        message = message_of(visit)
+        outcome = yield from self.store(message, wants_no_confirm(visit))
+        account(visit, message)
+        visit.answer(outcome)
+
+    def store(self, message: Message, unseen: bool) -> Steps:
+        """Steps that make a message safe; they return the publish's outcome. `unseen`: nobody would hear that there is no room."""
+        if not self._is_up():
+            return UNREACHABLE
+        gate, tasks = self.gate, self._tasks
+        if gate.knows(message.id, tasks.now_s()):
+            return OK  # it was sent before
+        if not gate.admits(self._writing):
+            gate.forget(message.id)
+            if self.spec.overflow == "reject_dead_letter" and self.dead_letters is not None:
+                self.dead_letters.inherit(message, self.code)
+            elif unseen:
+                self.record_lost(message)
+            return OK if unseen else REJECTED
+        self._writing += 1
+        outcome = UNREACHABLE
+        try:
+            outcome = yield from self._write(message)
+        finally:
+            self._writing -= 1
+            if outcome != OK:
+                gate.forget(message.id)
+        if outcome == OK:
+            self._accept(message)
+        return outcome
+
+    def _write(self, message: Message) -> Steps:
+        if self._broker is not None:
+            assert self._seat is not None
+            return (yield from self._broker.write(self._seat, message))
+        persist_s = self._persist.draw(child(message.write_bits, _PERSIST))
+        if persist_s > 0:
+            yield persist_s
+            message.wrote_s = persist_s
+        return OK if self._is_up() else UNREACHABLE
+
+    def _accept(self, message: Message) -> None:
+        now_s = self._tasks.now_s()
+        message.acked_s = now_s
+        if not self._open and self._plan is not None:
+            self.world.ledger.opened(self._presence)
+        self._open[message] = None
+        ended = self.gate.accept(message, now_s)
+        if ended:
+            self._given_up(ended)
+        self._dispatch()
+
+    def inherit(self, message: Message, queue: int) -> None:
+        """Take a dead letter of another queue, without a word: if there is no room, it is lost."""
+        letter = dead_letter(message, queue, self._tasks.now_s())
+        if self.gate.admits(self._writing):
+            self._accept(letter)
+        else:
+            self.record_lost(letter)
+
+    def never_came(self, visit: Visit) -> None:
+        """A publish that nobody confirms has failed."""
+        self.record_lost(message_of(visit))
+
+    def record_lost(self, message: Message) -> None:
+        """A message that this queue never had."""
+        self._record(message, FATE_DROPPED)
+
+    # --- to consumers ---------------------------------------------------------------------------------------------------
+
+    def attach(self, replica: Replica) -> None:
+        """Start a replica's consumers."""
+        consumers = self._consumers[replica] = []
+        for number in range(self.spec.consumers):
+            consumer = Consumer(replica, key(self.world.seed, "consumer", self.name, replica.index, number))
+            consumers.append(consumer)
+            self._turns.add(consumer)
+            if self.spec.delivery == "poll":
+                consumer.loop = self._tasks.start(self._keep_asking(consumer))
+            else:
+                self._dispatch()
+
+    def detach(self, replica: Replica) -> None:
+        """End a replica's consumers; what they hold goes back to its place, if the queue notices that they are gone."""
+        gone = self._consumers.pop(replica, [])
+        held: list[Delivery] = []
+        for consumer in gone:
+            self._turns.remove(consumer)
+            if consumer.loop is not None:
+                consumer.loop.kill()
+            for delivery in consumer.held:
+                if delivery.task is not None:
+                    delivery.task.kill()
+            held += consumer.held
+            consumer.held.clear()
+        self._interrupted(held)
+
+    def _interrupted(self, held: list[Delivery]) -> None:
+        """Deliveries whose consumer is gone, or whose connection broke."""
+        if self._before:
+            for delivery in held:
+                self._settle_unacknowledged(delivery, ERROR)
+        elif self.spec.notices_crash:
+            now_s, gate = self._tasks.now_s(), self.gate
+            ended: Ended = []
+            for delivery in held:
+                ended += gate.give_back(delivery.message, delivery.era, now_s)
+            self._given_up(ended)
+        # Not at once: whoever else dies at this instant must not be handed what was just put back.
+        if held or self.spec.single_active_consumer:
+            self._tasks.start(self._dispatch_in_a_moment())
+
+    def _dispatch_in_a_moment(self) -> Steps:
+        yield 0.0
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Hand ready messages to consumers that may take one, and see when something comes due."""
+        if self._dispatching:
+            return  # what has come up meanwhile, the loop below sees
+        self._dispatching = True
+        gate = self.gate
+        try:
+            if self._pushes:
+                while gate.ready and self._is_up() and self._push():
+                    pass
+            else:
+                while gate.ready and self._asking and self._is_up() and self._answer_one():
+                    pass
+        finally:
+            self._dispatching = False
+        if gate.next_s < self._rings_s:
+            self._rings_s = gate.next_s
+            self._tasks.schedule(_Alarm(self), gate.next_s)
+
+    def ring(self) -> None:
+        """Something may be due."""
+        now_s = self._tasks.now_s()
+        if now_s < self._rings_s:
+            return  # an alarm from before, for nothing
+        self._rings_s = inf
+        self._given_up(self.gate.due(now_s))
+        self._dispatch()
+
+    def _push(self) -> cython.bint:
+        """Send one message, if there is one for a consumer that may take one."""
+        consumer = self._turns.next()
+        if consumer is None:
+            return False
+        delivery = self._hand_out(consumer, None)
+        if delivery is None:
+            self._turns.skip(consumer)
+            return False
+        delivery.task = self._tasks.start(self._deliver(delivery))
+        return True
+
+    def _hand_out(self, consumer: Consumer, after: Message | None) -> Delivery | None:
+        message: Message = self.gate.take(self._tasks.now_s(), after)  # type: ignore[assignment]  # only messages come in
+        if message is None:
+            return None
+        self._recorder.count_attempt(message.request, message.entry, message.arrived_s)
+        delivery = Delivery(message, consumer)
+        consumer.held[delivery] = None
+        return delivery
+
+    def _deliver(self, delivery: Delivery) -> Steps:
+        """Carry a message to the consumer, do the work when its turn comes, carry the acknowledgement back."""
+        consumer, bits = delivery.consumer, delivery.bits
+        there, back = self._there, self._back
+        assert there is not None
+        assert back is not None
+        if self._broker is not None and self._seat is not None:
+            yield from self._broker.hand_out(self._seat, bits)
+        outcome, heard = UNREACHABLE, not self._timed
+        delay_s = there.travel_s(child(bits, _DELIVER))
+        if delay_s >= 0:
+            if not self._overtakes:  # one connection: nothing overtakes
+                now_s = self._tasks.now_s()
+                consumer.last_s = max(consumer.last_s, now_s + delay_s)
+                delay_s = consumer.last_s - now_s
+            if delay_s > 0:
+                yield delay_s
+            if consumer.busy:
+                turn = Reply(self._tasks)
+                consumer.waiting.append(turn)
+                yield turn
+            consumer.busy = True
+            outcome = yield from self._work(delivery)
+            if consumer.waiting:
+                consumer.waiting.popleft().settle(None)
+            else:
+                consumer.busy = False
+            back_s = back.travel_s(child(bits, _ACKNOWLEDGE))
+            if back_s < 0:
+                outcome = UNREACHABLE
+            else:
+                heard = True
+                if back_s > 0:
+                    yield back_s
+        self._over(delivery, outcome, heard)
+        self._turns.free(consumer)
+        self._dispatch()
+
+    def _work(self, delivery: Delivery) -> Steps:
+        """Run the operation on the consumer's replica; return its outcome."""
+        tasks, message, inbox, plan = self._tasks, delivery.message, self._inbox, self._plan
+        assert plan is not None
+        visit = Visit(tasks, message.request, message.arrived_s, message.entry, None)
+        visit.key = delivery.bits
+        visit.call_key = message.bits
+        visit.sent_s = tasks.now_s()
+        if inbox is not None and inbox.gate.knows(message.id, visit.sent_s):
+            plan = inbox.plan
+        outcome: int = yield from delivery.consumer.replica.serve(visit, plan)
+        if outcome not in (OK, DEGRADED):
+            return outcome
+        if message.poisoned:
+            return ERROR
+        now_s = tasks.now_s()
+        if inbox is not None:
+            if inbox.gate.knows(message.id, now_s):
+                return outcome  # done before, or meanwhile by another: its writing wins, and this one's is undone
+            inbox.gate.remember(message.id, now_s)
+        message.times_done += 1
+        if isnan(message.done_s):
+            message.started_s = visit.started_s
+            message.done_s = now_s
+        return outcome
+
+    def _over(self, delivery: Delivery, outcome: cython.int, heard: cython.bint) -> None:
+        """The queue hears how a delivery ended; or never does."""
+        message, gate = delivery.message, self.gate
+        delivery.task = None  # or the two would hold each other
+        delivery.consumer.held.pop(delivery, None)
+        if self._before:
+            self._settle_unacknowledged(delivery, outcome)
+        elif not heard:
+            return
+        elif outcome in (OK, DEGRADED):
+            if gate.acknowledge(message, delivery.era):
+                self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+        else:
+            self._given_up(gate.refuse(message, delivery.era, self._tasks.now_s()))
+
+    def _settle_unacknowledged(self, delivery: Delivery, outcome: int) -> None:
+        message = delivery.message
+        if outcome not in (OK, DEGRADED) and not message.times_done:
+            self._end(message, FATE_DROPPED)
+        else:
+            self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+
+    # --- consumers that ask ---------------------------------------------------------------------------------------------
+
+    def _keep_asking(self, consumer: Consumer) -> Steps:
+        """One consumer that polls: ask, work on what comes, one after the other, ask again; for ever."""
+        there, back = self._there, self._back
+        assert there is not None
+        assert back is not None
+        spec, number = self.spec, 0
+        while True:
+            number += 1
+            bits = child(consumer.key, number)
+            delay_s = back.travel_s(child(bits, _ASK))
+            batch: list[Delivery] = []
+            if delay_s < 0:
+                yield spec.receive_wait + spec.poll_interval  # the question is lost, and is asked again
+                continue
+            if delay_s > 0:
+                yield delay_s
+            batch = yield from self._ask(consumer)
+            if self._broker is not None and self._seat is not None:
+                yield from self._broker.hand_out(self._seat, bits)
+            delay_s = there.travel_s(child(bits, _DELIVER))
+            if delay_s < 0:
+                self._answer_lost(consumer, batch)
+                yield spec.receive_wait + spec.poll_interval
+                continue
+            if delay_s > 0:
+                yield delay_s
+            if batch:
+                yield from self._work_on(batch)
+            elif spec.poll_interval > 0:
+                yield spec.poll_interval
+
+    def _ask(self, consumer: Consumer) -> Steps:
+        batch = self._batch(consumer)
+        if batch or not self.spec.receive_wait:
+            return batch
+        reply = Reply(self._tasks)
+        self._asking.append((reply, consumer))
+        try:
+            found = yield from reply.within(self.spec.receive_wait)
+        finally:
+            reply.settled = True  # a killed consumer is not handed anything
+        return [] if found is TIMED_OUT else found
+
+    def _batch(self, consumer: Consumer) -> list[Delivery]:
+        """What a question of a consumer brings now."""
+        batch: list[Delivery] = []
+        if not self._is_up() or not self._turns.may(consumer):
+            return batch
+        while len(batch) < self.spec.receive_batch:
+            delivery = self._hand_out(consumer, batch[-1].message if batch else None)
+            if delivery is None:
+                break
+            batch.append(delivery)
+        return batch
+
+    def _answer_one(self) -> bool:
+        """Answer the question that has waited longest, if there is anything for it."""
+        asking = self._asking
+        while asking and asking[0][0].settled:
+            asking.popleft()
+        for place, (reply, consumer) in enumerate(asking):
+            if reply.settled:
+                continue
+            batch = self._batch(consumer)
+            if batch:
+                del asking[place]
+                reply.settle(batch)
+                return True
+            if not self.spec.single_active_consumer:
+                return False
+        return False
+
+    def _answer_lost(self, consumer: Consumer, batch: list[Delivery]) -> None:
+        """Nobody has got what was handed out; without a timeout the queue learns that the connection broke."""
+        for delivery in batch:
+            consumer.held.pop(delivery, None)
+        if self._before or not self._timed:
+            self._interrupted(batch)
+
+    def _work_on(self, batch: list[Delivery]) -> Steps:
+        """Work on what one question brought; after a failure the rest of its key is left alone, where an order is kept."""
+        failed: set[int] = set()
+        for delivery in batch:
+            group = delivery.message.group
+            if self.spec.order == "per_key" and group >= 0 and group in failed:
+                self._untouched(delivery)
+                continue
+            outcome = yield from self._work(delivery)
+            if outcome not in (OK, DEGRADED):
+                failed.add(group)
+            self._tasks.start(self._answer(delivery, outcome))
+
+    def _untouched(self, delivery: Delivery) -> None:
+        """Leave a message for later."""
+        delivery.consumer.held.pop(delivery, None)
+        if self._before:
+            self._settle_unacknowledged(delivery, ERROR)
+        elif self.spec.redelivery_delay != "visibility_timeout":
+            now_s = self._tasks.now_s()
+            self._given_up(self.gate.give_back(delivery.message, delivery.era, now_s))
+            self._dispatch()
+
+    def _answer(self, delivery: Delivery, outcome: int) -> Steps:
+        """The consumer's word about a message on its way to the queue; the consumer goes on meanwhile."""
+        assert self._back is not None
+        heard = not self._timed
+        back_s = self._back.travel_s(child(delivery.bits, _ACKNOWLEDGE))
+        if back_s < 0:
+            outcome = UNREACHABLE
+        else:
+            heard = True
+            if back_s > 0:
+                yield back_s
+        self._over(delivery, outcome, heard)
+        self._dispatch()
+
+    # --- what happens to it ---------------------------------------------------------------------------------------------
+
+    def outage(self) -> Callable[[], None]:
+        """Go down: connections break, so what consumers hold will be delivered again; what is stored is kept. Return how to
+        recover."""
+        self._outages += 1
+        self.cut()
+
+        def recover() -> None:
+            self._outages -= 1
+            self.resume()
+
+        return recover
+
+    def cut(self) -> None:
+        """All connections to consumers break; they go on with what they have, and nobody hears of it."""
+        if not self._before:
+            self._interrupted([d for consumers in self._consumers.values() for c in consumers for d in c.held])
+
+    def resume(self) -> None:
+        """Deliver again."""
+        self._dispatch()
+
+    def lose_uncopied(self, crashed_s: float) -> None:
+        """A node was lost that alone had some of the messages."""
+        ended: Ended = []
+        for message in self._open:
+            if message.copied_s > crashed_s:
+                ended += self.gate.lose(message)
+        self._given_up(ended, False)
+
+    def end_run(self) -> None:
+        """Stop the consumers where they stand and record what is still open."""
+        for consumer in (consumer for consumers in self._consumers.values() for consumer in consumers):
+            if consumer.loop is not None:
+                consumer.loop.kill()
+            for delivery in consumer.held:
+                if delivery.task is not None:
+                    delivery.task.kill()
+        for message in self._open:
+            self._record(message, FATE_KEPT if self._plan is None else FATE_IN_FLIGHT)
+        self._open.clear()
+
+    def _given_up(self, ended: Ended, buried: cython.bint = True) -> None:
+        for entry, reason in ended:
+            message: Message = entry  # type: ignore[assignment]  # only messages come in
+            self._end(message, _FATES[reason], buried)
+
+    def _end(self, message: Message, fate: cython.int, buried: cython.bint = True) -> None:
+        del self._open[message]
+        self._record(message, fate)
+        if buried and self.dead_letters is not None and fate in (FATE_DEAD, FATE_EXPIRED, FATE_DROPPED):
+            self.dead_letters.inherit(message, self.code)
+        if not self._open and self._plan is not None:
+            self.world.ledger.closed(self._presence)
+
+    def _record(self, message: Message, fate: cython.int) -> None:
+        # What happened has happened, whatever the broker believes: a lost acknowledgement does not undo an effect.
+        if fate in (FATE_DEAD, FATE_EXPIRED, FATE_DROPPED) and message.times_done:
+            fate = FATE_DONE
+        self._recorder.message(-1 if self._plan is None else self._plan.code, self.code, message, fate)
+
+    def __repr__(self) -> str:
+        return f"<MessageQueue {self.name} {self.waiting} ready, {self.at_consumers} unacknowledged>"
