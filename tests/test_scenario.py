@@ -252,7 +252,7 @@ def test_links_are_the_same_both_ways_and_the_pair_wins():
     [
         ({"load": {"rate": 1, "mix": "shop.by"}}, "load.mix.shop.by: no operation 'shop.by'; did you mean 'shop.buy'?"),
         ({"queues": {"mails": {"consumer": "email.sent"}}}, "queues.mails.consumer: no operation 'email.sent'; did you mean"),
-        ({"queues": {}}, "services.shop.operations.buy.steps[2].publish: no queue 'mails'"),
+        ({"queues": {}}, "services.shop.operations.buy.steps[2].publish: no queue or topic 'mails'"),
         ({"queues": {**MAILS, "shop": {"consumer": "email.send"}}}, "queues.shop: a service has this name"),
         ({"calls": {"mails": {"cache": {"max_age": 1}}}}, "calls.mails.cache: mails is a queue"),
         ({"calls": {"mails": {"hedging": {"delay": 0}}}}, "calls.mails.hedging: mails is a queue"),

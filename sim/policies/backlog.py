@@ -52,10 +52,12 @@ class Backlog(Spec):
     capacity: _Count | Literal["unbounded"] = Field("unbounded", description="messages that may be ready")
     overflow: Literal["reject", "drop_head", "reject_dead_letter"] = Field(
         "reject",
-        description="one more than `capacity`: the publish is rejected; the oldest ready message is dropped (to `dead_letter`, if "
-        "there is one); or the publish is rejected and its message goes to `dead_letter`",
+        description="one more than `capacity`: the publish is rejected; the oldest ready message is dropped (to `dead_letter`, "
+        "if there is one); or the publish is rejected and its message goes to `dead_letter`",
     )
-    time_to_live: PositiveDuration | None = Field(None, description="how long a message is good; then it expires, to `dead_letter`")
+    time_to_live: PositiveDuration | None = Field(
+        None, description="how long a message is good; then it expires, to `dead_letter`"
+    )
     delay: Duration = Field(0.0, description="how long after the publish a message is delivered at the earliest")
     max_deliveries: _Count | Literal["unlimited"] = Field(
         "unlimited", description="deliveries of a message in all, the first included; then it is dead, and goes to `dead_letter`"
@@ -151,9 +153,29 @@ class BacklogGate:
     """
 
     __slots__ = (
-        "_accepts_late", "_before", "_delay_s", "_delayed", "_drops", "_expiring", "_line", "_lives_s", "_most_deliveries",
-        "_most_out", "_most_ready", "_out", "_paused", "_pause_s", "_restores", "_sees_s", "_seen", "_sequence", "_waits",
-        "next_s", "ready", "stored", "unacknowledged",
+        "_accepts_late",
+        "_before",
+        "_delay_s",
+        "_delayed",
+        "_drops",
+        "_expiring",
+        "_line",
+        "_lives_s",
+        "_most_deliveries",
+        "_most_out",
+        "_most_ready",
+        "_out",
+        "_pause_s",
+        "_paused",
+        "_restores",
+        "_seen",
+        "_sees_s",
+        "_sequence",
+        "_waits",
+        "next_s",
+        "ready",
+        "stored",
+        "unacknowledged",
     )  # fmt: skip
 
     def __init__(self, spec: Backlog, acknowledge_before: bool = False) -> None:

@@ -111,7 +111,9 @@ class KeyedLine(Line):
 
     def __init__(self) -> None:
         self._lines: dict[int, deque[Entry]] = {}
-        self._heads: list[tuple[int, int]] = []  # (place, group) of heads that may go; those that are no heads any more are skipped
+        self._heads: list[
+            tuple[int, int]
+        ] = []  # (place, group) of heads that may go; those that are no heads any more are skipped
         self._out: dict[int, dict[Entry, None]] = {}  # popped, and neither restored nor settled
 
     def append(self, entry: Entry) -> None:

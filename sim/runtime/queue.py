@@ -130,7 +130,8 @@ class MessageQueue(Mailbox):
         self.gate = BacklogGate(spec, spec.acknowledge == "before")
         self.dead_letters: MessageQueue | None = None
         self._plan = plan
-        self._there, self._back = (None, None) if lines is None else lines  # to the consumers, and back
+        self._there: Line | None = None if lines is None else lines[0]  # to the consumers
+        self._back: Line | None = None if lines is None else lines[1]
         self._persist = sampler(spec.persist)
         self._broker = broker
         self._seat = None if broker is None else broker.seat(self)
@@ -176,7 +177,7 @@ class MessageQueue(Mailbox):
         visit.answer(outcome)
 
     def store(self, message: Message, unseen: bool) -> Steps:
-        """Steps that make a message safe; they return the publish's outcome. `unseen`: nobody would hear that there is no room."""
+        """Steps that make a message safe; they return the publish's outcome. `unseen`: nobody would hear of a refusal."""
         if not self._is_up():
             return UNREACHABLE
         gate, tasks = self.gate, self._tasks

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import cython
 
     from sim.kernel.tasks import Tasks
-    from sim.runtime.messages import Message
     from sim.runtime.context import Context
+    from sim.runtime.messages import Message
     from sim.runtime.visit import Visit
     from sim.scenario.model import Run
 

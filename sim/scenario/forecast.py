@@ -220,7 +220,11 @@ def publish_s(scenario: Scenario, service: str, name: str) -> float:
     longest_s = 0.0
     for queue in (scenario.queues[each] for each in queues):
         broker = scenario.brokers.get(queue.broker or "")
-        write_s = queue.persist.mean if broker is None else broker.write.mean + (broker.replicate.mean if broker.confirm != "one" else 0.0)
+        write_s = (
+            queue.persist.mean
+            if broker is None
+            else broker.write.mean + (broker.replicate.mean if broker.confirm != "one" else 0.0)
+        )
         longest_s = max(longest_s, write_s)
     return 2 * scenario.link(service, name).latency.mean + longest_s
 

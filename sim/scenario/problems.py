@@ -105,7 +105,9 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
                 why = "would throw its message away" if key == "cache" else "would send its message twice"
                 yield f"calls.{selector}.{key}: {target} is a queue, and a publish that is answered so {why}; leave it out"
     elsewhere = {name: scenario.place(name) for name in publishable(scenario) if scenario.place(name) != name}
-    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies, *scenario.brokers])
+    nodes = dict.fromkeys(
+        [CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies, *scenario.brokers]
+    )
     places = [(f"links.{selector}", selector) for selector in scenario.links]
     places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
     for where, selector in places:
@@ -173,7 +175,8 @@ def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
     others = [*scenario.services, *publishable(scenario), *scenario.brokers, *scenario.registries]
     for name in scenario.proxies:
         if name in others:
-            yield f"proxies.{name}: a service, queue, topic, broker or registry has this name already; they share one space of names"
+            kinds = "service, queue, topic, broker or registry"
+            yield f"proxies.{name}: a {kinds} has this name already; they share one space of names"
     for selector, policy in scenario.calls.items():
         *caller, target = selector.split(" -> ")
         if caller and caller[0] in scenario.proxies:

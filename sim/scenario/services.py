@@ -79,7 +79,9 @@ class Publish(Spec):
     probability: Ratio = Field(1.0, description="whether the step happens at all")
     key: MessageKey | None = Field(None, description="what the message is about; absent: it has no key")
     priority: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="rank in a queue with `order: priority`: 0 goes first")
-    confirm: bool = Field(True, description="whether the publisher waits for the broker's acknowledgement; false: fire and forget")
+    confirm: bool = Field(
+        True, description="whether the publisher waits for the broker's acknowledgement; false: fire and forget"
+    )
     poison: Ratio = Field(0.0, description="share of the messages at which every consumer fails, each time")
 
 

@@ -43,7 +43,12 @@ def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]
 
 
 def _names(scenario: Scenario) -> Iterator[str]:
-    kinds = {"services": scenario.services, "queues": scenario.queues, "topics": scenario.topics, "brokers": scenario.brokers}
+    kinds: dict[str, Mapping[str, object]] = {
+        "services": scenario.services,
+        "queues": scenario.queues,
+        "topics": scenario.topics,
+        "brokers": scenario.brokers,
+    }
     seen: dict[str, str] = {}
     for kind, named in kinds.items():
         for name in named:
@@ -76,9 +81,17 @@ def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) ->
             queues = scenario.topics[step.publish].subscriptions if step.publish in scenario.topics else (step.publish,)
             known = [scenario.queues[queue] for queue in queues if queue in scenario.queues]
             if step.priority and not any(queue.order == "priority" for queue in known):
-                yield f"{path}.priority: {step.publish} does not look at it; write queues.{queues[0]}.order: priority, or leave it out"
+                cure = f"write queues.{queues[0]}.order: priority"
+                yield f"{path}.priority: {step.publish} does not look at it; {cure}, or leave it out"
             if step.key is not None:
                 keyed.update(queues)
     for name, queue in scenario.queues.items():
-        if queue.order == "per_key" and name not in keyed and not any(other.dead_letter == name for other in scenario.queues.values()):
-            yield f"queues.{name}.order: per_key, and nobody publishes to it with a key; write for example publish: {name}, key: {{keys: 1000}}"
+        if (
+            queue.order == "per_key"
+            and name not in keyed
+            and not any(other.dead_letter == name for other in scenario.queues.values())
+        ):
+            yield (
+                f"queues.{name}.order: per_key, and nobody publishes to it with a key; write for example publish: {name}, "
+                "key: {keys: 1000}"
+            )

@@ -36,17 +36,27 @@ class Queue(Backlog):
                                            ↑______ failed (after a pause), consumer died, visibility timeout
     """
 
-    preset: str | None = Field(None, description="a system whose rules and numbers lie below what is written here; `sim presets` lists them")
+    preset: str | None = Field(
+        None, description="a system whose rules and numbers lie below what is written here; `sim presets` lists them"
+    )
     broker: Name | None = Field(
         None, description="the machine of `brokers` that keeps it; absent: one of its own, that is never busy"
     )
-    consumer: Address | None = Field(None, description="the operation that handles a message; absent: nobody, it keeps what it gets")
-    consumers: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="consumers of each replica: messages handled at once")
-    delivery: Literal["push", "poll"] = Field("push", description="whether messages are sent to consumers, or consumers ask for them")
+    consumer: Address | None = Field(
+        None, description="the operation that handles a message; absent: nobody, it keeps what it gets"
+    )
+    consumers: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1, description="consumers of each replica: messages handled at once"
+    )
+    delivery: Literal["push", "poll"] = Field(
+        "push", description="whether messages are sent to consumers, or consumers ask for them"
+    )
     prefetch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         1, description="push: messages that a consumer may hold unacknowledged, those that wait there included"
     )
-    receive_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(1, description="poll: messages that one question brings at most")
+    receive_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="poll: messages that one question brings at most"
+    )
     receive_wait: Duration = Field(0.0, description="poll: how long a question waits at an empty queue (long polling)")
     poll_interval: Duration = Field(0.0, description="poll: pause after a question that brought nothing")
     acknowledge: Literal["after", "before"] = Field(
@@ -57,10 +67,13 @@ class Queue(Backlog):
     notices_crash: bool = Field(
         True, description="whether the broker sees that a consumer died (a connection); else what it held waits for its timeout"
     )
-    single_active_consumer: bool = Field(False, description="whether all goes to one consumer; another one takes over when it is gone")
+    single_active_consumer: bool = Field(
+        False, description="whether all goes to one consumer; another one takes over when it is gone"
+    )
     persist: LawSpec = Field(_NO_TIME, description="time the queue needs to make a message safe; on a broker: `write` of that")
     dead_letter: Name | None = Field(
-        None, description="the queue that gets what expired, was dropped or is dead; at once and without a confirm, as in RabbitMQ"
+        None,
+        description="the queue that gets what expired, was dropped or is dead; at once and without a confirm, as in RabbitMQ",
     )
 
     @model_validator(mode="before")
@@ -93,16 +106,21 @@ class Queue(Backlog):
         if of_push:
             raise ValueError("prefetch is read where messages are pushed; with delivery: poll write receive_batch")
         if self.delivery == "push" and (self.receive_batch != 1 or self.receive_wait or self.poll_interval):
-            raise ValueError("receive_batch, receive_wait and poll_interval are read with delivery: poll only; for a push write prefetch")
+            raise ValueError(
+                "receive_batch, receive_wait and poll_interval are read with delivery: poll only; for a push write prefetch"
+            )
         if self.delivery == "poll" and self.receive_wait + self.poll_interval < 0.001:
-            raise ValueError("delivery: poll would ask an empty queue without end; give a receive_wait or a poll_interval, at least 1ms")
+            raise ValueError(
+                "delivery: poll would ask an empty queue without end; give a receive_wait or a poll_interval, at least 1ms"
+            )
         if self.broker is not None and self.persist != _NO_TIME:
             raise ValueError("persist: the queue is on a broker, whose `write` says how long that takes; leave it out")
         return self
 
 
 class Topic(Spec):
-    """What is published to a topic goes to each of its subscriptions, which are queues; the publisher's answer comes when all have it.
+    """What is published to a topic goes to each of its subscriptions, which are queues; the publisher is answered when all have
+    it.
 
     If one of them refuses (no room), the publisher is told so, and the others keep the message: a publish that is tried again
     is then a duplicate there. Source: RabbitMQ docs, maxlength (fanout and confirms).
@@ -133,12 +151,15 @@ class Broker(Spec):
     """
 
     nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="machines")
-    workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field("unlimited", description="writes and deliveries that a node handles at once; more wait in line")
+    workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
+        "unlimited", description="writes and deliveries that a node handles at once; more wait in line"
+    )
     write: LawSpec = Field(_NO_TIME, description="how long a publish holds a worker of the leader's node")
     deliver: LawSpec = Field(_NO_TIME, description="how long a delivery, or an answer to a poll, holds one")
     copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="nodes that have each message, the leader's included")
     confirm: Literal["one", "majority", "all"] = Field(
-        "majority", description="how many copies must have a message before it is confirmed and delivered; all: of nodes that are up"
+        "majority",
+        description="how many copies must have a message before it is confirmed and delivered; all: of nodes that are up",
     )
     replicate: LawSpec = Field(_NO_TIME, description="until another copy has a message and the leader knows, a law")
     failover: Duration = Field(5.0, description="from the loss of a leader's node until another one leads")
@@ -146,7 +167,9 @@ class Broker(Spec):
     @model_validator(mode="after")
     def _fits(self) -> Broker:
         if self.copies > self.nodes:
-            raise ValueError(f"copies = {self.copies} need as many nodes, and there are {self.nodes}; add nodes, or take fewer copies")
+            raise ValueError(
+                f"copies = {self.copies} need as many nodes, and there are {self.nodes}; add nodes, or take fewer copies"
+            )
         if self.copies == 1 and self.replicate != _NO_TIME:
             raise ValueError("replicate: there is one copy; give copies a number above 1, or leave it out")
         return self

@@ -91,11 +91,17 @@ QUEUES: Final[dict[str, Preset]] = {
                 "overflow: reject_dead_letter is for classic queues only.",
             ),
         ),
-        preset("sqs@standard", "Amazon SQS, a standard queue", _sqs(), {}, (
-            *_SQS_NOTES,
-            "Its order is best effort: here messages leave in the order of arrival, unless they come back. Rare second "
-            "deliveries without a cause are not modelled.",
-        )),
+        preset(
+            "sqs@standard",
+            "Amazon SQS, a standard queue",
+            _sqs(),
+            {},
+            (
+                *_SQS_NOTES,
+                "Its order is best effort: here messages leave in the order of arrival, unless they come back. Rare second "
+                "deliveries without a cause are not modelled.",
+            ),
+        ),
         preset(
             "sqs@fifo",
             "Amazon SQS, a FIFO queue",
@@ -122,10 +128,14 @@ QUEUES: Final[dict[str, Preset]] = {
                 "late_acknowledge": fact("accepted", f"{_NATS}: processAckMsg; nats-server issue 4786"),
                 "max_unacknowledged": fact(1000, f"{_NATS}: JsDefaultMaxAckPending"),
                 "max_deliveries": fact("unlimited", f"{_NATS}: MaxDeliver -1"),
-                "redelivery_delay": fact(0.001, f"{_NATS}: a nak without a delay is delivered again at once; 1 ms is the shortest here"),
+                "redelivery_delay": fact(
+                    0.001, f"{_NATS}: a nak without a delay is delivered again at once; 1 ms is the shortest here"
+                ),
                 "requeue": fact("head", f"{_NATS}: what is to be delivered again goes before what is new"),
                 "notices_crash": fact(False, f"{_NATS}: AckWait decides"),
-                "deduplicate": {"window": fact(120.0, "nats-server@2 server/stream.go: StreamDefaultDuplicatesWindow, 2 minutes")},
+                "deduplicate": {
+                    "window": fact(120.0, "nats-server@2 server/stream.go: StreamDefaultDuplicatesWindow, 2 minutes")
+                },
             },
             {},
             (
