@@ -35,8 +35,8 @@ GROUPS: Final[Mapping[str, Group]] = {
     "calls": Group(PRESETS, CallPolicy, "calls: {default: {preset: envoy@1.40}}"),
     "registries": Group(REGISTRIES, Registry, "registries: {book: {preset: eureka@2}}"),
     "discovery": Group(DISCOVERIES, Discovery, "calls: {default: {discovery: {preset: eureka@2}}}"),
-    "queues": Group(QUEUES, Queue, "queues: {mails: {preset: sqs@fifo, consumer: mail.send}}"),
     "health checks": Group(HEALTH_CHECKS, HealthCheck, "services: {shop: {readiness: {preset: kubernetes@1}}}"),
+    "queues": Group(QUEUES, Queue, "queues: {mails: {consumer: shop.buy, preset: sqs@fifo}}"),
 }
 
 

@@ -56,6 +56,8 @@ _KIND_WORDS: Final = {
 #: How a required key is written, where its kind alone does not tell.
 _EXAMPLES: Final = {
     "replicas": "replicas: 5",
+    "keys": "keys: 1000",
+    "subscriptions": "subscriptions: [bills, mails]",
     "max_replicas": "max_replicas: 10",
     "services": "services: {shop: {workers: 8, operations: {buy: [{work: 20ms}]}}}",
     "load": "load: {rate: 100/s, mix: shop.buy}",

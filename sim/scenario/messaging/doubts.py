@@ -36,6 +36,7 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
     yield from _busy_brokers(scenario, rates)
     yield from _nobody_reads(scenario)
     yield from _unconfirmed(scenario)
+    yield from _no_keys(scenario)
 
 
 def _consumers(scenario: Scenario, queue: Queue) -> int:
@@ -174,3 +175,19 @@ def _unconfirmed(scenario: Scenario) -> Iterator[str]:
                         f"{address} publishes to {step.publish} with confirm: false: what is lost on the way is lost unseen, and "
                         f"the objective '{wanted[0]}' wants it to happen; leave confirm: false out"
                     )
+
+
+def _no_keys(scenario: Scenario) -> Iterator[str]:
+    """An order per key where nothing has a key."""
+    keyed: set[str] = set()
+    for operation in operations_of(scenario).values():
+        for _, step in steps_of(operation.steps, ""):
+            if isinstance(step, Publish) and step.key is not None:
+                keyed.update(_queues_of(scenario, step.publish))
+    for name, queue in scenario.queues.items():
+        inherits = any(other.dead_letter == name for other in scenario.queues.values())
+        if queue.order == "per_key" and name not in keyed and not inherits:
+            yield (
+                f"queue {name}: it keeps an order per key, and what is published there has none: each message is alone with its "
+                f"own; write for example publish: {name}, key: {{keys: 1000}}"
+            )

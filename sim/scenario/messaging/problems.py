@@ -19,7 +19,7 @@ def publishable(scenario: Scenario) -> list[str]:
 
 
 def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    """Names that point nowhere or stand for two things, dead letters in a circle, and keys that nobody writes."""
+    """Names that point nowhere or stand for two things, dead letters in a circle, and priorities that nobody looks at."""
     yield from _names(scenario)
     for name, queue in scenario.queues.items():
         where = f"queues.{name}"
@@ -71,8 +71,7 @@ def _circle(scenario: Scenario, name: str) -> list[str] | None:
 
 
 def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    """Priorities and keys that a queue would not look at, and orders that nobody writes for."""
-    keyed: set[str] = set()
+    """Priorities that a queue would not look at."""
     for address, operation in operations.items():
         service, name = address.split(".")
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
@@ -83,15 +82,3 @@ def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) ->
             if step.priority and not any(queue.order == "priority" for queue in known):
                 cure = f"write queues.{queues[0]}.order: priority"
                 yield f"{path}.priority: {step.publish} does not look at it; {cure}, or leave it out"
-            if step.key is not None:
-                keyed.update(queues)
-    for name, queue in scenario.queues.items():
-        if (
-            queue.order == "per_key"
-            and name not in keyed
-            and not any(other.dead_letter == name for other in scenario.queues.values())
-        ):
-            yield (
-                f"queues.{name}.order: per_key, and nobody publishes to it with a key; write for example publish: {name}, "
-                "key: {keys: 1000}"
-            )
