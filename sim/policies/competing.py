@@ -50,7 +50,7 @@ class Turns:
 
     def may(self, consumer: Any) -> cython.bint:
         """Whether a consumer may get messages at all."""
-        return consumer in self._left and (not self._single or consumer is _first(self._left))
+        return consumer in self._left and (not self._single or consumer == _first(self._left))
 
     def next(self) -> Any:
         """Whose turn it is, if anybody may take one more; that counts as taken."""
@@ -77,7 +77,7 @@ class Turns:
         self._left[consumer] += 1
         if self._single:
             return
-        if self._left[consumer] > 1 and self._line and self._line[-1] is consumer:
+        if self._left[consumer] > 1 and self._line and self._line[-1] == consumer:
             self._line.pop()
         self._line.appendleft(consumer)
 
