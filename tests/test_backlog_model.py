@@ -164,7 +164,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0]))
     def time_passes(self, seconds: float) -> None:
         until_s = self.now_s + seconds
-        while (due_s := min((min(one.until_s, one.expires_s if one.state != "out" else inf) for one in self.all), default=inf)) <= until_s:
+        while (
+            due_s := min((min(one.until_s, one.expires_s if one.state != "out" else inf) for one in self.all), default=inf)
+        ) <= until_s:
             assert self.gate.next_s <= due_s
             self.now_s, before = due_s, dict(self.ended)
             for one in [one for one in self.all if one.state != "out" and one.expires_s <= due_s]:

@@ -36,6 +36,8 @@ cdef class Message(Entry):
     cdef public double done_s
     cdef public int times_done
     cdef public int dead_letter_of
+    cdef public int at_work
+    cdef public int fate
     cdef public bint poisoned
     cdef public double copied_s
     cdef public double waited_s

@@ -38,7 +38,7 @@ class Message(Entry):
     """One message in one queue: what it asks for and what has become of it."""
 
     __slots__ = (
-        "acked_s", "arrived_s", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "id", "poisoned", "published_s",
+        "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "poisoned", "published_s",
         "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
     )  # fmt: skip
 
@@ -56,6 +56,8 @@ class Message(Entry):
         self.done_s = nan
         self.times_done = 0
         self.dead_letter_of = -1
+        self.at_work = 0  # deliveries of which a consumer still thinks that they are its
+        self.fate = -1  # once it has ended
         self.poisoned = False
         self.copied_s = inf  # when a second node had it
         self.waited_s = 0.0  # for a worker of the broker

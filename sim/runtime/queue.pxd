@@ -103,5 +103,7 @@ cdef class MessageQueue(Mailbox):
     @cython.locals(message=Message)
     cpdef _over(self, Delivery delivery, int outcome, bint heard)
     cpdef _end(self, Message message, int fate, bint buried=*)
+    cpdef _put_down(self, Delivery delivery)
+    cpdef _bury(self, Message message)
     cpdef _record(self, Message message, int fate)
     cpdef _given_up(self, list ended, bint buried=*)

@@ -265,7 +265,8 @@ class MessageQueue(Mailbox):
                 if delivery.task is not None:
                     delivery.task.kill()
             held += consumer.held
-            consumer.held.clear()
+        for delivery in held:
+            self._put_down(delivery)
         self._interrupted(held)
 
     def _interrupted(self, held: list[Delivery]) -> None:
@@ -334,7 +335,17 @@ class MessageQueue(Mailbox):
         self._recorder.count_attempt(message.request, message.entry, message.arrived_s)
         delivery = Delivery(message, consumer)
         consumer.held[delivery] = None
+        message.at_work += 1
         return delivery
+
+    def _put_down(self, delivery: Delivery) -> None:
+        """A consumer has done with a message, or is gone; if that was the last, what has become of it can be written."""
+        message = delivery.message
+        delivery.task = None  # or the two would hold each other
+        delivery.consumer.held.pop(delivery, None)
+        message.at_work -= 1
+        if message.fate >= 0 and message.at_work == 0:
+            self._bury(message)
 
     def _deliver(self, delivery: Delivery) -> Steps:
         """Carry a message to the consumer, do the work when its turn comes, carry the acknowledgement back."""
@@ -403,8 +414,7 @@ class MessageQueue(Mailbox):
     def _over(self, delivery: Delivery, outcome: cython.int, heard: cython.bint) -> None:
         """The queue hears how a delivery ended; or never does."""
         message, gate = delivery.message, self.gate
-        delivery.task = None  # or the two would hold each other
-        delivery.consumer.held.pop(delivery, None)
+        self._put_down(delivery)
         if self._before:
             self._settle_unacknowledged(delivery, outcome)
         elif not heard:
@@ -499,7 +509,7 @@ class MessageQueue(Mailbox):
     def _answer_lost(self, consumer: Consumer, batch: list[Delivery]) -> None:
         """Nobody has got what was handed out; without a timeout the queue learns that the connection broke."""
         for delivery in batch:
-            consumer.held.pop(delivery, None)
+            self._put_down(delivery)
         if self._before or not self._timed:
             self._interrupted(batch)
 
@@ -518,7 +528,7 @@ class MessageQueue(Mailbox):
 
     def _untouched(self, delivery: Delivery) -> None:
         """Leave a message for later."""
-        delivery.consumer.held.pop(delivery, None)
+        self._put_down(delivery)
         if self._before:
             self._settle_unacknowledged(delivery, ERROR)
         elif self.spec.redelivery_delay != "visibility_timeout":
@@ -566,7 +576,7 @@ class MessageQueue(Mailbox):
     def lose_uncopied(self, crashed_s: float) -> None:
         """A node was lost that alone had some of the messages."""
         ended: Ended = []
-        for message in self._open:
+        for message in list(self._open):
             if message.copied_s > crashed_s:
                 ended += self.gate.lose(message)
         self._given_up(ended, False)
@@ -580,7 +590,8 @@ class MessageQueue(Mailbox):
                 if delivery.task is not None:
                     delivery.task.kill()
         for message in self._open:
-            self._record(message, FATE_KEPT if self._plan is None else FATE_IN_FLIGHT)
+            open_fate = FATE_KEPT if self._plan is None else FATE_IN_FLIGHT
+            self._record(message, open_fate if message.fate < 0 else message.fate)
         self._open.clear()
 
     def _given_up(self, ended: Ended, buried: cython.bint = True) -> None:
@@ -589,10 +600,16 @@ class MessageQueue(Mailbox):
             self._end(message, _FATES[reason], buried)
 
     def _end(self, message: Message, fate: cython.int, buried: cython.bint = True) -> None:
-        del self._open[message]
-        self._record(message, fate)
+        message.fate = fate
         if buried and self.dead_letters is not None and fate in (FATE_DEAD, FATE_EXPIRED, FATE_DROPPED):
             self.dead_letters.inherit(message, self.code)
+        if message.at_work == 0:
+            self._bury(message)
+
+    def _bury(self, message: Message) -> None:
+        """Write what has become of a message: its end, and that of the last consumer that worked on it, whichever was later."""
+        del self._open[message]
+        self._record(message, message.fate)
         if not self._open and self._plan is not None:
             self.world.ledger.closed(self._presence)
 
