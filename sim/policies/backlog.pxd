@@ -41,6 +41,7 @@ cdef class BacklogGate:
     cdef object _paused
     cdef object _out
     cdef object _expiring
+    cdef long _accepted
     cdef long _sequence
     cdef readonly double next_s
     cdef readonly long ready

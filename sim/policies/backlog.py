@@ -153,7 +153,7 @@ class BacklogGate:
     """
 
     __slots__ = (
-        "_accepts_late",
+        "_accepted", "_accepts_late",
         "_before",
         "_delay_s",
         "_delayed",
@@ -197,7 +197,8 @@ class BacklogGate:
         self._paused: deque[tuple[float, Entry, int]] = deque()
         self._out: deque[tuple[float, Entry, int]] = deque()
         self._expiring: deque[tuple[float, Entry, int]] = deque()
-        self._sequence = 0
+        self._accepted = 0  # so far
+        self._sequence = 0  # of places in line
         self.next_s = inf  # clock time at which something comes due
         self.ready = 0
         self.unacknowledged = 0
@@ -223,14 +224,14 @@ class BacklogGate:
 
     def accept(self, entry: Entry, now_s: float) -> Ended:
         """A message is safe: it waits its turn. Returns who had to make room."""
-        entry.number = self._sequence
+        entry.number = self._accepted
+        self._accepted += 1
         entry.accepted_s = now_s
         self.stored += 1
         if self._lives_s < inf:
             entry.expires_s = now_s + self._lives_s
             self._wait(self._expiring, entry.expires_s, entry)
         if self._delay_s > 0:
-            self._sequence += 1
             entry.state = _DELAYED
             self._wait(self._delayed, now_s + self._delay_s, entry)
             return _NOBODY

@@ -38,8 +38,8 @@ class Message(Entry):
     """One message in one queue: what it asks for and what has become of it."""
 
     __slots__ = (
-        "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "poisoned", "published_s",
-        "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
+        "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "poisoned",
+        "published_s", "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
     )  # fmt: skip
 
     def __init__(self, request: int, arrived_s: float, entry: int, bits: int, published_s: float) -> None:
