@@ -20,7 +20,8 @@ warnings.simplefilter("ignore")
 from hypothesis import HealthCheck, Phase, given, seed, settings
 import sim, sim.kernel.clock, sim.runtime.caller
 from rows import fingerprint
-from strategies import messagings, scenarios
+from messaging_strategies import messagings
+from strategies import scenarios
 
 found = {"clock": type(sim.kernel.clock.new_environment()).__module__, "caller": sim.runtime.caller.__file__}
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from messaging_strategies import messagings
 from rows import fingerprint
-from strategies import messagings, some
+from strategies import some
 from test_properties import seeds, thorough
 
 from sim.analysis import out_of_order

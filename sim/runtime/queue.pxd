@@ -1,9 +1,10 @@
 cimport cython
 
 from sim.kernel.entry cimport Entry as HeapEntry
-from sim.kernel.tasks cimport Reply, Task, Tasks
+from sim.kernel.tasks cimport Reply, Tasks
 from sim.policies.backlog cimport BacklogGate
 from sim.policies.competing cimport Turns
+from sim.runtime.deliveries cimport Consumer, Delivery, Inbox
 from sim.runtime.ledger cimport Open
 from sim.runtime.messages cimport Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
 from sim.runtime.network cimport Line
@@ -29,33 +30,6 @@ cdef double inf
 cdef unsigned long long _PERSIST
 cdef unsigned long long _DELIVER
 cdef unsigned long long _ACKNOWLEDGE
-cdef unsigned long long _ASK
-
-
-@cython.final
-cdef class Consumer:
-    cdef readonly Replica replica
-    cdef readonly unsigned long long key
-    cdef readonly dict held
-    cdef readonly object waiting
-    cdef public bint busy
-    cdef public double last_s
-    cdef public Task loop
-
-
-@cython.final
-cdef class Delivery:
-    cdef readonly Message message
-    cdef readonly Consumer consumer
-    cdef readonly long era
-    cdef readonly unsigned long long bits
-    cdef public Task task
-
-
-@cython.final
-cdef class Inbox:
-    cdef readonly object gate
-    cdef readonly Plan plan
 
 
 @cython.final
@@ -80,14 +54,12 @@ cdef class MessageQueue(Mailbox):
     cdef Inbox _inbox
     cdef Turns _turns
     cdef dict _consumers
-    cdef object _asking
     cdef dict _open
     cdef Open _presence
     cdef long _writing
     cdef long _outages
     cdef double _rings_s
     cdef bint _dispatching
-    cdef bint _pushes
     cdef bint _before
     cdef bint _timed
     cdef bint _overtakes
@@ -96,8 +68,9 @@ cdef class MessageQueue(Mailbox):
     cpdef _accept(self, Message message)
     cpdef _dispatch(self)
     cpdef ring(self)
+    cpdef _begins(self, Consumer consumer)
     @cython.locals(consumer=Consumer, delivery=Delivery)
-    cdef bint _push(self) except -1
+    cpdef bint _hand_on(self) except -1
     @cython.locals(message=Message, delivery=Delivery)
     cpdef Delivery _hand_out(self, Consumer consumer, Message after)
     @cython.locals(message=Message)

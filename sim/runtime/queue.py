@@ -10,17 +10,15 @@ What is handed out, comes back and is given up is decided by `sim.policies.backl
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from math import inf, isnan
 from typing import TYPE_CHECKING, Final
 
 from sim.kernel.entry import Entry as HeapEntry
-from sim.kernel.tasks import TIMED_OUT, Reply, Steps, Task
+from sim.kernel.tasks import Reply, Steps
 from sim.laws import sampler
 from sim.policies.backlog import DEAD, DROPPED, EXPIRED, BacklogGate, Ended
 from sim.policies.competing import Turns
-from sim.policies.deduplication import DeduplicationGate
 from sim.records import (
     DEGRADED,
     ERROR,
@@ -35,6 +33,7 @@ from sim.records import (
     REJECTED,
     UNREACHABLE,
 )
+from sim.runtime.deliveries import Consumer, Delivery, Inbox
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
 from sim.runtime.visit import Visit
@@ -52,46 +51,8 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
     from sim.scenario.messaging.queues import Queue
 
-_PERSIST, _DELIVER, _ACKNOWLEDGE, _ASK = (salt("broker", name) for name in ("persist", "deliver", "acknowledge", "ask"))
+_PERSIST, _DELIVER, _ACKNOWLEDGE = (salt("broker", name) for name in ("persist", "deliver", "acknowledge"))
 _FATES: Final = {DEAD: FATE_DEAD, EXPIRED: FATE_EXPIRED, DROPPED: FATE_DROPPED}
-
-
-class Consumer:
-    """One consumer of a replica: it works on one message at a time, and may hold more."""
-
-    __slots__ = ("busy", "held", "key", "last_s", "loop", "replica", "waiting")
-
-    def __init__(self, replica: Replica, consumer_key: int) -> None:
-        self.replica = replica
-        self.key = consumer_key
-        self.held: dict[Delivery, None] = {}  # in the order in which it got them
-        self.waiting: deque[Reply] = deque()  # those that wait until it is free
-        self.busy = False
-        self.last_s = 0.0  # when the latest of them arrived, or will
-        self.loop: Task | None = None  # that asks, where consumers ask
-
-
-class Delivery:
-    """One message at one consumer: the permit to settle it, good until the message has come back some other way."""
-
-    __slots__ = ("bits", "consumer", "era", "message", "task")
-
-    def __init__(self, message: Message, consumer: Consumer) -> None:
-        self.message = message
-        self.consumer = consumer
-        self.era = message.era
-        self.bits = child(message.bits, message.deliveries)
-        self.task: Task | None = None
-
-
-class Inbox:
-    """What an idempotent consumer has dealt with, and what it does with what it knows."""
-
-    __slots__ = ("gate", "plan")
-
-    def __init__(self, gate: DeduplicationGate, plan: Plan) -> None:
-        self.gate = gate
-        self.plan = plan
 
 
 class _Alarm(HeapEntry):
@@ -138,14 +99,12 @@ class MessageQueue(Mailbox):
         self._inbox = inbox
         self._turns = Turns(spec.prefetch, spec.single_active_consumer)
         self._consumers: dict[Replica, list[Consumer]] = {}
-        self._asking: deque[tuple[Reply, Consumer]] = deque()  # consumers that wait for an answer
         self._open: dict[Message, None] = {}  # every message that has not reached its end
         self._presence = Open(world.tasks)  # in the ledger while there are any that somebody will consume
         self._writing = 0
         self._outages = 0
         self._rings_s = inf  # when the next alarm is set for
         self._dispatching = False
-        self._pushes = spec.delivery == "push"
         self._before = spec.acknowledge == "before"
         self._timed = spec.visibility_timeout is not None
         self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
@@ -248,10 +207,11 @@ class MessageQueue(Mailbox):
             consumer = Consumer(replica, key(self.world.seed, "consumer", self.name, replica.index, number))
             consumers.append(consumer)
             self._turns.add(consumer)
-            if self.spec.delivery == "poll":
-                consumer.loop = self._tasks.start(self._keep_asking(consumer))
-            else:
-                self._dispatch()
+            self._begins(consumer)
+
+    def _begins(self, consumer: Consumer) -> None:
+        """A consumer has come."""
+        self._dispatch()
 
     def detach(self, replica: Replica) -> None:
         """End a replica's consumers; what they hold goes back to its place, if the queue notices that they are gone."""
@@ -295,12 +255,8 @@ class MessageQueue(Mailbox):
         self._dispatching = True
         gate = self.gate
         try:
-            if self._pushes:
-                while gate.ready and self._is_up() and self._push():
-                    pass
-            else:
-                while gate.ready and self._asking and self._is_up() and self._answer_one():
-                    pass
+            while gate.ready and self._is_up() and self._hand_on():
+                pass
         finally:
             self._dispatching = False
         if gate.next_s < self._rings_s:
@@ -316,7 +272,7 @@ class MessageQueue(Mailbox):
         self._given_up(self.gate.due(now_s))
         self._dispatch()
 
-    def _push(self) -> cython.bint:
+    def _hand_on(self) -> cython.bint:
         """Send one message, if there is one for a consumer that may take one."""
         consumer = self._turns.next()
         if consumer is None:
@@ -431,124 +387,6 @@ class MessageQueue(Mailbox):
             self._end(message, FATE_DROPPED)
         else:
             self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
-
-    # --- consumers that ask ---------------------------------------------------------------------------------------------
-
-    def _keep_asking(self, consumer: Consumer) -> Steps:
-        """One consumer that polls: ask, work on what comes, one after the other, ask again; for ever."""
-        there, back = self._there, self._back
-        assert there is not None
-        assert back is not None
-        spec, number = self.spec, 0
-        while True:
-            number += 1
-            bits = child(consumer.key, number)
-            delay_s = back.travel_s(child(bits, _ASK))
-            batch: list[Delivery] = []
-            if delay_s < 0:
-                yield spec.receive_wait + spec.poll_interval  # the question is lost, and is asked again
-                continue
-            if delay_s > 0:
-                yield delay_s
-            batch = yield from self._ask(consumer)
-            if self._broker is not None and self._seat is not None:
-                yield from self._broker.hand_out(self._seat, bits)
-            delay_s = there.travel_s(child(bits, _DELIVER))
-            if delay_s < 0:
-                self._answer_lost(consumer, batch)
-                yield spec.receive_wait + spec.poll_interval
-                continue
-            if delay_s > 0:
-                yield delay_s
-            if batch:
-                yield from self._work_on(batch)
-            elif spec.poll_interval > 0:
-                yield spec.poll_interval
-
-    def _ask(self, consumer: Consumer) -> Steps:
-        batch = self._batch(consumer)
-        if batch or not self.spec.receive_wait:
-            return batch
-        reply = Reply(self._tasks)
-        self._asking.append((reply, consumer))
-        try:
-            found = yield from reply.within(self.spec.receive_wait)
-        finally:
-            reply.settled = True  # a killed consumer is not handed anything
-        return [] if found is TIMED_OUT else found
-
-    def _batch(self, consumer: Consumer) -> list[Delivery]:
-        """What a question of a consumer brings now."""
-        batch: list[Delivery] = []
-        if not self._is_up() or not self._turns.may(consumer):
-            return batch
-        while len(batch) < self.spec.receive_batch:
-            delivery = self._hand_out(consumer, batch[-1].message if batch else None)
-            if delivery is None:
-                break
-            batch.append(delivery)
-        return batch
-
-    def _answer_one(self) -> bool:
-        """Answer the question that has waited longest, if there is anything for it."""
-        asking = self._asking
-        while asking and asking[0][0].settled:
-            asking.popleft()
-        for place, (reply, consumer) in enumerate(asking):
-            if reply.settled:
-                continue
-            batch = self._batch(consumer)
-            if batch:
-                del asking[place]
-                reply.settle(batch)
-                return True
-            if not self.spec.single_active_consumer:
-                return False
-        return False
-
-    def _answer_lost(self, consumer: Consumer, batch: list[Delivery]) -> None:
-        """Nobody has got what was handed out; without a timeout the queue learns that the connection broke."""
-        for delivery in batch:
-            self._put_down(delivery)
-        if self._before or not self._timed:
-            self._interrupted(batch)
-
-    def _work_on(self, batch: list[Delivery]) -> Steps:
-        """Work on what one question brought; after a failure the rest of its key is left alone, where an order is kept."""
-        failed: set[int] = set()
-        for delivery in batch:
-            group = delivery.message.group
-            if self.spec.order == "per_key" and group >= 0 and group in failed:
-                self._untouched(delivery)
-                continue
-            outcome = yield from self._work(delivery)
-            if outcome not in (OK, DEGRADED):
-                failed.add(group)
-            self._tasks.start(self._answer(delivery, outcome))
-
-    def _untouched(self, delivery: Delivery) -> None:
-        """Leave a message for later."""
-        self._put_down(delivery)
-        if self._before:
-            self._settle_unacknowledged(delivery, ERROR)
-        elif self.spec.redelivery_delay != "visibility_timeout":
-            now_s = self._tasks.now_s()
-            self._given_up(self.gate.give_back(delivery.message, delivery.era, now_s))
-            self._dispatch()
-
-    def _answer(self, delivery: Delivery, outcome: int) -> Steps:
-        """The consumer's word about a message on its way to the queue; the consumer goes on meanwhile."""
-        assert self._back is not None
-        heard = not self._timed
-        back_s = self._back.travel_s(child(delivery.bits, _ACKNOWLEDGE))
-        if back_s < 0:
-            outcome = UNREACHABLE
-        else:
-            heard = True
-            if back_s > 0:
-                yield back_s
-        self._over(delivery, outcome, heard)
-        self._dispatch()
 
     # --- what happens to it ---------------------------------------------------------------------------------------------
 

@@ -18,14 +18,16 @@ from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
+from sim.runtime.deliveries import Inbox
 from sim.runtime.faults import start_faults
 from sim.runtime.fleet import Fleet
 from sim.runtime.ledger import Ledger
 from sim.runtime.messages import Mailbox, Topic
 from sim.runtime.network import Line, Network
 from sim.runtime.origin import Origin, Request
+from sim.runtime.polled import PolledQueue
 from sim.runtime.proxy import ProxyGroup, proxy_groups
-from sim.runtime.queue import Inbox, MessageQueue
+from sim.runtime.queue import MessageQueue
 from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica
@@ -332,7 +334,8 @@ class World:
         service, place = self.services[spec.consumer.split(".")[0]], self.scenario.place(name)
         lines = self.network.line(place, service.name), self.network.line(service.name, place)
         inbox = self._inbox(spec.consumer, plans[spec.consumer])
-        queue = MessageQueue(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
+        kind = PolledQueue if spec.delivery == "poll" else MessageQueue
+        queue = kind(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
         service.queues.append(queue)
         return queue
 

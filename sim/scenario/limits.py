@@ -153,6 +153,10 @@ def _too_many(scenario: Scenario) -> Iterator[str]:
                 f"queues.{name}.consumers: {queue.consumers:,} on each of {service.replicas:,} replicas are {there:,}; "
                 f"more than {_MANY:,} are not simulated"
             )
+        if service is not None and queue.delivery == "poll":
+            there, pause_s = service.replicas * queue.consumers, queue.receive_wait + queue.poll_interval
+            where = f"queues.{name}.{'receive_wait' if queue.receive_wait else 'poll_interval'}"
+            yield from _too_many_messages(where, f"{there:,} consumers", there, scenario.run.end, pause_s, "questions")
     for i, fault in enumerate(scenario.faults):
         if fault.mtbf is None or fault.mttr is None:
             continue
