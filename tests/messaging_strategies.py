@@ -63,7 +63,8 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
         "publish": draw(st.sampled_from(["q0", "both"])),
         **draw(
             publish
-            or some(
+            if publish is not None
+            else some(
                 key=st.just({"keys": 3, "zipf": 1.0}),
                 confirm=st.booleans(),
                 poison=st.just(0.1),
@@ -71,8 +72,10 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
         ),
     }
     outages = [{"outage": "q1"}] if machine is None else [{"outage": "rabbit"}, {"outage": "rabbit", "node": 0}]
-    broken = hurt or st.sampled_from(
-        [{"crash": "worker"}, {"crash": "worker", "replica": 0}, *outages, {"link": "worker", "loss": 0.3}]
+    broken = (
+        hurt
+        if hurt is not None
+        else st.sampled_from([{"crash": "worker"}, {"crash": "worker", "replica": 0}, *outages, {"link": "worker", "loss": 0.3}])
     )
     window = st.fixed_dictionaries({"at": st.sampled_from([0.0, 1.0, 3.03]), "for": st.sampled_from([0.2, 2.0])})
     steps = [[{"work": draw(laws)}, {"fail": draw(st.sampled_from([0.0, 0.2]))}] for _ in range(2)]

@@ -184,3 +184,10 @@ def test_in_python_a_topic_is_a_list_of_queues():
     assert scenario.topics["all"].subscriptions == ("mails",)
     with pytest.raises(ValidationError, match="at least 1"):
         Scenario.model_validate({**scenario.as_data(), "topics": {"all": []}})
+
+
+def test_an_inbox_that_no_queue_fills_is_refused():
+    data = written().as_data()
+    data["services"]["shop"]["operations"]["buy"] = {"deduplicate": {}, "steps": [{"publish": "mails"}]}
+    with pytest.raises(ValidationError, match=r"services\.shop\.operations\.buy\.deduplicate: no queue is consumed by it"):
+        Scenario.model_validate(data)

@@ -296,9 +296,11 @@ class MessageQueue(Mailbox):
 
     def _put_down(self, delivery: Delivery) -> None:
         """A consumer has done with a message, or is gone; if that was the last, what has become of it can be written."""
-        message = delivery.message
+        message, held = delivery.message, delivery.consumer.held
         delivery.task = None  # or the two would hold each other
-        delivery.consumer.held.pop(delivery, None)
+        if delivery not in held:
+            return  # it died while its last word was on the way
+        del held[delivery]
         message.at_work -= 1
         if message.fate >= 0 and message.at_work == 0:
             self._bury(message)

@@ -243,11 +243,12 @@ class PublishStep(CallStep):
         edge, ledger = self._edge, replica.world.ledger
         ledger.opened(own)
         caller: Caller = replica.caller(edge)
+        sent_s = replica.tasks.now_s()
         outcome: cython.int = yield from caller.call(own, key)
         if outcome != OK and outcome != DEGRADED:
             lost = new_visit(own, edge)
             lost.call_key = key
-            lost.sent_s = replica.tasks.now_s()
+            lost.sent_s = sent_s
             mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
             mailbox.never_came(lost)
         ledger.closed(own)

@@ -39,6 +39,12 @@ def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]
             yield f"topics.{name}.subscriptions: {', '.join(topic.subscriptions)} names a queue twice; each gets a message once"
         elif len({scenario.queues[each].broker for each in topic.subscriptions if each in scenario.queues}) > 1:
             yield f"topics.{name}: its queues are on different brokers, and a topic is on one; give them the same broker"
+    consumed = {queue.consumer for queue in scenario.queues.values()}
+    for address, operation in operations.items():
+        if operation.deduplicate is not None and address not in consumed:
+            service, name = address.split(".")
+            where = f"services.{service}.operations.{name}.deduplicate"
+            yield f"{where}: no queue is consumed by it, and calls do not read it; leave it out"
     yield from _unread_settings(scenario, operations)
 
 

@@ -148,6 +148,15 @@ def test_who_has_no_connection_does_not_notice_a_crash():
     assert rows(result).started_s.tolist() == [30.0]
 
 
+def test_the_last_word_of_a_consumer_that_dies_is_heard():
+    poll = {"delivery": "poll", "receive_wait": 10, "visibility_timeout": 30, "notices_crash": False}
+    died = [{"crash": "mail", "at": 2.2, "for": 1.0}]
+    result = simulate(poll, times=[0.0], links={"mails -> mail": 0.5}, faults=died, run={"drain": 500})
+    # Asked from 0.5 s on, there at 1 s, done at 2 s; the process dies at 2.2 s, and its word arrives at 2.5 s.
+    assert (done(result), rows(result).deliveries.tolist(), fates(result)) == ([2.0], [1], ["done"])
+    assert result.gauges.time_s.max() <= 61, "and the run waits for nothing more"
+
+
 def test_an_idempotent_consumer_has_each_effect_once():
     slow = {"visibility_timeout": 3, "consumers": 2, "late_acknowledge": "accepted"}
     # Both are at work when the first is done: the second finds the id when it wants to write.
@@ -505,11 +514,11 @@ def test_a_table_of_queues():
 
 
 def test_backlog_and_drain():
-    result = simulate(
-        {}, times=np.arange(0, 40, 2.0), faults=[{"crash": "mail", "at": 0.0, "for": 20.5}], run={"sample_every": 1.0}
-    )
-    table = backlog(result.gauges, ["mails"])
-    at_20 = table[table.time_s == 20.0].iloc[0]
-    assert (at_20.ready, at_20.unacknowledged, at_20.up) == (10, 0, True) or at_20.ready == 11
-    # Eleven wait; one more comes every 2 s, and each takes 1 s: the first that does not wait comes at 42 s or never.
-    assert drain_s(result.effects, "mails", 20.5) == pytest.approx(11.5, abs=10)
+    away = [{"crash": "mail", "at": 0.0, "for": 20.5}]
+    result = simulate({}, times=np.arange(0, 60, 2.0), faults=away, run={"sample_every": 1.0})
+    table = backlog(result.gauges, ["mails"]).set_index("time_s")
+    assert table.loc[19.0, ["ready", "unacknowledged", "up"]].tolist() == [10, 0, True]
+    assert table.loc[29.0, ["ready", "unacknowledged"]].tolist() == [6, 1], "8 done by 28.5 s, 15 came by 28 s"
+    # The k-th begins at 20.5 s + k, or when it comes, at 2 k: the one of 42 s is the first that does not wait.
+    assert drain_s(result.effects, "mails", 20.5) == 21.5
+    assert np.isnan(drain_s(result.effects, "mails", 59.0))
