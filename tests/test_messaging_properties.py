@@ -18,7 +18,9 @@ from sim.single import run
 GIVEN_UP = ("dead", "expired", "dropped")
 
 #: In order, and never given up.
-in_order = st.fixed_dictionaries({"order": st.just("per_key")}, optional={"prefetch": st.just(3), "deduplicate": st.just({})})
+pushed = some(prefetch=st.just(3), deduplicate=st.just({}))
+polled = st.sampled_from([1, 4]).map(lambda batch: {"delivery": "poll", "receive_wait": 2.0, "receive_batch": batch})
+in_order = st.one_of(pushed, polled).map(lambda queue: {"order": "per_key", **queue})
 keyed = st.just({"key": {"keys": 3}})
 
 #: Queues that give nothing up, and machines that lose nothing when one node dies.

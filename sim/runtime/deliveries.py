@@ -26,7 +26,7 @@ class Consumer:
         self.held: dict[Delivery, None] = {}  # in the order in which it got them
         self.waiting: deque[Reply] = deque()  # those that wait until it is free
         self.busy = False
-        self.last_s = 0.0  # when the latest of them arrived, or will
+        self.last_s = -1.0  # when the latest of them arrived, or will
         self.loop: Task | None = None  # that asks, where consumers ask
 
 

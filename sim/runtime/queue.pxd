@@ -27,6 +27,7 @@ cdef int FATE_EXPIRED
 cdef int FATE_IN_FLIGHT
 cdef int FATE_KEPT
 cdef double inf
+cdef double _APART_S
 cdef unsigned long long _PERSIST
 cdef unsigned long long _DELIVER
 cdef unsigned long long _ACKNOWLEDGE

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from sim.scenario.messaging.queues import Queue
 
 _PERSIST, _DELIVER, _ACKNOWLEDGE = (salt("broker", name) for name in ("persist", "deliver", "acknowledge"))
+#: Messages of one connection arrive so far apart at least.
+_APART_S: Final = 1e-9
 _FATES: Final = {DEAD: FATE_DEAD, EXPIRED: FATE_EXPIRED, DROPPED: FATE_DROPPED}
 
 
@@ -316,9 +318,9 @@ class MessageQueue(Mailbox):
         outcome, heard = UNREACHABLE, not self._timed
         delay_s = there.travel_s(child(bits, _DELIVER))
         if delay_s >= 0:
-            if not self._overtakes:  # one connection: nothing overtakes
+            if not self._overtakes:  # one connection: nothing overtakes, not even by rounding
                 now_s = self._tasks.now_s()
-                consumer.last_s = max(consumer.last_s, now_s + delay_s)
+                consumer.last_s = max(consumer.last_s + _APART_S, now_s + delay_s)
                 delay_s = consumer.last_s - now_s
             if delay_s > 0:
                 yield delay_s
