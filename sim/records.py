@@ -43,9 +43,12 @@ FATES: Final = (
     "in_flight",  # still in the broker or being worked on when the run ended
     "done",  # the effect happened and was acknowledged
     "dead",  # gave up after the delivery limit (dead-lettered)
-    "dropped",  # the broker lost or discarded it
+    "dropped",  # lost or discarded: no room, a node of the broker, or acknowledged before work that then failed
+    "expired",  # its time to live ended first
+    "duplicate",  # acknowledged without an effect, for it had happened already (an idempotent consumer)
+    "kept",  # lies in a queue that nobody consumes
 )
-FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED = range(len(FATES))
+FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT = range(len(FATES))
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ ATTEMPTS = Table(
 EFFECTS = Table(
     "effects",
     (
-        ("effect", "i"),  # code of the operation that is the effect
+        ("effect", "i"),  # code of the operation that is the effect; -1 for a message in a queue without a consumer
         ("request", "q"),  # the request that asked for it
         ("queue", "i"),  # code of the queue, -1 for a synchronous effect
         ("arrived_s", "d"),  # when its request arrived at the origin
@@ -128,6 +131,10 @@ EFFECTS = Table(
         ("done_s", "d"),  # when the effect was there; NaN if it never was
         ("deliveries", "i"),  # how often a consumer received it
         ("fate", "b"),  # code into FATES
+        ("times_done", "i"),  # how often the effect happened; `done_s` is the first time
+        ("key", "q"),  # what the message is about; -1 if it has no key
+        ("number", "q"),  # of the message, in the order in which its queue took them; -1 where none did
+        ("dead_letter_of", "i"),  # code of the queue that gave it up; -1 for what was published
     ),
 )
 
@@ -136,14 +143,14 @@ GAUGES = Table(
     "gauges",
     (
         ("time_s", "d"),
-        ("name", "i"),  # code of the service or queue
-        ("busy", "i"),  # workers held, over all replicas; for a queue, messages at consumers
-        ("queued", "i"),  # waiting for a worker, or in the broker
-        ("alive", "i"),  # replicas that are up
+        ("name", "i"),  # code of the service, queue or broker
+        ("busy", "i"),  # workers held, over all replicas or nodes; for a queue, messages that are unacknowledged
+        ("queued", "i"),  # waiting for a worker; for a queue, messages that are ready
+        ("alive", "i"),  # replicas or nodes that are up
     ),
 )
 
-#: One row per service: exact integrals over the measured window and the drain.
+#: One row per service, registry and broker: exact integrals over the measured window and the drain.
 TOTALS = Table(
     "totals",
     (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns that hold codes of names (services, queues, operations).
-_NAMED = ("entry", "caller", "target", "effect", "queue", "name")
+_NAMED = ("entry", "caller", "target", "effect", "queue", "name", "dead_letter_of")
 #: Columns that hold codes of fixed words.
 _CODED = {"outcome": OUTCOMES, "fate": FATES, "part": SKETCHED, "state": STATES}
 

@@ -165,7 +165,7 @@ def test_what_a_proxy_s_policies_cannot_be_together_is_told():
 
 def test_nothing_goes_to_a_queue_through_a_proxy():
     queue = {"queues": {"mails": {"consumer": "shop.buy"}}, "proxies": {"edge": {}}}
-    with pytest.raises(ValidationError, match=r"calls.mails.via: mails is a queue, and messages go to it directly"):
+    with pytest.raises(ValidationError, match=r"calls.mails.via: mails is a queue or topic, and messages go to it directly"):
         said(calls={"mails": {"via": "edge"}}, **queue)
 
 

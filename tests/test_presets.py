@@ -541,7 +541,7 @@ def test_the_list_names_all_with_what_is_on() -> None:
 def test_the_list_is_in_groups_each_with_where_it_is_named() -> None:
     lines = [line.rstrip() for line in sim("presets").stdout.splitlines()]
     places = {of: next(i for i, line in enumerate(lines) if line.startswith(f"of {of} ")) for of in GROUPS}
-    assert list(places) == ["calls", "registries", "discovery", "health checks"]
+    assert list(places) == ["calls", "registries", "discovery", "health checks", "queues"]
     assert sorted(places.values()) == list(places.values())
     for of, group in GROUPS.items():
         assert group.where in lines[places[of]]
@@ -612,5 +612,5 @@ def test_every_preset_named_in_the_files_of_this_repository_is_known() -> None:
     texts = [
         path.read_text() for folder in ("experiments", "docs") for path in (root / folder).rglob("*.[ym]*") if path.is_file()
     ]
-    named = {name for text in texts for name in re.findall(r"preset: ([\w-]+@[\w.]+)", text)}
+    named = {name for text in texts for name in re.findall(r"preset: ([\w-]+@[\w./]+)", text)}
     assert named <= {name for group in GROUPS.values() for name in group.presets}

@@ -44,6 +44,21 @@ def test_its_example_of_finding_replicas_is_read(tmp_path: Path) -> None:
     assert all(f"| `{name}` |" in page for group in GROUPS.values() for name in group.presets)
 
 
+def test_its_example_of_messages_is_read(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "services:\n  shop: {workers: 1, operations: {buy: [{work: 1ms}]}}\n"
+        "  mail: {workers: 1, operations: {send: [{work: 1ms}]}}\n"
+        "  bill: {workers: 1, operations: {write: [{work: 1ms}]}}\nload: {rate: 1/s, mix: shop.buy}\n"
+    )
+    (tmp_path / "messages.yaml").write_text("base: base.yaml\n" + reference.MESSAGES)
+    found = load(tmp_path / "messages.yaml")
+    assert isinstance(found, Scenario)
+    assert found.queues["mails"].max_deliveries == 21
+    assert found.consumers("orders") == {"mails": "mail.send", "bills": "bill.write"}
+    assert found.link("shop", "orders").latency.mean == 0.001
+    assert reference.MESSAGES in PAGE.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("written", [law for laws in LAW_EXAMPLES.values() for law in laws.split(" or ")])
 def test_its_laws_are_read(written: str) -> None:
     text = f"services: {{a: {{workers: 1, operations: {{x: [{{work: {written}}}]}}}}}}\nload: {{rate: 1/s, mix: a.x}}"

@@ -261,7 +261,7 @@ OVERLAID = [
     ("services: {shop: {workers: null}}", "question.yaml:4: services.shop: workers is missing"),
     ("services: {shop: {operations: {buy: null}}}", "question.yaml:4: services.shop.operations: is empty"),
     ("services: {shop: {cpu: {quota: 1s}}}", "question.yaml:4: services.shop.cpu: cpu: a quota of 1 s"),
-    ("queues: {emails: {consumer: null}}", "question.yaml:4: queues.emails: consumer is missing"),
+    ("queues: {emails: {prefetch: 5, delivery: poll}}", "question.yaml:4: queues.emails: prefetch is read where messages"),
 ]
 
 

@@ -62,11 +62,11 @@ MISTAKES = [
     ("{0: 20, 1: 80}", "{0: 20, x: 80}", "14: services.shop.operations.buy[2].parallel[1][1].count: the key 'x' should be"),
     ("{0: 20, 1: 80}", "{0: a}", "14: services.shop.operations.buy[2].parallel[1][1].count.0: 'a' should be a number"),
     ("work: 2ms", "work: 2mm", "14: services.shop.operations.buy[2].parallel[1][0].work: '2mm' is not a duration;"),
-    ("publish: emails", "publish: mails", "15: services.shop.operations.buy[3].publish: no queue 'mails'; did you mean"),
+    ("publish: emails", "publish: mails", "15: services.shop.operations.buy[3].publish: no queue or topic 'mails'; did you mean"),
     ("{reserve: [", "{1: [], reserve: [", "16: services.stock.operations: '1' is not a name; use letters, digits,"),
     ("{reserve: [{work: {erlang: {k: 4, mean: 10ms}}}]}", "{}", "16: services.stock.operations: is empty"),
     ("effect: true", "effect: maybe", "18: services.email.operations.send.effect: 'maybe' should be true or false"),
-    ("consumer: email.send, ", "", "20: queues.emails: consumer is missing (the operation that handles a message); write for"),
+    ("consumer: email.send, ", "receive_batch: 9, ", "20: queues.emails: receive_batch, receive_wait and poll_interval are read"),
     ("consumer: email.send", "consumer: email.sent", "20: queues.emails.consumer: no operation 'email.sent'; did you mean"),
     ("loss: 0.1 %", "loss: 101 %", "21: links.shop -> payment.loss: '101 %' must lie between 0 and 100 %"),
     ("timeout: 1s}", "timeout: 0s}", "23: calls.default.timeout: '0s' must be positive"),
@@ -142,7 +142,7 @@ MISTAKES = [
         "27: slos[2]: stock.reserve is no effect: no queue's consumer, and not marked effect: true;",
     ),
     ("p99 <= 300ms", "p99 of stock.reserve <= 1s", "27: slos[0]: no request enters at 'stock.reserve'; known: shop.buy"),
-    ("question: How", "1: How", "1: 1: unknown key; known: base, calls, candidates,"),
+    ("question: How", "1: How", "1: 1: unknown key; known: base, brokers, calls, candidates,"),
     ("services:\n", "services:\n  client: {workers: 1, operations: {x: []}}\n", "5: services: 'client' and 'default' are"),
 ]
 

@@ -6,6 +6,7 @@ It imports floor 0, numpy, pandas and scipy only, never a live object of a run, 
 from sim.analysis.curves import attempts_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import paired_differences, summarise
+from sim.analysis.messages import backlog, broker_load, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.recovery import recovery_s
@@ -15,7 +16,12 @@ __all__ = [
     "METRICS",
     "Decision",
     "attempts_over_time",
+    "backlog",
+    "broker_load",
+    "drain_s",
     "latency_cdf",
+    "messages_by_queue",
+    "out_of_order",
     "over_time",
     "paired_differences",
     "recovery_s",

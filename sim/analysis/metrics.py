@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from sim.analysis.messages import out_of_order, times_done, was_published
 from sim.analysis.recovery import recovery_s
 from sim.records import GOOD, OUTCOMES
 
@@ -24,7 +25,9 @@ PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
 #: Metrics that lie between 0 and 1, besides the `share_…` of each outcome.
 RATIOS: Final = frozenset({"success", "completeness"})
-_OF_EFFECTS: Final = frozenset({"completeness", "duplicates", "dead", "dropped", "unfinished", "deliveries_per_message"})
+_OF_EFFECTS: Final = frozenset(
+    {"completeness", "duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished", "deliveries_per_message"}
+)
 #: What every metric is: its unit, and what is counted.
 METRICS: Final[Mapping[str, str]] = {
     "success": "ratio; measured requests answered well (ok or degraded); one in flight at the end is not",
@@ -39,9 +42,11 @@ METRICS: Final[Mapping[str, str]] = {
     "recovery_s": "seconds; from the end of the last fault until requests are answered well as before it, for good; NaN if never",
     "busy_s_per_good": "worker-seconds of all services per measured request answered well, abandoned work included",
     "completeness": "ratio; effects that happened, of those asked for",
-    "duplicates": "effects that happened although the request had all it asked for",
+    "duplicates": "effects that happened although the request had all it asked for, those of one message again included",
+    "out_of_order": "effects that happened after that of a later message with the same key in the same queue",
     "dead": "messages given up after the delivery limit",
-    "dropped": "messages the broker lost",
+    "expired": "messages whose time to live ended first",
+    "dropped": "messages lost: no room, a node of the broker, or acknowledged before work that failed",
     "unfinished": "messages not yet acknowledged when the run ended",
     "deliveries_per_message": "deliveries to consumers per message",
     "ack_mean_s": "seconds; from the publisher's send until the broker had the message safely; also ack_pNN_s",
@@ -203,7 +208,9 @@ def _effect_rows(
 ) -> Iterator[Metric]:
     """The metrics of every effect and of all together; nothing where no effect exists."""
     entry_of = measured.set_index("request")["entry"].astype(str)
-    rows = effects[effects["request"].isin(entry_of.index)]
+    # What lies in a queue without a consumer is no effect.
+    late = out_of_order(effects)
+    rows = effects[effects["request"].isin(entry_of.index) & effects["effect"].notna()]
     rows = rows.assign(effect=rows["effect"].astype(str), entry=entry_of.reindex(rows["request"]).to_numpy())
     requests_of = entry_of.value_counts()
     asked = {
@@ -219,7 +226,7 @@ def _effect_rows(
     for of in ("all", *names):
         mine = rows if of == "all" else rows[rows["effect"] == of]
         total = sum(count for effect, count in asked_for.items() if of in ("all", effect))
-        numbers = _effect_numbers(mine, useful.loc[mine.index], total, percentiles)
+        numbers = _effect_numbers(mine, useful.loc[mine.index], late.loc[mine.index], total, percentiles)
         yield from ((metric, of, value) for metric, value in numbers.items())
 
 
@@ -248,17 +255,19 @@ def _useful_effects(
 
 
 def _effect_numbers(
-    rows: pd.DataFrame, useful: pd.Series[bool], asked_for: int, percentiles: Sequence[float]
+    rows: pd.DataFrame, useful: pd.Series[bool], late: pd.Series[bool], asked_for: int, percentiles: Sequence[float]
 ) -> dict[str, float]:
     complete = rows[useful]
     fates = rows["fate"].astype(str).value_counts()
     messages = rows[rows["queue"].notna()]
-    ack_s = (rows["acked_s"] - rows["published_s"]).dropna().to_numpy(dtype=float)
+    ack_s = (rows["acked_s"] - rows["published_s"])[was_published(rows)].dropna().to_numpy(dtype=float)
     effect_s = (complete["done_s"] - complete["arrived_s"]).to_numpy(dtype=float)
     return {
         "completeness": _ratio(len(complete), asked_for),
-        "duplicates": float(rows["done_s"].notna().sum() - len(complete)),
+        "duplicates": float(times_done(rows).sum() - len(complete)),
+        "out_of_order": float(late.sum()),
         "dead": float(fates.get("dead", 0)),
+        "expired": float(fates.get("expired", 0)),
         "dropped": float(fates.get("dropped", 0)),
         "unfinished": float(fates.get("in_flight", 0)),
         "deliveries_per_message": _ratio(float(messages["deliveries"].sum()), len(messages)),

@@ -144,7 +144,12 @@ def _count(number: float) -> str:
 
 def details(scenario: Scenario) -> list[str]:
     """Queues, registries, proxies, what happens when, and objectives, a line each."""
-    lines = [f"queue     {name} → {queue.consumer}" for name, queue in scenario.queues.items()]
+    lines = []
+    for name, queue in scenario.queues.items():
+        what = "".join(f" ({said})" for said in (queue.preset, queue.broker and f"on {queue.broker}") if said)
+        lines.append(f"queue     {name}{what} → {queue.consumer or 'nobody'}")
+    lines += [f"topic     {name} → {', '.join(topic.subscriptions)}" for name, topic in scenario.topics.items()]
+    lines += [f"broker    {name}: {broker.nodes} nodes, {broker.copies} copies" for name, broker in scenario.brokers.items()]
     for name, registry in scenario.registries.items():
         members = [member for member, service in scenario.services.items() if service.registry == name]
         what = registry.preset or ("no leases" if registry.heartbeat_interval is None else "leases")

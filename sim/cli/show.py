@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ALWAYS: Final = ("success", "goodput_rps", "mean_s", "p50_s", "p90_s", "p99_s", "attempts_per_request", "busy_s_per_good")
 _OF_EFFECTS: Final = ("completeness", "ack_p99_s", "effect_p50_s", "effect_p99_s")
 #: Shown where they are not zero: how requests failed, and what went wrong with effects.
-_IF_ANY: Final = ("duplicates", "dead", "dropped", "unfinished")
+_IF_ANY: Final = ("duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished")
 _DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 #: Characters that the names of the metrics take, and those of a value with its interval.
 _NAME_WIDTH, _VALUE_WIDTH = 36, 30

@@ -44,8 +44,10 @@ _WORDS: Final[dict[str, Word]] = {
     "busy_s_per_good": Word("worker time per good answer", "time", better="lower"),
     "completeness": Word("effects that happened", "ratio", better="higher"),
     "duplicates": Word("duplicate effects", "number", "effects/run", "lower"),
+    "out_of_order": Word("effects out of order", "number", "effects/run", "lower"),
+    "expired": Word("messages expired", "number", "messages/run", "lower"),
     "dead": Word("messages given up", "number", "messages/run", "lower"),
-    "dropped": Word("messages lost by the broker", "number", "messages/run", "lower"),
+    "dropped": Word("messages lost", "number", "messages/run", "lower"),
     "unfinished": Word("messages unfinished at the end", "number", "messages/run", "lower"),
     "deliveries_per_message": Word("deliveries per message", "number", "deliveries/message", "lower"),
 }

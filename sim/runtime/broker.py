@@ -1,246 +1,186 @@
-"""A message queue: publishers wait for its acknowledgement, competing consumers take messages, at least once.
+"""A broker in motion: nodes with workers that write and deliver, copies, and who leads a queue when its node is gone.
 
 ::
 
-    publish → persist → acknowledge → [line] → consumer loop → worker of its replica → acknowledge → done
-                                        ↑______ failed (after a pause), consumer or broker died (at once)
+    write → [line] worker of the leader's node → copies on the other nodes → confirmed (in the order of the log)
+    leader's node down → failover → the next node that has a copy leads, without what it never got
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from math import isnan
+from math import inf, prod
 from typing import TYPE_CHECKING
 
-from sim.kernel.tasks import Reply, Steps, Task, Tasks
-from sim.records import FATE_DEAD, FATE_DONE, FATE_IN_FLIGHT, GOOD, OK, REJECTED, UNREACHABLE
-from sim.runtime.ledger import Open
-from sim.runtime.visit import Endpoint, Target, View, Visit
+from sim.kernel.tasks import Pool, Steps, Tally, Tasks
+from sim.laws import sampler
+from sim.records import OK, UNREACHABLE
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
-    from sim.runtime.network import Line
-    from sim.runtime.replica import Replica
-    from sim.runtime.steps import Plan
+    from sim.runtime.messages import Message
+    from sim.runtime.queue import MessageQueue
     from sim.runtime.world import World
-    from sim.scenario.services import Queue
+    from sim.scenario.messaging.queues import Broker as BrokerSpec
 
-_PERSIST, _DELIVER, _ACKNOWLEDGE = (salt("broker", name) for name in ("persist", "deliver", "acknowledge"))
-_NAN = float("nan")
-
-
-class Message(Open):
-    """One message: what it asks for and what has become of it."""
-
-    __slots__ = ("acked_s", "arrived_s", "deliveries", "done_s", "entry", "era", "key", "published_s", "request", "started_s")
-
-    def __init__(self, tasks: Tasks, visit: Visit, acked_s: float) -> None:
-        super().__init__(tasks)
-        self.request = visit.request  # number of the request that asks for it
-        self.arrived_s = visit.arrived_s  # when that arrived at its origin
-        self.entry = visit.entry  # and what it asked for there
-        self.key = visit.call_key  # of the call that a synchronous design would make here: the same work either way
-        self.published_s = visit.sent_s
-        self.acked_s = acked_s
-        self.started_s = _NAN
-        self.done_s = _NAN
-        self.deliveries = 0
-        self.era = 0  # how often it was put back; an acknowledgement from an earlier era says nothing
+_WRITE, _COPY, _HAND_OUT = (salt("broker", name) for name in ("write", "copy", "hand out"))
 
 
-class Broker(Endpoint):
-    """One queue with its waiting messages and its consumers; also the endpoint that publishers call."""
+class Node:
+    """One machine of a broker."""
 
-    def __init__(self, world: World, name: str, spec: Queue, code: int, plan: Plan, there: Line, back: Line) -> None:
+    __slots__ = ("outages", "pool", "served")
+
+    def __init__(self, tasks: Tasks, spec: BrokerSpec, tally: Tally) -> None:
+        self.pool = Pool(tasks, inf if spec.workers == "unlimited" else spec.workers, inf, tally)
+        self.outages = 0  # faults that keep it down
+        self.served = 0
+
+
+class Seat:
+    """A queue's place at a broker: which nodes have a copy, and which of them leads."""
+
+    __slots__ = ("available", "committed_s", "copies", "crashed_s", "era", "leader", "queue")
+
+    def __init__(self, queue: MessageQueue, copies: list[int]) -> None:
+        self.queue = queue
+        self.copies = copies  # nodes, by index
+        self.leader = copies[0]
+        self.available = True
+        self.era = 0  # how often it was lost: a write from before is none
+        self.crashed_s = 0.0  # when the leader's node went down
+        self.committed_s = 0.0  # of the latest message: a log confirms in its order
+
+
+class Broker:
+    """Some nodes, and the queues that they keep."""
+
+    def __init__(self, world: World, name: str, spec: BrokerSpec) -> None:
         self.world = world
         self.name = name
         self.spec = spec
-        self.code = code
-        self.target = Target([self], View([0]))  # of the edges of its publishers
-        self._plan = plan
-        self._there = there  # to the consumers
-        self._back = back
-        self._capacity = float("inf") if spec.capacity == "unbounded" else spec.capacity
-        self._limit = float("inf") if spec.max_deliveries == "unlimited" else spec.max_deliveries
-        self._line: deque[Message] = deque()
-        self._idle: deque[tuple[Reply, Replica]] = deque()
-        self._open: dict[Message, None] = {}  # every message that has not reached its end
-        self._at_consumers: dict[Message, Replica] = {}
-        self._loops: dict[Replica, list[Task]] = {}
-        self._writing = 0
-        self._outages = 0
+        self.tally = Tally()
+        self.nodes = [Node(world.tasks, spec, self.tally) for _ in range(spec.nodes)]
+        self.seats: list[Seat] = []
+        self.slow_factors: list[float] = []  # of active faults; they multiply
+        self._write = sampler(spec.write)
+        self._replicate = sampler(spec.replicate)
+        self._deliver = sampler(spec.deliver) if spec.deliver.mean > 0 else None
 
     @property
-    def waiting(self) -> int:
-        """Messages in line."""
-        return len(self._line)
+    def alive(self) -> int:
+        """Nodes that are up."""
+        return sum(not node.outages for node in self.nodes)
 
-    @property
-    def at_consumers(self) -> int:
-        """Messages delivered and not yet acknowledged."""
-        return len(self._at_consumers)
+    def spent(self) -> tuple[float, int]:
+        """Integral of the workers held so far, in seconds, and what they did."""
+        return sum(node.pool.busy_worker_s for node in self.nodes), sum(node.served for node in self.nodes)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the broker runs."""
-        return self._outages == 0
+    def seat(self, queue: MessageQueue) -> Seat:
+        """A place for one more queue: its leader on the next node."""
+        first, nodes = len(self.seats), len(self.nodes)
+        seat = Seat(queue, [(first + i) % nodes for i in range(self.spec.copies)])
+        self.seats.append(seat)
+        return seat
 
-    def check(self, timeout_s: float, bits: int) -> Steps:
-        """Whether the broker answers."""
-        return UNREACHABLE if not self.alive else OK
-        yield  # a generator that waits for nothing
-
-    def receive(self, visit: Visit) -> None:
-        """Take a message from a publisher: make it safe, then answer OK."""
-        visit.task = self.world.tasks.start(self._take(visit))
-
-    def _take(self, visit: Visit) -> Steps:
-        visit.answer((yield from self._make_safe(visit)))
-
-    def _make_safe(self, visit: Visit) -> Steps:
-        if not self.alive:
+    def write(self, seat: Seat, message: Message) -> Steps:
+        """Steps that write a message and its copies; they return OK once it is confirmed, UNREACHABLE if that cannot be."""
+        tasks, era, bits = self.world.tasks, seat.era, message.write_bits
+        began_s = tasks.now_s()
+        message.waited_s = yield from self._hold(seat, self._write.draw(child(bits, _WRITE)))
+        if seat.era != era:
             return UNREACHABLE
-        if len(self._line) + self._writing >= self._capacity:
-            return REJECTED
-        self._writing += 1
-        try:
-            persist_s = self.spec.persist.draw(child(visit.key, _PERSIST))
-            if persist_s > 0:
-                yield persist_s
-                visit.service_s += persist_s
-                visit.own_s += persist_s
-        finally:
-            self._writing -= 1
-        if not self.alive:
-            return UNREACHABLE
-        # The key is that of the call, not of the publish attempt, so a repeated publish asks for the same work.
-        message = Message(self.world.tasks, visit, self.world.now)
-        self._open[message] = None
-        self.world.ledger.opened(message)
-        self._line.append(message)
-        self._dispatch()
-        return OK
+        delays_s = sorted(
+            self._replicate.draw(child(child(bits, _COPY), number))
+            for number, node in enumerate(seat.copies)
+            if node != seat.leader and not self.nodes[node].outages
+        )
+        now_s = tasks.now_s()
+        if delays_s:
+            message.copied_s = now_s + delays_s[0]
+        needed = {"one": 0, "majority": self.spec.copies // 2, "all": len(delays_s)}[self.spec.confirm]
+        confirmed_s = max(now_s + (delays_s[needed - 1] if needed else 0.0), seat.committed_s)
+        seat.committed_s = confirmed_s
+        if confirmed_s > now_s:
+            yield confirmed_s - now_s
+        message.wrote_s = tasks.now_s() - began_s - message.waited_s
+        return OK if seat.era == era else UNREACHABLE
 
-    def attach(self, replica: Replica) -> None:
-        """Start a replica's consumer loops."""
-        start = self.world.tasks.start
-        self._loops[replica] = [start(self._consume(replica)) for _ in range(self.spec.consumers)]
+    def hand_out(self, seat: Seat, bits: int) -> Steps:
+        """Steps that a delivery takes at the broker."""
+        if self._deliver is not None:
+            yield from self._hold(seat, self._deliver.draw(child(bits, _HAND_OUT)))
 
-    def detach(self, replica: Replica) -> None:
-        """End a replica's consumer loops; what they hold goes back to the head of the line at once."""
-        for loop in self._loops.pop(replica, []):
-            loop.kill()
-        self._put_back([message for message, holder in self._at_consumers.items() if holder is replica])
-
-    def outage(self) -> Callable[[], None]:
-        """Go down: connections break, so what consumers hold will be delivered again; what is stored is kept. Return how to
-        recover."""
-        self._outages += 1
-        self._put_back(list(self._at_consumers))
-        return self._recover
-
-    def _recover(self) -> None:
-        """Come back and deliver what is stored."""
-        self._outages -= 1
-        self._dispatch()
-
-    def end_run(self) -> None:
-        """Stop the consumers where they stand and record what is still open."""
-        for loop in (loop for loops in self._loops.values() for loop in loops):
-            loop.kill()
-        for message in self._open:
-            self._record(message, FATE_IN_FLIGHT)
-        self._open.clear()
-
-    def _consume(self, replica: Replica) -> Steps:
-        """One consumer: take a message, run the operation on this replica, acknowledge; for ever."""
-        while True:
-            arrival = Reply(self.world.tasks)
-            self._idle.append((arrival, replica))
-            self._dispatch()
+    def _hold(self, seat: Seat, work_s: float) -> Steps:
+        """Hold a worker of the leader's node; return how long that had to be waited for, in seconds."""
+        node, era, tasks = self.nodes[seat.leader], seat.era, self.world.tasks
+        pool, began_s = node.pool, tasks.now_s()
+        if not pool.take():
+            ticket = pool.line_up()
+            assert ticket is not None  # the line has no end
             try:
-                message: Message = yield arrival
-            finally:
-                arrival.settled = True  # a killed consumer is not handed a message
-            yield from self._deliver(message, replica)
+                yield ticket
+            except GeneratorExit:
+                if ticket.granted:
+                    pool.free()
+                else:
+                    pool.leave(ticket)
+                raise
+        waited_s = tasks.now_s() - began_s
+        try:
+            if seat.era == era:
+                node.served += 1
+                if self.slow_factors:
+                    work_s *= prod(self.slow_factors)
+                if work_s > 0:
+                    yield work_s
+        finally:
+            pool.free()
+        return waited_s
 
-    def _dispatch(self) -> None:
-        """Hand waiting messages to idle consumers, first come first served on both sides."""
-        while self.alive and self._line and self._idle:
-            arrival, replica = self._idle.popleft()
-            if arrival.settled:
-                continue
-            message = self._line.popleft()
-            message.deliveries += 1
-            self._at_consumers[message] = replica
-            self.world.recorder.count_attempt(message.request, message.entry, message.arrived_s)
-            arrival.settle(message)
+    def outage(self, nodes: list[int]) -> Callable[[], None]:
+        """Nodes go down; return how they come back."""
+        for index in nodes:
+            self.nodes[index].outages += 1
+        self._look()
 
-    def _deliver(self, message: Message, replica: Replica) -> Steps:
-        """Carry a message to the consumer, do the work, carry the acknowledgement back."""
-        world, era = self.world, message.era
-        visit = Visit(world.tasks, message.request, message.arrived_s, message.entry, None)
-        visit.key = child(message.key, message.deliveries)
-        visit.call_key = message.key
-        visit.sent_s = world.now
-        outcome = UNREACHABLE
-        delay_s = self._there.travel_s(child(visit.key, _DELIVER))
-        if delay_s >= 0:
-            if delay_s > 0:
-                yield delay_s
-            outcome = yield from replica.serve(visit, self._plan)
-            if outcome in GOOD and isnan(message.done_s):
-                message.started_s = visit.started_s
-                message.done_s = world.now
-            back_s = self._back.travel_s(child(visit.key, _ACKNOWLEDGE))
-            if back_s < 0:
-                outcome = UNREACHABLE
-            elif back_s > 0:
-                yield back_s
-        if message.era != era:
-            return  # put back meanwhile: another delivery decides
-        del self._at_consumers[message]
-        if outcome in GOOD:
-            self._end(message, FATE_DONE)
-        elif message.deliveries >= self._limit:
-            self._end(message, FATE_DEAD)
-        else:
-            world.tasks.start(self._deliver_again_later(message))
+        def mend() -> None:
+            for index in nodes:
+                self.nodes[index].outages -= 1
+            self._look()
 
-    def _deliver_again_later(self, message: Message) -> Steps:
-        if self.spec.redelivery_delay > 0:
-            yield self.spec.redelivery_delay
-        self._line.append(message)
-        self._dispatch()
+        return mend
 
-    def _put_back(self, messages: list[Message]) -> None:
-        """Return messages whose connection broke to the head of the line, in their order."""
-        for message in reversed(messages):
-            del self._at_consumers[message]
-            message.era += 1
-            if message.deliveries >= self._limit:
-                self._end(message, FATE_DEAD)
-            else:
-                self._line.appendleft(message)
-        # Not at once: whoever else dies at this instant must not be handed what was just put back.
-        if messages:
-            self.world.tasks.start(self._dispatch_in_a_moment())
+    def _look(self) -> None:
+        """Nodes have gone or come: so have the queues that they lead, or that need a majority."""
+        for seat in self.seats:
+            leads = not self.nodes[seat.leader].outages
+            up = sum(not self.nodes[node].outages for node in seat.copies)
+            available = leads and self._suffices(up)
+            if seat.available and not available:
+                seat.available = False
+                seat.era += 1
+                seat.crashed_s = self.world.now
+                seat.queue.cut()
+            elif available and not seat.available:
+                seat.available = True
+                seat.queue.resume()
+            if not leads and self._suffices(up) and up:
+                self.world.tasks.start(self._elect(seat, seat.era))
 
-    def _dispatch_in_a_moment(self) -> Steps:
-        yield 0.0
-        self._dispatch()
+    def _suffices(self, up: int) -> bool:
+        return self.spec.confirm != "majority" or up > self.spec.copies // 2
 
-    def _end(self, message: Message, fate: int) -> None:
-        del self._open[message]
-        self._record(message, fate)
-        self.world.ledger.closed(message)
-
-    def _record(self, message: Message, fate: int) -> None:
-        # What happened has happened, whatever the broker believes: a lost acknowledgement does not undo an effect.
-        if fate == FATE_DEAD and not isnan(message.done_s):
-            fate = FATE_DONE
-        self.world.recorder.message(self._plan.code, self.code, message, fate)
+    def _elect(self, seat: Seat, era: int) -> Steps:
+        """The next node that has a copy leads; what only the old leader had is lost."""
+        if self.spec.failover > 0:
+            yield self.spec.failover
+        up = [node for node in seat.copies if not self.nodes[node].outages]
+        if seat.era != era or seat.available or seat.leader in up or not up or not self._suffices(len(up)):
+            return
+        seat.leader = up[0]
+        seat.queue.lose_uncopied(seat.crashed_s)
+        self._look()
 
     def __repr__(self) -> str:
-        return f"<Broker {self.name} {self.waiting} waiting, {self.at_consumers} at consumers>"
+        return f"<Broker {self.name} {self.alive} of {len(self.nodes)} nodes, {len(self.seats)} queues>"

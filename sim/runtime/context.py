@@ -36,6 +36,7 @@ class Context(Open):
         "due_s",
         "entry",
         "key",
+        "letter",
         "lost_s",
         "network_s",
         "own_queue_s",
@@ -56,6 +57,7 @@ class Context(Open):
         self.entry = entry  # code of the operation that it asked for there
         self.attempt = -1  # the attempt inside which this happens, -1 at the origin
         self.key = 0  # random draws of this thread derive from it
+        self.letter: object = None  # what a publish of this thread carries, or what this visit brings
         self.due_s = _INF  # clock time after which nobody waits for the result, as far as this thread was told
         self.degraded = False  # whether something answered with less than was asked for
         self.queue_s = 0.0
@@ -72,6 +74,7 @@ class Context(Open):
         other.attempt = self.attempt
         other.key = self.key
         other.due_s = self.due_s
+        other.letter = self.letter
         return other
 
     def add(self, other: Context) -> None:

@@ -65,10 +65,15 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
         case Outage(outage=name) if name in world.registries:
             registry = world.registries[name]
             return [lambda: registry.outage(registry.nodes if fault.node == "all" else [registry.nodes[fault.node]])]
+        case Outage(outage=name) if name in world.brokers:
+            broker = world.brokers[name]
+            nodes = list(range(len(broker.nodes))) if fault.node == "all" else [fault.node]
+            return [lambda: broker.outage(nodes)]
         case Outage(outage=queue):
-            return [world.brokers[queue].outage]
-        case Slow(slow=name) if name in world.registries:
-            return [lambda: _slow(world.registries[name].slow_factors, fault.factor)]
+            return [world.queues[queue].outage]
+        case Slow(slow=name) if name in world.registries or name in world.brokers:
+            machine = world.registries.get(name) or world.brokers[name]
+            return [lambda: _slow(machine.slow_factors, fault.factor)]
         case Flush():
             return [lambda: _flush(world, fault)]
         case LinkFault():

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import cython
 
     from sim.kernel.tasks import Tasks
-    from sim.runtime.broker import Message
     from sim.runtime.context import Context
+    from sim.runtime.messages import Message
     from sim.runtime.visit import Visit
     from sim.scenario.model import Run
 
@@ -224,14 +224,16 @@ class Recorder:
         """An operation marked as effect was completed by a call, just now."""
         done_s = self._tasks.now_s()
         self._effects.append(
-            effect, visit.request, -1, visit.arrived_s, visit.received_s, _NAN, visit.started_s, done_s, 1, FATE_DONE
-        )
+            effect, visit.request, -1, visit.arrived_s, visit.received_s, _NAN, visit.started_s, done_s, 1, FATE_DONE,
+            1, -1, -1, -1,
+        )  # fmt: skip
 
     def message(self, effect: int, queue: int, message: Message, fate: int) -> None:
         """A message came to its end, or to the end of the run."""
         self._effects.append(
             effect, message.request, queue, message.arrived_s, message.published_s, message.acked_s,
             message.started_s, message.done_s, message.deliveries, fate,
+            message.times_done, message.group, message.number, message.dead_letter_of,
         )  # fmt: skip
 
     def gauge(self, name: int, busy: int, queued: int, alive: int) -> None:

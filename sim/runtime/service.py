@@ -12,7 +12,7 @@ from sim.runtime.visit import Target, View
 
 if TYPE_CHECKING:
     from sim.policies.balancing_kinds import Balancing
-    from sim.runtime.broker import Broker
+    from sim.runtime.queue import MessageQueue
     from sim.runtime.registry import Registry
     from sim.runtime.steps import Plan
     from sim.runtime.world import World
@@ -34,7 +34,7 @@ class ServiceGroup:
         self.registry: Registry | None = None
         self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back
         self.rows = Rows()  # what `read_version` and `commit` are about
-        self.brokers: list[Broker] = []  # queues whose messages this service consumes
+        self.queues: list[MessageQueue] = []  # whose messages this service consumes
 
     def report(self, balancing: Balancing) -> None:
         """Let the replicas say of themselves what an edge's balancing wants to know."""
@@ -69,13 +69,13 @@ class ServiceGroup:
 
     def consumers_start(self, replica: Replica) -> None:
         """Let a replica take messages."""
-        for broker in self.brokers:
-            broker.attach(replica)
+        for queue in self.queues:
+            queue.attach(replica)
 
     def consumers_stop(self, replica: Replica) -> None:
         """Take a replica away from its queues; the messages it holds go back."""
-        for broker in self.brokers:
-            broker.detach(replica)
+        for queue in self.queues:
+            queue.detach(replica)
 
 
 def operation_target(service: ServiceGroup, plan: Plan) -> Target:

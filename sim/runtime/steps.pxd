@@ -76,6 +76,14 @@ cdef class CallStep(Runnable):
     cdef long _times(self, Context context) except -1
 
 
+cdef class PublishStep(CallStep):
+    cdef object _letter
+
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
+    @cython.locals(caller=Caller)
+    cpdef run(self, Replica replica, Context context)
+
+
 cdef class ParallelStep(Runnable):
     cdef list _branches
 

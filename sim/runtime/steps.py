@@ -16,6 +16,8 @@ from sim.laws import Law, sampler
 from sim.policies.caching import Cache
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK
 from sim.runtime.context import Context
+from sim.runtime.messages import Letter, Mailbox
+from sim.runtime.visit import new_visit
 from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Step, Work
 from sim.streams import child, salt, uniform
 
@@ -207,6 +209,49 @@ class CallStep(Runnable):
             if not context.goes_on(outcome):
                 return outcome
         return OK
+
+
+class PublishStep(CallStep):
+    """Publish to a queue or topic: a call that carries a letter, or that nobody waits for."""
+
+    __slots__ = ("_letter",)
+
+    def __init__(self, edge: Edge, letter: Letter, probability: float, step_salt: cython.ulonglong) -> None:
+        CallStep.__init__(self, edge, 1, False, probability, True, step_salt)
+        self._letter = letter
+
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """The publish, if its caller does nothing special."""
+        context.letter = self._letter
+        return CallStep.begun_call(self, replica, context) if self._letter.confirmed else None
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Publish; wait for the answer, if anybody wants one."""
+        context.letter = self._letter
+        if self._letter.confirmed:
+            return CallStep.run(self, replica, context)
+        return self._send_off(replica, context)
+
+    def _send_off(self, replica: Replica, context: Context) -> Steps:
+        if self._times(context):
+            replica.tasks.start(self._unseen(replica, context.branch(), child(child(context.key, self._salt), 0)))
+        return OK
+        yield  # a generator that waits for nothing
+
+    def _unseen(self, replica: Replica, own: Context, key: cython.ulonglong) -> Steps:
+        """The publish goes on by itself, and its failure is known to nobody but us."""
+        edge, ledger = self._edge, replica.world.ledger
+        ledger.opened(own)
+        caller: Caller = replica.caller(edge)
+        sent_s = replica.tasks.now_s()
+        outcome: cython.int = yield from caller.call(own, key)
+        if outcome != OK and outcome != DEGRADED:
+            lost = new_visit(own, edge)
+            lost.call_key = key
+            lost.sent_s = sent_s
+            mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
+            mailbox.never_came(lost)
+        ledger.closed(own)
 
 
 class ForwardStep(Runnable):
@@ -428,7 +473,7 @@ class Planner:
             case Publish():
                 edge = self._edge_to(step.publish)
                 step_salt = next_salt(self._consumer_of(step.publish))
-                return CallStep(edge, 1, False, step.probability, True, step_salt)
+                return PublishStep(edge, Letter(step), step.probability, step_salt)
             case Parallel():
                 return ParallelStep([tuple(self.step(inner, seen) for inner in branch) for branch in step.parallel])
             case ReadVersion():

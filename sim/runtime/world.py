@@ -12,28 +12,33 @@ import simpy
 
 from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Tasks
+from sim.policies.deduplication import DeduplicationGate
 from sim.policies.discovery import Discovery
 from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
+from sim.runtime.deliveries import Inbox
 from sim.runtime.faults import start_faults
 from sim.runtime.fleet import Fleet
 from sim.runtime.ledger import Ledger
+from sim.runtime.messages import Mailbox, Topic
 from sim.runtime.network import Line, Network
 from sim.runtime.origin import Origin, Request
+from sim.runtime.polled import PolledQueue
 from sim.runtime.proxy import ProxyGroup, proxy_groups
+from sim.runtime.queue import MessageQueue
 from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica
 from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
-from sim.runtime.steps import Plan, Planner
+from sim.runtime.steps import Plan, Planner, WorkStep
 from sim.runtime.visit import Edge, Target, View, Visit
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.model import Scenario
-from sim.streams import key
+from sim.streams import key, salt
 
 #: A user's own SimPy process: a function that takes the world and returns a generator of SimPy events.
 UserProcess = Callable[["World"], Generator[simpy.Event, Any, Any]]
@@ -46,7 +51,7 @@ class World:
         scenario: what to build.
         seed: names every random stream.
 
-    Your own SimPy processes see `env` (SimPy's environment), `services`, `brokers`, `network`, and can ask with `ask`.
+    Your own SimPy processes see `env` (SimPy's environment), `services`, `queues`, `brokers`, `network`, and can ask with `ask`.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
@@ -73,16 +78,23 @@ class World:
                 service.registry = self.registries[service.spec.registry]
                 service.registry.join(service)
         plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
-        self.brokers = {name: self._broker(name, plans) for name in scenario.queues}
+        self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
+        self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
+        self.queues = {name: self._queue(name, plans) for name in scenario.queues}
+        for name, queue in self.queues.items():
+            dead_letter = scenario.queues[name].dead_letter
+            queue.dead_letters = None if dead_letter is None else self.queues[dead_letter]
+        topics = {name: Topic(self, [self.queues[each] for each in spec.subscriptions]) for name, spec in scenario.topics.items()}
+        self._mailboxes: dict[str, Mailbox] = {**self.queues, **topics}
         self._proxies = proxy_groups(self)
         self.proxies = {proxy.group_name: proxy.group for proxy in self._proxies.values()}
         self._targets: dict[str, Target] = {
             **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
-            **{name: broker.target for name, broker in self.brokers.items()},
+            **{name: mailbox.target for name, mailbox in self._mailboxes.items()},
         }
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), lambda queue: scenario.queues[queue].consumer)
+            planner = Planner(partial(self._edge, caller), self._consumer_of)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -165,10 +177,11 @@ class World:
             yield warmup_s
         self._spent_before = {name: what.spent() for name, what in self._spenders()}
 
-    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry]]:
+    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry | Broker]]:
         yield from self.services.items()
         yield from self.proxies.items()
         yield from self.registries.items()
+        yield from self.brokers.items()
 
     def _gauges(self, every_s: float) -> Steps:
         while True:
@@ -176,8 +189,10 @@ class World:
                 self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
             for name, registry in self.registries.items():
                 self.recorder.gauge(self._codes[name], registry.tally.busy, registry.tally.waiting, registry.alive)
+            for name, queue in self.queues.items():
+                self.recorder.gauge(self._codes[name], queue.at_consumers, queue.waiting, int(queue.up))
             for name, broker in self.brokers.items():
-                self.recorder.gauge(self._codes[name], broker.at_consumers, broker.waiting, int(broker.alive))
+                self.recorder.gauge(self._codes[name], broker.tally.busy, broker.tally.waiting, broker.alive)
             yield every_s
 
     def _collect(self) -> dict[str, Columns]:
@@ -195,8 +210,8 @@ class World:
         for service in self.services.values():
             for replica in service.replicas:
                 replica.close()
-        for broker in self.brokers.values():
-            broker.end_run()
+        for queue in self.queues.values():
+            queue.end_run()
         self._record_changes()
         return self.recorder.tables()
 
@@ -272,9 +287,9 @@ class World:
                     replica.flush(self._codes[address])
 
     def _new_edge(self, caller: str, to: str) -> Edge:
-        target = to.split(".")[0]
+        target = self.scenario.place(to) if to in self._mailboxes else to.split(".")[0]
         policy = self.scenario.policy(caller, to)
-        proxy = None if policy.via is None or to in self.brokers else self._proxies[policy.via, caller]
+        proxy = None if policy.via is None or to in self._mailboxes else self._proxies[policy.via, caller]
         where = self._targets[to] if proxy is None else proxy.target(to)
         lines = self._lines(caller, target) if proxy is None else self._lines_to_proxy(caller, proxy)
         codes = self._codes[caller], self._codes[to if proxy is None else proxy.leg(to)]
@@ -311,19 +326,38 @@ class World:
             return self.network.loopback, self.network.loopback
         return self._lines(caller, proxy.name)
 
-    def _broker(self, name: str, plans: dict[str, Plan]) -> Broker:
-        spec = self.scenario.queues[name]
-        service = self.services[spec.consumer.split(".")[0]]
-        there, back = self.network.line(name, service.name), self.network.line(service.name, name)
-        broker = Broker(self, name, spec, self._codes[name], plans[spec.consumer], there, back)
-        service.brokers.append(broker)
-        return broker
+    def _queue(self, name: str, plans: dict[str, Plan]) -> MessageQueue:
+        spec, code = self.scenario.queues[name], self._codes[name]
+        broker = None if spec.broker is None else self.brokers[spec.broker]
+        if spec.consumer is None:
+            return MessageQueue(self, name, spec, code, None, None, broker, None)
+        service, place = self.services[spec.consumer.split(".")[0]], self.scenario.place(name)
+        lines = self.network.line(place, service.name), self.network.line(service.name, place)
+        inbox = self._inbox(spec.consumer, plans[spec.consumer])
+        kind = PolledQueue if spec.delivery == "poll" else MessageQueue
+        queue = kind(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
+        service.queues.append(queue)
+        return queue
+
+    def _inbox(self, address: str, plan: Plan) -> Inbox | None:
+        """What an idempotent consumer remembers; the same for all queues that it consumes."""
+        operation = operations_of(self.scenario)[address]
+        if operation.deduplicate is not None and address not in self._inboxes:
+            again = Plan(plan.name, plan.code, operation)
+            again.steps = (WorkStep(operation.deduplicate.work, salt("inbox")),)
+            self._inboxes[address] = Inbox(DeduplicationGate(operation.deduplicate), again)
+        return self._inboxes.get(address)
+
+    def _consumer_of(self, name: str) -> str:
+        """What draws of a publish are named by: the operation that a synchronous design would call, where there is one."""
+        queue = self.scenario.queues.get(name)
+        return name if queue is None or queue.consumer is None else queue.consumer
 
 
 def names_of(scenario: Scenario) -> tuple[str, ...]:
     """All names in tables; the position is the code. What is left out of a scenario moves no code of the rest."""
     operations = operations_of(scenario)
-    names = [CLIENT, *scenario.services, *scenario.queues, *operations, *scenario.registries]
+    names = [CLIENT, *scenario.services, *scenario.queues, *operations, *scenario.registries, *scenario.topics, *scenario.brokers]
     for name, spec in scenario.proxies.items():
         groups = [name] if spec.placement == "tier" else [f"{name}@{caller}" for caller in (CLIENT, *scenario.services)]
         names += [*groups, *(f"{group}.{to}" for group in groups for to in operations)]

@@ -9,8 +9,9 @@ from typing import Final
 from sim.scenario.edges import operations_of
 from sim.scenario.faults import Crash, LinkFault
 from sim.scenario.finding_doubts import doubts_of_finding
-from sim.scenario.forecast import Edge, Forecast, demands_of, edges_of, forecast, visits_per_request
+from sim.scenario.forecast import Edge, Forecast, edges_of, forecast
 from sim.scenario.load import Daily, Replay
+from sim.scenario.messaging.doubts import doubts_of_messages
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.policy_doubts import doubts_of_policies
 from sim.units import format_duration
@@ -30,7 +31,7 @@ def doubts(scenario: Scenario) -> list[str]:
     expected = forecast(scenario)
     found = [
         *_overload(expected, _has_caches(scenario, edges)),
-        *_too_few_consumers(scenario, expected),
+        *doubts_of_messages(scenario),
         *_lost_for_ever(scenario, edges),
         *_retries_through_layers(edges),
         *_deadlines(edges),
@@ -75,28 +76,6 @@ def _overload(expected: Forecast, has_caches: bool) -> Iterator[str]:
             yield f"{service.name} cannot keep up at the peak: utilisation {service.peak_utilisation:.3g} of its workers"
         if service.cpu_utilisation is not None and service.cpu_utilisation >= 1:
             yield f"{service.name} cannot keep up: its work needs {service.cpu_utilisation:.3g} times its CPU limit"
-
-
-def _too_few_consumers(scenario: Scenario, expected: Forecast) -> Iterator[str]:
-    """Queues that fill faster than their consumers, one message each at a time, can empty them."""
-    if not scenario.queues:
-        return
-    demands = demands_of(scenario)
-    visits = visits_per_request(scenario, demands)
-    messages = dict.fromkeys(scenario.queues, 0.0)  # per request
-    for address, demand in demands.items():
-        for target in demand.calls.keys() & messages.keys():
-            messages[target] += visits[address] * demand.calls[target]
-    for name, queue in scenario.queues.items():
-        service = queue.consumer.split(".")[0]
-        rate_rps = (expected.rate_rps or 0.0) * messages[name]
-        away_s = demands[queue.consumer].held_s + 2 * scenario.link(name, service).latency.mean
-        there_are = queue.consumers * scenario.services[service].replicas
-        if rate_rps * away_s >= there_are:
-            yield (
-                f"queue {name} cannot be emptied: {rate_rps:.3g} messages/s of {format_duration(away_s)} each keep "
-                f"{rate_rps * away_s:.3g} consumers busy, and there are {there_are}; set queues.{name}.consumers"
-            )
 
 
 def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:

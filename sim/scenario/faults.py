@@ -48,7 +48,7 @@ class Crash(_OnService):
 class Slow(_OnService):
     """Work that starts in the window takes `factor` times as long."""
 
-    slow: Name = Field(description="the service, or a registry: its lookups, all nodes")
+    slow: Name = Field(description="the service, or a registry or broker: its lookups or writes, all nodes")
     factor: Annotated[float, Field(gt=0)] = Field(description="multiplies each work step")
 
 
@@ -102,11 +102,11 @@ class LinkFault(_Fault):
 
 
 class Outage(_Fault):
-    """A broker's queue is down: publishing is refused, nothing is delivered; what it holds is kept. Or nodes of a registry are
-    down: they answer nobody, and keep their tables."""
+    """A queue is down, or nodes of a broker are, with the queues that they lead: publishing is refused, nothing is delivered;
+    what is written is kept. Or nodes of a registry are down: they answer nobody, and keep their tables."""
 
-    outage: Name = Field(description="the queue, or the registry")
-    node: Annotated[int, Field(ge=0)] | Literal["all"] = Field("all", description="of a registry: which of its nodes")
+    outage: Name = Field(description="the queue, the broker, or the registry")
+    node: Annotated[int, Field(ge=0)] | Literal["all"] = Field("all", description="of a broker or registry: which of its nodes")
 
 
 class Flush(_Fault):

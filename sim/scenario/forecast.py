@@ -15,7 +15,7 @@ from sim.scenario.calls import CallPolicy
 from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.model import Scenario
-from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, Queue, ReadVersion, Repeat, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, ReadVersion, Repeat, Step, Work
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,7 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
         case Fail():
             return Demand(step.fail * step.work.mean, step.fail * step.work.mean, {}), 1.0 - step.fail
         case Publish():
-            way_s = 2 * scenario.link(service, step.publish).latency.mean
-            held_s = way_s + scenario.queues[step.publish].persist.mean
+            held_s = publish_s(scenario, service, step.publish) if step.confirm else 0.0
             return Demand(0.0, step.probability * held_s, {step.publish: step.probability}), 1.0
         case Call():
             counts = _shares(step.count)
@@ -215,6 +214,21 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             return _of_rounds(*_of_steps(scenario, service, step.repeat, demands), step.count)
 
 
+def publish_s(scenario: Scenario, service: str, name: str) -> float:
+    """Mean time from a publish to its acknowledgement, in seconds, where nothing queues; of copies, what one takes."""
+    queues = scenario.topics[name].subscriptions if name in scenario.topics else (name,)
+    longest_s = 0.0
+    for queue in (scenario.queues[each] for each in queues):
+        broker = scenario.brokers.get(queue.broker or "")
+        write_s = (
+            queue.persist.mean
+            if broker is None
+            else broker.write.mean + (broker.replicate.mean if broker.confirm != "one" else 0.0)
+        )
+        longest_s = max(longest_s, write_s)
+    return 2 * scenario.link(service, name).latency.mean + longest_s
+
+
 def _shares(times: int | dict[int, float]) -> dict[int, float]:
     weights = times if isinstance(times, dict) else {times: 1.0}
     return {number: weight / sum(weights.values()) for number, weight in weights.items()}
@@ -235,7 +249,7 @@ def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[s
     waiting = shares(_weights(scenario.load))
     # Calls have no circles, but a consumer may publish again: follow the messages until nothing is left of them.
     for _ in range(_ROUNDS):
-        made, waiting = _with_all_calls(waiting, demands, scenario.queues)
+        made, waiting = _with_all_calls(waiting, demands, scenario)
         for address, number in made.items():
             visits[address] += number
         if sum(waiting.values()) < _NOTHING:
@@ -249,7 +263,7 @@ def _weights(load: Load) -> dict[str, float]:
 
 
 def _with_all_calls(
-    begun: dict[str, float], demands: dict[str, Demand], queues: dict[str, Queue]
+    begun: dict[str, float], demands: dict[str, Demand], scenario: Scenario
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The visits that some visits come to with all calls below them, and those that their messages will begin."""
     made = dict(begun)
@@ -258,9 +272,9 @@ def _with_all_calls(
         if not (number := made.get(address, 0.0)):
             continue
         for target, calls in demands[address].calls.items():
-            if target in queues:
-                consumer = queues[target].consumer
-                messages[consumer] = messages.get(consumer, 0.0) + number * calls
+            if target in scenario.queues or target in scenario.topics:
+                for consumer in scenario.consumers(target).values():
+                    messages[consumer] = messages.get(consumer, 0.0) + number * calls
             else:
                 made[target] = made.get(target, 0.0) + number * calls
     return made, messages
@@ -343,6 +357,17 @@ def calls_rps(scenario: Scenario) -> dict[tuple[str, str], float]:
             edge = (address.split(".")[0], target)
             found[edge] = found.get(edge, 0.0) + rate_rps * per_request[address] * calls
     return found
+
+
+def messages_rps(scenario: Scenario) -> dict[str, float]:
+    """Messages per second that every queue gets in the mean, those of its topics included; empty for a load without a rate."""
+    found = dict.fromkeys(scenario.queues, 0.0)
+    rates = calls_rps(scenario)
+    for (_, target), rate_rps in rates.items():
+        for queue in scenario.topics[target].subscriptions if target in scenario.topics else (target,):
+            if queue in found:
+                found[queue] += rate_rps
+    return found if rates else {}
 
 
 def edges_of(scenario: Scenario) -> list[Edge]:

@@ -146,13 +146,17 @@ def _too_many_messages(where: str, who: str, senders: int, end_s: float, interva
 
 def _too_many(scenario: Scenario) -> Iterator[str]:
     for name, queue in scenario.queues.items():
-        service = scenario.services.get(queue.consumer.split(".")[0])
+        service = scenario.services.get((queue.consumer or "").split(".")[0])
         if service is not None and service.replicas * queue.consumers > _MANY:
             there = service.replicas * queue.consumers
             yield (
                 f"queues.{name}.consumers: {queue.consumers:,} on each of {service.replicas:,} replicas are {there:,}; "
                 f"more than {_MANY:,} are not simulated"
             )
+        if service is not None and queue.delivery == "poll":
+            there, pause_s = service.replicas * queue.consumers, queue.receive_wait + queue.poll_interval
+            where = f"queues.{name}.{'receive_wait' if queue.receive_wait else 'poll_interval'}"
+            yield from _too_many_messages(where, f"{there:,} consumers", there, scenario.run.end, pause_s, "questions")
     for i, fault in enumerate(scenario.faults):
         if fault.mtbf is None or fault.mttr is None:
             continue

@@ -17,11 +17,12 @@ from sim.scenario.deployments import Deployment
 from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import Fault
 from sim.scenario.load import Load
+from sim.scenario.messaging.queues import Broker, Queue, Topic
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import NOT_TO_QUEUES, problems_of
 from sim.scenario.proxies import Proxy
 from sim.scenario.registries import RegistrySpec
-from sim.scenario.services import Link, Queue, Selector, Service
+from sim.scenario.services import Link, Selector, Service
 from sim.scenario.slo import SloSpec
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
 
@@ -79,6 +80,8 @@ class Scenario(Spec):
     laws: dict[Name, LawSpec] = Field({}, description="laws with a name, to be used wherever a law is asked for")
     services: Annotated[dict[Name, Service], Field(min_length=1)] = Field(description="who answers calls")
     queues: dict[Name, Queue] = Field({}, description="who keeps messages")
+    topics: dict[Name, Topic] = Field({}, description="queues that all get what is published: `orders: [bills, mails]`")
+    brokers: dict[Name, Broker] = Field({}, description="machines that keep queues; queues name theirs")
     proxies: dict[Name, Proxy] = Field({}, description="who chooses replicas for callers; calls name theirs: `via`")
     registries: dict[Name, RegistrySpec] = Field({}, description="who knows which replicas there are; services name theirs")
     links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
@@ -112,7 +115,7 @@ class Scenario(Spec):
             return _with_laws_inlined(data)
         return data
 
-    @field_validator("services", "queues", "registries", "proxies")
+    @field_validator("services", "queues", "topics", "brokers", "registries", "proxies")
     @classmethod
     def _reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
         if CLIENT in value or "default" in value:
@@ -141,7 +144,7 @@ class Scenario(Spec):
                 settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
         if settings.get("preset") is not None:
             settings = PRESETS[settings["preset"]].under(settings)
-        if target in self.queues:
+        if target in self.queues or target in self.topics:
             settings = {key: value for key, value in settings.items() if key not in NOT_TO_QUEUES}
         return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))
 
@@ -152,12 +155,27 @@ class Scenario(Spec):
     def link(self, one: str, other: str) -> Link:
         """The link between two services, queues or ``client``, the same in both directions.
 
-        Order: the pair, either service alone, ``default``; without any, no latency and no loss.
+        Order: the pair, either service alone, ``default``; without any, no latency and no loss. A queue on a broker is where the
+        broker is.
         """
+        one, other = self.place(one), self.place(other)
         for selector in (f"{one} -> {other}", f"{other} -> {one}", one, other, "default"):
             if selector in self.links:
                 return self.links[selector]
         return Link()
+
+    def place(self, name: str) -> str:
+        """Where the links of a name lead: of a queue or topic on a broker, to that; else it stands for itself."""
+        if name in self.topics:
+            name = self.topics[name].subscriptions[0]
+        queue = self.queues.get(name)
+        return name if queue is None or queue.broker is None else queue.broker
+
+    def consumers(self, name: str) -> dict[str, str]:
+        """Who gets what is published to a queue or topic: queue → operation, of the queues that have a consumer."""
+        queues = self.topics[name].subscriptions if name in self.topics else (name,)
+        found = {queue: self.queues[queue].consumer for queue in queues if queue in self.queues}
+        return {queue: consumer for queue, consumer in found.items() if consumer is not None}
 
     def as_data(self) -> dict[str, Any]:
         """The scenario as plain data without its defaults, as it is written in YAML."""
@@ -268,7 +286,7 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
             return type(value)(inline(item) for item in value)
         return value
 
-    law_keys = ("services", "queues", "registries", "proxies", "links", "calls", "load", "faults", "deployments")
+    law_keys = ("services", "queues", "brokers", "registries", "proxies", "links", "calls", "load", "faults", "deployments")
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
     }

@@ -12,6 +12,7 @@ from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, selecto
 from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Replay
+from sim.scenario.messaging.problems import problems_of_messages, publishable
 from sim.scenario.services import Call, Operation, Publish, Step
 from sim.scenario.words import nearest
 
@@ -33,11 +34,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     yield from _problems_of_steps(scenario, operations)
     yield from problems_of_size(scenario)
     yield from _problems_of_recording(scenario, operations)
-    for name in set(scenario.services) & set(scenario.queues):
-        yield f"queues.{name}: a service has this name already; queues and services share one space of names"
-    for name, queue in scenario.queues.items():
-        if queue.consumer not in operations:
-            yield f"queues.{name}.consumer: no operation {queue.consumer!r}; {nearest(queue.consumer, operations)}"
+    yield from problems_of_messages(scenario, operations)
     for entry in scenario.load.mix:
         if entry not in operations:
             yield f"load.mix.{entry}: no operation {entry!r}; {nearest(entry, operations)}"
@@ -70,7 +67,7 @@ def _problems_of_recording(scenario: Scenario, operations: Mapping[str, Operatio
 
 def _problems_of_objectives(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
     """Objectives of what is never measured: they would fail whatever happens."""
-    consumers = [queue.consumer for queue in scenario.queues.values()]
+    consumers = [queue.consumer for queue in scenario.queues.values() if queue.consumer is not None]
     effects = list(dict.fromkeys([*(name for name, operation in operations.items() if operation.effect), *consumers]))
     for i, slo in enumerate(scenario.slos):
         if slo.of is not None and slo.of not in operations:
@@ -90,29 +87,34 @@ def _problems_of_steps(scenario: Scenario, operations: Mapping[str, Operation]) 
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
             if isinstance(step, Call) and step.call not in operations:
                 yield f"{path}.call: no operation {step.call!r}; {nearest(step.call, operations)}"
-            if isinstance(step, Publish) and step.publish not in scenario.queues:
-                yield f"{path}.publish: no queue {step.publish!r}; {nearest(step.publish, list(scenario.queues))}"
+            if isinstance(step, Publish) and step.publish not in publishable(scenario):
+                yield f"{path}.publish: no queue or topic {step.publish!r}; {nearest(step.publish, publishable(scenario))}"
 
 
 def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
     callers = dict.fromkeys([CLIENT, *scenario.services, *scenario.proxies])
-    targets = dict.fromkeys([*scenario.services, *scenario.queues, *operations])
+    targets = dict.fromkeys([*scenario.services, *publishable(scenario), *operations])
     for selector in scenario.calls:
         *caller, target = selector.split(" -> ")
         if target not in targets and target != "default":
             yield f"calls.{selector}: no service, operation or queue {target!r}; {nearest(target, targets)}"
         if caller and caller[0] not in callers:
             yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
-        for key in NOT_TO_QUEUES if target in scenario.queues else ():
+        for key in NOT_TO_QUEUES if target in publishable(scenario) else ():
             if getattr(scenario.calls[selector], key) is not None:
                 why = "would throw its message away" if key == "cache" else "would send its message twice"
                 yield f"calls.{selector}.{key}: {target} is a queue, and a publish that is answered so {why}; leave it out"
-    nodes = dict.fromkeys([CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies])
+    elsewhere = {name: scenario.place(name) for name in publishable(scenario) if scenario.place(name) != name}
+    nodes = dict.fromkeys(
+        [CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies, *scenario.brokers]
+    )
     places = [(f"links.{selector}", selector) for selector in scenario.links]
     places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
     for where, selector in places:
         for end in selector.split(" -> "):
-            if end not in nodes and selector != "default":
+            if end in elsewhere:
+                yield f"{where}: {end} is reached where {elsewhere[end]} is; write {elsewhere[end]} in its place"
+            elif end not in nodes and selector != "default":
                 yield f"{where}: no service, queue, registry or proxy {end!r}; {nearest(end, nodes)}"
 
 
@@ -138,21 +140,24 @@ def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
 
 
 def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:
-    name, known = fault.outage, [*scenario.queues, *scenario.registries]
+    name, known = fault.outage, [*scenario.queues, *scenario.registries, *scenario.brokers]
     if name not in known:
-        yield f"outage: no queue or registry {name!r}; {nearest(name, known)}"
+        yield f"outage: no queue, registry or broker {name!r}; {nearest(name, known)}"
     elif name in scenario.queues:
         if fault.node != "all":
-            yield f"node: {name} is a queue, which has no nodes; leave it out"
-    elif isinstance(fault.node, int) and fault.node >= scenario.registries[name].nodes:
-        yield f"node: {name} has nodes 0 to {scenario.registries[name].nodes - 1}, not {fault.node}"
+            broker = scenario.queues[name].broker
+            yield f"node: {name} is a queue, which has no nodes; {f'write outage: {broker}' if broker else 'leave it out'}"
+    else:
+        nodes = scenario.registries[name].nodes if name in scenario.registries else scenario.brokers[name].nodes
+        if isinstance(fault.node, int) and fault.node >= nodes:
+            yield f"node: {name} has nodes 0 to {nodes - 1}, not {fault.node}"
 
 
 def _problems_of_registries(scenario: Scenario) -> Iterator[str]:
     """Registries that are not there, or that nobody reads."""
     for name in scenario.registries:
-        if name in scenario.services or name in scenario.queues:
-            yield f"registries.{name}: a service or queue has this name already; they share one space of names"
+        if name in scenario.services or name in scenario.queues or name in scenario.topics or name in scenario.brokers:
+            yield f"registries.{name}: a service, queue, topic or broker has this name already; they share one space of names"
     for name, service in scenario.services.items():
         if service.registry is not None and service.registry not in scenario.registries:
             known = list(scenario.registries)
@@ -167,10 +172,11 @@ def _problems_of_registries(scenario: Scenario) -> Iterator[str]:
 
 def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
     """Proxies that are not there, or that nobody calls."""
-    others = [*scenario.services, *scenario.queues, *scenario.registries]
+    others = [*scenario.services, *publishable(scenario), *scenario.brokers, *scenario.registries]
     for name in scenario.proxies:
         if name in others:
-            yield f"proxies.{name}: a service, queue or registry has this name already; they share one space of names"
+            kinds = "service, queue, topic, broker or registry"
+            yield f"proxies.{name}: a {kinds} has this name already; they share one space of names"
     for selector, policy in scenario.calls.items():
         *caller, target = selector.split(" -> ")
         if caller and caller[0] in scenario.proxies:
@@ -178,8 +184,8 @@ def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
                 yield f"calls.{selector}.via: a proxy calls services directly; leave it out"
         elif target == "default" and caller:
             yield f"calls.{selector}: only proxies have a default of their own; write default, or name a target"
-        if policy.via is not None and target in scenario.queues:
-            yield f"calls.{selector}.via: {target} is a queue, and messages go to it directly; leave it out"
+        if policy.via is not None and target in publishable(scenario):
+            yield f"calls.{selector}.via: {target} is a queue or topic, and messages go to it directly; leave it out"
         if policy.via is not None and policy.via not in scenario.proxies:
             yield f"calls.{selector}.via: no proxy {policy.via!r}; {nearest(policy.via, scenario.proxies)}"
 
@@ -187,9 +193,10 @@ def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
     services, proxies = scenario.services, scenario.proxies
     match fault:
-        case Slow(slow=registry) if registry in scenario.registries:
+        case Slow(slow=name) if name in scenario.registries or name in scenario.brokers:
             if fault.replica != "all":
-                yield f"replica: {registry} is a registry, which is slow as a whole; leave it out"
+                what = "registry" if name in scenario.registries else "broker"
+                yield f"replica: {name} is a {what}, which is slow as a whole; leave it out"
             return
         case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Stop(stop=service):
             kind = {Crash: "crash", Slow: "slow", Pause: "pause", Stop: "stop"}[type(fault)]
@@ -224,7 +231,7 @@ def _caches(scenario: Scenario) -> list[str]:
     """All caches by name: those of edges, and those of operations."""
     found = [address for address, operation in operations_of(scenario).items() if operation.cache is not None]
     callers = [CLIENT, *scenario.services]
-    targets = [*operations_of(scenario), *scenario.queues]
+    targets = [*operations_of(scenario), *publishable(scenario)]
     edges = [(caller, target) for caller in callers for target in targets]
     return found + [f"{a} -> {b}" for a, b in edges if scenario.calls and scenario.policy(a, b).cache is not None]
 
@@ -236,11 +243,11 @@ def _problems_of_fallbacks(scenario: Scenario, operations: Mapping[str, Operatio
             yield f"calls.{selector}.fallback.call: no operation {fallback.call!r}; {nearest(fallback.call, operations)}"
 
 
-def _surely_leads_to(scenario: Scenario, step: Step) -> str | None:
-    """The operation that a step calls; or by a message that is sent for certain. By chance, messages may come back."""
-    if isinstance(step, Publish) and step.probability == 1 and step.publish in scenario.queues:
-        return scenario.queues[step.publish].consumer
-    return step.call if isinstance(step, Call) else None
+def _surely_leads_to(scenario: Scenario, step: Step) -> list[str]:
+    """The operation that a step calls; or by messages that are sent for certain. By chance, messages may come back."""
+    if isinstance(step, Publish) and step.probability == 1 and step.publish in publishable(scenario):
+        return list(scenario.consumers(step.publish).values())
+    return [step.call] if isinstance(step, Call) else []
 
 
 def _led_to(scenario: Scenario, service: str, operation: Operation) -> list[str]:
@@ -248,11 +255,8 @@ def _led_to(scenario: Scenario, service: str, operation: Operation) -> list[str]
     some_fall_back = any(policy.fallback is not None for policy in scenario.calls.values())
     found = []
     for _, step in steps_of(operation.steps, ""):
-        target = _surely_leads_to(scenario, step)
-        if target is None:
-            continue
-        found.append(target)
-        fallback = scenario.policy(service, target).fallback if isinstance(step, Call) and some_fall_back else None
+        found += _surely_leads_to(scenario, step)
+        fallback = scenario.policy(service, step.call).fallback if isinstance(step, Call) and some_fall_back else None
         if fallback is not None and fallback.call is not None:
             found.append(fallback.call)
     return found

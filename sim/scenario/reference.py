@@ -101,6 +101,29 @@ calls:
   edge -> payment: {discovery: {preset: spring-cloud@2025}, health_check: {preset: haproxy@3}}  # ... and they towards it
 """
 
+#: Messages: keys of a scenario with a shop that publishes `orders`; the test loads it.
+MESSAGES: Final = """\
+brokers:                                  # optional: a queue without one has a machine of its own, that is never busy
+  rabbit: {nodes: 3, workers: 8, write: {exponential: 1ms}, copies: 3, confirm: majority, replicate: 0.5ms, failover: 5s}
+queues:
+  mails:                                  # a work queue: each message goes to one of the consumers
+    preset: rabbitmq@4/quorum
+    broker: rabbit
+    consumer: mail.send
+    consumers: 8                          # of each replica
+    prefetch: 10                          # that each may hold unacknowledged
+    dead_letter: dead_mails               # what failed 21 times (the preset's limit)
+  bills: {preset: sqs@fifo, broker: rabbit, consumer: bill.write, max_deliveries: 5, dead_letter: dead_mails}
+  dead_mails: {}                          # nobody consumes it: it keeps what it gets
+topics:
+  orders: [mails, bills]                  # each queue gets every message; the publisher is answered when all have it
+services:
+  shop: {operations: {buy: [{publish: orders, key: {keys: 1000, zipf: 1}, poison: 0.1 %}]}}
+  bill: {operations: {write: {deduplicate: {window: 1h, work: 1ms}, steps: [{work: 5ms}]}}}    # an idempotent consumer
+links: {shop -> rabbit: 1ms}              # a queue on a broker is linked by the broker's name
+faults: [{outage: rabbit, node: 0, at: 30s, for: 1min}]
+"""
+
 _HEAD: Final = """\
 # The scenario language
 
@@ -197,6 +220,24 @@ Envoy, Istio and gRPC have for that is `outlier_detection`.
 Mind the counting, too: `attempts: 3` of Istio, `num_retries: 3` of Envoy and `MaxRetryAttempts: 3` of Polly are `max_attempts: 4`
 here; `maxAttempts: 3` of gRPC and resilience4j is `max_attempts: 3`.
 
+## Messages
+
+A *queue* keeps messages and hands them to consumers; a *topic* copies what is published to its queues. A message is *ready*
+until it is delivered, then *unacknowledged*, and ends in exactly one way: `done`, `duplicate` (an idempotent consumer knew it),
+`dead` (too many deliveries), `expired`, `dropped` (no room, a lost node, or acknowledged before work that failed), `kept` (nobody
+consumes it), or `in_flight` when the run ends. What a queue gives up goes on to its `dead_letter`, with a row of its own.
+
+```yaml
+{messages}```
+
+What can be promised, and how it is written: *at most once* is `acknowledge: before` (or `confirm: false` at the publisher), *at
+least once* is what is there without a word, *effectively once* is an operation with `deduplicate`, *in order per key* is `order:
+per_key` and `key` at the publisher.
+
+| preset of queues | what it is | numbers |
+|---|---|---|
+{queues}
+
 ## Laws
 
 A law is the distribution of a duration: `20ms` for always 20 ms, one of the following, or a name under `laws`.
@@ -236,7 +277,9 @@ def page() -> str:
     laws = "\n".join(f"| {name} | `{written.replace(' or ', '` or `')}` |" for name, written in LAW_EXAMPLES.items())
     presets = {of.replace(" ", "_"): _presets(of) for of in GROUPS}
     presets["presets"] = presets.pop("calls")
-    head = _HEAD.format(example=EXAMPLE, comparison=COMPARISON, finding=FINDING, only=ONLY_CONDITION, laws=laws, **presets)
+    head = _HEAD.format(
+        example=EXAMPLE, comparison=COMPARISON, finding=FINDING, messages=MESSAGES, only=ONLY_CONDITION, laws=laws, **presets
+    )
     return "\n".join([head, *(_section(model, place) for model, place in models())])
 
 

@@ -18,13 +18,14 @@ from sim import values
 from sim.policies.balancing_kinds import Balancing
 from sim.policies.discipline import Discipline
 from sim.scenario.calls import OFF
+from sim.scenario.messaging.queues import Topic
 from sim.scenario.services import Link, Operation, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
 #: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
 SHORTHAND: Final[dict[type[BaseModel], str]] = {
-    Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind", Balancing: "kind",
+    Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind", Balancing: "kind", Topic: "subscriptions",
 }  # fmt: skip
 
 
@@ -55,6 +56,8 @@ _KIND_WORDS: Final = {
 #: How a required key is written, where its kind alone does not tell.
 _EXAMPLES: Final = {
     "replicas": "replicas: 5",
+    "keys": "keys: 1000",
+    "subscriptions": "subscriptions: [bills, mails]",
     "max_replicas": "max_replicas: 10",
     "services": "services: {shop: {workers: 8, operations: {buy: [{work: 20ms}]}}}",
     "load": "load: {rate: 100/s, mix: shop.buy}",

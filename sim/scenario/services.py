@@ -1,21 +1,22 @@
-"""Services, their operations and steps, queues, links and the policies of calls."""
+"""Services, their operations and steps, links and selectors."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim.laws import Constant
 from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.autoscaling import Autoscaling
 from sim.policies.caching import Cache
 from sim.policies.cpu import CpuLimit
+from sim.policies.deduplication import Inbox
 from sim.policies.discipline import Discipline
 from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
 from sim.scenario.registries import HealthCheckSpec
-from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
+from sim.values import Address, Duration, LawSpec, Name, Ratio, Spec
 
 NO_TIME = Constant(0.0)
 #: Calls that one step can make; a run with more would hardly end.
@@ -60,11 +61,28 @@ class Call(Spec):
         return self
 
 
-class Publish(Spec):
-    """Send a message to a queue and wait for the broker's acknowledgement: `publish: emails`."""
+class MessageKey(Spec):
+    """What a message is about, for queues that keep an order per key and for what is counted out of order: `{keys: 1000}`."""
 
-    publish: Name = Field(description="a queue of `queues`")
+    keys: Annotated[int, Field(ge=1, le=1_000_000)] = Field(description="how many there are")
+    zipf: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="exponent of their popularity; 0: all alike")
+
+
+class Publish(Spec):
+    """Send a message to a queue or topic and wait for the broker's acknowledgement: `publish: emails`.
+
+    A publish that fails (after its retries) ends the operation, as a call does. With `confirm: false` nobody waits, and what is
+    lost on the way, refused for lack of room or thrown away is lost unseen.
+    """
+
+    publish: Name = Field(description="a queue of `queues`, or a topic of `topics`")
     probability: Ratio = Field(1.0, description="whether the step happens at all")
+    key: MessageKey | None = Field(None, description="what the message is about; absent: it has no key")
+    priority: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="rank in a queue with `order: priority`: 0 goes first")
+    confirm: bool = Field(
+        True, description="whether the publisher waits for the broker's acknowledgement; false: fire and forget"
+    )
+    poison: Ratio = Field(0.0, description="share of the messages at which every consumer fails, each time")
 
 
 class Fail(Spec):
@@ -185,6 +203,9 @@ class Operation(Spec):
         0, description="rank of its requests in a line by priority and in load shedding: 0 goes first"
     )
     cache: Cache | None = Field(None, description="answers that each replica keeps; a hit needs a worker and no step")
+    deduplicate: Inbox | None = Field(
+        None, description="messages that were dealt with already have no effect again (an idempotent consumer); not for calls"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -245,36 +266,6 @@ class Service(Spec):
         None, description="check by the machine that a replica runs on; the registry lists it while it passes"
     )
     operations: Annotated[dict[Name, Operation], Field(min_length=1)] = Field(description="what it can be asked to do")
-
-
-class Queue(Spec):
-    """A message queue with competing consumers, at least once, in FIFO order.
-
-    Every replica of the consumer's service runs `consumers` loops; each takes a message, runs the operation (through the
-    replica's own
-    workers), and acknowledges. A failed run is redelivered after `redelivery_delay`; a crash of the consumer puts its messages
-    back at once. After `max_deliveries` the message is dead. The way to and from the broker is a link like any other
-    (``links: {"shop -> emails": 1ms}``).
-    """
-
-    consumer: Address = Field(description="the operation that handles a message")
-    consumers: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="messages that a replica handles at once")
-    persist: LawSpec = Field(NO_TIME, description="time the broker needs to make a message safe, before it acknowledges")
-    capacity: Annotated[int, Field(ge=1, le=10**9)] | Literal["unbounded"] = Field(
-        "unbounded", description="messages that may wait; a publish beyond is rejected"
-    )
-    max_deliveries: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
-        "unlimited", description="deliveries of a message in all, the first included; then it is dead"
-    )
-    redelivery_delay: PositiveDuration = Field(1.0, description="pause before a failed message is delivered again, at least 1ms")
-
-    @field_validator("redelivery_delay")
-    @classmethod
-    def _time_passes(cls, value: float) -> float:
-        # A message that always fails would come back for ever at one instant.
-        if value < 0.001:
-            raise ValueError(f"a pause of {value:g} s is too short to be one; write at least 1ms")
-        return value
 
 
 class Link(Spec):

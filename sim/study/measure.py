@@ -141,7 +141,8 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
             case Call():
                 yield _Edge(step.call, _fixed_count(step), by_message=False)
             case Publish():
-                yield _Edge(scenario.queues[step.publish].consumer, _fixed_count(step), by_message=True)
+                for consumer in scenario.consumers(step.publish).values():
+                    yield _Edge(consumer, _fixed_count(step), by_message=True)
 
 
 def _asked_by(entry: str, edges: Mapping[str, list[_Edge]], effects: Set[str]) -> dict[str, int]:

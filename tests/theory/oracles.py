@@ -172,3 +172,22 @@ def fifo_with_patience(arrivals, services, patience_s):
             waits[i] = max(0.0, free - arrived)
             free = max(free, arrived) + service
     return waits
+
+
+# --- messages -------------------------------------------------------------------------------------------------
+
+
+def deliveries_mean(timeout_s, mean_s):
+    """Deliveries of a message whose work is exponential and whose visibility ends after `timeout_s`, with consumers enough.
+
+    The (k+1)-th goes out at k·V if none of the k before it is done by then: the first has had k·V, the second (k-1)·V, ..., so
+    with probability e^{-V k(k+1)/2 / mean}. The acknowledgement of any of them counts.
+    """
+    return sum(math.exp(-timeout_s / mean_s * k * (k + 1) / 2) for k in range(1000))
+
+
+def bulk_mm1_time_mean(bulks_rps, sizes, service_rps):
+    """Mean time in M^[X]/M/1: bulks of X arrive, (1 + E[X²]/E[X]) / (2 (mu - lambda E[X])); `sizes` maps X to its probability."""
+    mean = sum(size * share for size, share in sizes.items())
+    square = sum(size**2 * share for size, share in sizes.items())
+    return (1 + square / mean) / (2 * (service_rps - bulks_rps * mean))

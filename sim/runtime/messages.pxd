@@ -1,0 +1,62 @@
+cimport cython
+
+from sim.policies.backlog cimport Entry
+from sim.runtime.visit cimport Endpoint, Target, Visit
+from sim.streams cimport child, uniform
+
+cdef int OK
+cdef int UNREACHABLE
+cdef double inf
+cdef double nan
+cdef unsigned long long _KEY
+cdef unsigned long long _POISON
+cdef unsigned long long _SUBSCRIPTION
+cdef unsigned long long _DEAD_LETTER
+
+
+@cython.final
+cdef class Letter:
+    cdef readonly object popularity
+    cdef readonly long priority
+    cdef readonly double poison
+    cdef readonly bint confirmed
+
+
+@cython.final
+cdef class Message(Entry):
+    cdef readonly long request
+    cdef readonly double arrived_s
+    cdef readonly int entry
+    cdef readonly unsigned long long bits
+    cdef public unsigned long long write_bits
+    cdef public unsigned long long id
+    cdef readonly double published_s
+    cdef public double acked_s
+    cdef public double started_s
+    cdef public double done_s
+    cdef public int times_done
+    cdef public int dead_letter_of
+    cdef public int at_work
+    cdef public int fate
+    cdef public bint poisoned
+    cdef public double copied_s
+    cdef public double waited_s
+    cdef public double wrote_s
+
+
+cdef class Mailbox(Endpoint):
+    cdef readonly object world
+    cdef readonly Target target
+
+
+cdef class Topic(Mailbox):
+    cdef list _queues
+
+
+@cython.locals(letter=Letter, message=Message, bits=cython.ulonglong, own=cython.ulonglong)
+cpdef Message message_of(Visit visit, long subscription=*)
+@cython.locals(letter=Message)
+cpdef Message dead_letter(Message message, int queue, double now_s)
+@cython.locals(letter=Letter)
+cpdef bint wants_no_confirm(Visit visit) except -1
+cpdef account(Visit visit, Message message)

@@ -1,0 +1,185 @@
+"""Messages on their way: what a publish carries, what becomes of it, and topics, which copy it to several queues."""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import TYPE_CHECKING
+
+from sim.kernel.tasks import Reply, Steps, Task
+from sim.policies.backlog import Entry
+from sim.policies.popularity import Popularity
+from sim.records import OK, UNREACHABLE
+from sim.runtime.visit import Endpoint, Target, View, Visit
+from sim.streams import child, salt, uniform
+
+if TYPE_CHECKING:
+    import cython
+
+    from sim.runtime.queue import MessageQueue
+    from sim.runtime.world import World
+    from sim.scenario.services import Publish
+
+_KEY, _POISON, _SUBSCRIPTION, _DEAD_LETTER = (salt("message", name) for name in ("key", "poison", "subscription", "dead letter"))
+
+
+class Letter:
+    """What all publishes of one step have in common."""
+
+    __slots__ = ("confirmed", "poison", "popularity", "priority")
+
+    def __init__(self, step: Publish) -> None:
+        self.popularity = None if step.key is None else Popularity(step.key.keys, step.key.zipf)
+        self.priority = step.priority
+        self.poison = step.poison
+        self.confirmed = step.confirm
+
+
+class Message(Entry):
+    """One message in one queue: what it asks for and what has become of it."""
+
+    __slots__ = (
+        "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "poisoned",
+        "published_s", "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
+    )  # fmt: skip
+
+    def __init__(self, request: int, arrived_s: float, entry: int, bits: int, published_s: float) -> None:
+        Entry.__init__(self)
+        self.request = request  # number of the request that asks for it
+        self.arrived_s = arrived_s  # when that arrived at its origin
+        self.entry = entry  # and what it asked for there
+        self.bits = bits  # its draws derive from them: those of the call that a synchronous design would make here
+        self.write_bits = bits  # the draws of writing it, of this attempt to publish it
+        self.id = bits  # the same for a publish that is sent again
+        self.published_s = published_s
+        self.acked_s = nan
+        self.started_s = nan
+        self.done_s = nan
+        self.times_done = 0
+        self.dead_letter_of = -1
+        self.at_work = 0  # deliveries of which a consumer still thinks that they are its
+        self.fate = -1  # once it has ended
+        self.poisoned = False
+        self.copied_s = inf  # when a second node had it
+        self.waited_s = 0.0  # for a worker of the broker
+        self.wrote_s = 0.0  # from then until it was confirmed
+
+
+def message_of(visit: Visit, subscription: cython.long = -1) -> Message:
+    """The message that a publish brings; of a topic, the one for a subscription."""
+    # The key is that of the call, not of the publish attempt, so a repeated publish asks for the same work.
+    bits = visit.call_key
+    own = bits if subscription < 0 else child(child(bits, _SUBSCRIPTION), subscription)
+    message = Message(visit.request, visit.arrived_s, visit.entry, own, visit.sent_s)
+    message.write_bits = visit.key if subscription < 0 else child(visit.key, subscription)
+    if isinstance(visit.letter, Letter):
+        letter: Letter = visit.letter
+        message.rank = letter.priority
+        if letter.popularity is not None:
+            message.group = letter.popularity.key_of(uniform(child(bits, _KEY)))
+        if letter.poison > 0:
+            message.poisoned = uniform(child(bits, _POISON)) < letter.poison
+    return message
+
+
+def dead_letter(message: Message, queue: cython.int, now_s: float) -> Message:
+    """A message that one queue has given up, for the next one."""
+    bits = child(message.bits, _DEAD_LETTER)
+    letter = Message(message.request, message.arrived_s, message.entry, bits, now_s)
+    letter.id = message.id
+    letter.group = message.group
+    letter.rank = message.rank
+    letter.poisoned = message.poisoned
+    letter.dead_letter_of = queue
+    return letter
+
+
+class Mailbox(Endpoint):
+    """What publishers send to: a queue or a topic."""
+
+    __slots__ = ("target", "world")
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.target = Target([self], View([0]))  # of the edges of its publishers
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes messages."""
+        raise NotImplementedError
+
+    def check(self, timeout_s: float, bits: int) -> Steps:
+        """Whether it answers."""
+        return OK if self.up else UNREACHABLE
+        yield  # a generator that waits for nothing
+
+    def receive(self, visit: Visit) -> None:
+        """Take a message from a publisher: make it safe, then answer OK."""
+        visit.task = self.world.tasks.start(self._take(visit))
+
+    def _take(self, visit: Visit) -> Steps:
+        raise NotImplementedError
+
+    def never_came(self, visit: Visit) -> None:
+        """A publish that nobody confirms has failed, and nobody knows: its message is lost."""
+        raise NotImplementedError
+
+
+def wants_no_confirm(visit: Visit) -> cython.bint:
+    """Whether the publisher does not care what becomes of it."""
+    if not isinstance(visit.letter, Letter):
+        return False
+    letter: Letter = visit.letter
+    return not letter.confirmed
+
+
+def account(visit: Visit, message: Message) -> None:
+    """Tell a publish where its time went at the broker."""
+    visit.own_queue_s = message.waited_s
+    visit.queue_s += message.waited_s
+    visit.service_s += message.wrote_s
+    visit.own_s += message.wrote_s
+
+
+class Topic(Mailbox):
+    """Copies each message to its queues; answers when all have it, or have refused it."""
+
+    __slots__ = ("_queues",)
+
+    def __init__(self, world: World, queues: list[MessageQueue]) -> None:
+        Mailbox.__init__(self, world)
+        self._queues = queues
+
+    @property
+    def up(self) -> bool:
+        """Whether any of its queues takes messages."""
+        return any(queue.up for queue in self._queues)
+
+    def _take(self, visit: Visit) -> Steps:
+        tasks = self.world.tasks
+        messages = [message_of(visit, i) for i in range(len(self._queues))]
+        finished = Reply(tasks)
+        left, last, worst = len(messages), messages[0], OK
+
+        def store(queue: MessageQueue, message: Message) -> Steps:
+            nonlocal left, last, worst
+            outcome = yield from queue.store(message, wants_no_confirm(visit))
+            worst = worst if outcome == OK else outcome
+            last = message
+            left -= 1
+            if not left:
+                finished.settle(None)
+
+        started: list[Task] = [tasks.start(store(*pair)) for pair in zip(self._queues, messages, strict=True)]
+        try:
+            if left:
+                yield finished
+        finally:
+            for task in started:
+                task.kill()  # only those still running: the publisher has given up and said so
+        account(visit, last)
+        visit.answer(worst)
+
+    def never_came(self, visit: Visit) -> None:
+        """Lost for all of its queues."""
+        for i, queue in enumerate(self._queues):
+            queue.record_lost(message_of(visit, i))

@@ -1,0 +1,465 @@
+"""A message queue in motion: publishers wait until a message is safe, competing consumers get messages, or ask for them.
+
+::
+
+    publish → write → acknowledge → [ready] → consumer → worker of its replica → acknowledge → done
+                                       ↑________ failed (after a pause), timed out, consumer or broker died
+
+What is handed out, comes back and is given up is decided by `sim.policies.backlog`, who gets it by `sim.policies.competing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, isnan
+from typing import TYPE_CHECKING, Final
+
+from sim.kernel.entry import Entry as HeapEntry
+from sim.kernel.tasks import Reply, Steps
+from sim.laws import sampler
+from sim.policies.backlog import DEAD, DROPPED, EXPIRED, BacklogGate, Ended
+from sim.policies.competing import Turns
+from sim.records import (
+    DEGRADED,
+    ERROR,
+    FATE_DEAD,
+    FATE_DONE,
+    FATE_DROPPED,
+    FATE_DUPLICATE,
+    FATE_EXPIRED,
+    FATE_IN_FLIGHT,
+    FATE_KEPT,
+    OK,
+    REJECTED,
+    UNREACHABLE,
+)
+from sim.runtime.deliveries import Consumer, Delivery, Inbox
+from sim.runtime.ledger import Open
+from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
+from sim.runtime.visit import Visit
+from sim.streams import child, key, salt
+
+if TYPE_CHECKING:
+    import cython
+
+    from sim.kernel.tasks import Tasks
+    from sim.runtime.broker import Broker
+    from sim.runtime.network import Line
+    from sim.runtime.recorder import Recorder
+    from sim.runtime.replica import Replica
+    from sim.runtime.steps import Plan
+    from sim.runtime.world import World
+    from sim.scenario.messaging.queues import Queue
+
+_PERSIST, _DELIVER, _ACKNOWLEDGE = (salt("broker", name) for name in ("persist", "deliver", "acknowledge"))
+#: Messages of one connection arrive so far apart at least.
+_APART_S: Final = 1e-9
+_FATES: Final = {DEAD: FATE_DEAD, EXPIRED: FATE_EXPIRED, DROPPED: FATE_DROPPED}
+
+
+class _Alarm(HeapEntry):
+    """Wakes a queue when something of it comes due."""
+
+    __slots__ = ("_queue",)
+
+    def __init__(self, queue: MessageQueue) -> None:
+        self.callbacks = None
+        self._queue = queue
+
+    def fire(self) -> None:
+        self._queue.ring()
+
+
+class MessageQueue(Mailbox):
+    """One queue with its messages and its consumers; also the endpoint that publishers call."""
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        spec: Queue,
+        code: int,
+        plan: Plan | None,
+        lines: tuple[Line, Line] | None,
+        broker: Broker | None,
+        inbox: Inbox | None,
+    ) -> None:
+        Mailbox.__init__(self, world)
+        self._tasks: Tasks = world.tasks
+        self._recorder: Recorder = world.recorder
+        self.name = name
+        self.spec = spec
+        self.code = code
+        self.gate = BacklogGate(spec, spec.acknowledge == "before")
+        self.dead_letters: MessageQueue | None = None
+        self._plan = plan
+        self._there: Line | None = None if lines is None else lines[0]  # to the consumers
+        self._back: Line | None = None if lines is None else lines[1]
+        self._persist = sampler(spec.persist)
+        self._broker = broker
+        self._seat = None if broker is None else broker.seat(self)
+        self._inbox = inbox
+        self._turns = Turns(spec.prefetch, spec.single_active_consumer)
+        self._consumers: dict[Replica, list[Consumer]] = {}
+        self._open: dict[Message, None] = {}  # every message that has not reached its end
+        self._presence = Open(world.tasks)  # in the ledger while there are any that somebody will consume
+        self._writing = 0
+        self._outages = 0
+        self._rings_s = inf  # when the next alarm is set for
+        self._dispatching = False
+        self._before = spec.acknowledge == "before"
+        self._timed = spec.visibility_timeout is not None
+        self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are ready."""
+        return self.gate.ready
+
+    @property
+    def at_consumers(self) -> int:
+        """Messages delivered and not yet acknowledged."""
+        return self.gate.unacknowledged
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes and delivers messages."""
+        return self._is_up()
+
+    def _is_up(self) -> cython.bint:
+        return self._outages == 0 and (self._seat is None or self._seat.available)
+
+    # --- from publishers ------------------------------------------------------------------------------------------------
+
+    def _take(self, visit: Visit) -> Steps:
+        message = message_of(visit)
+        outcome = yield from self.store(message, wants_no_confirm(visit))
+        account(visit, message)
+        visit.answer(outcome)
+
+    def store(self, message: Message, unseen: bool) -> Steps:
+        """Steps that make a message safe; they return the publish's outcome. `unseen`: nobody would hear of a refusal."""
+        if not self._is_up():
+            return UNREACHABLE
+        gate, tasks = self.gate, self._tasks
+        if gate.knows(message.id, tasks.now_s()):
+            return OK  # it was sent before
+        if not gate.admits(self._writing):
+            gate.forget(message.id)
+            if self.spec.overflow == "reject_dead_letter" and self.dead_letters is not None:
+                self.dead_letters.inherit(message, self.code)
+            elif unseen:
+                self.record_lost(message)
+            return OK if unseen else REJECTED
+        self._writing += 1
+        outcome = UNREACHABLE
+        try:
+            outcome = yield from self._write(message)
+        finally:
+            self._writing -= 1
+            if outcome != OK:
+                gate.forget(message.id)
+        if outcome == OK:
+            self._accept(message)
+        return outcome
+
+    def _write(self, message: Message) -> Steps:
+        if self._broker is not None:
+            assert self._seat is not None
+            return (yield from self._broker.write(self._seat, message))
+        persist_s = self._persist.draw(child(message.write_bits, _PERSIST))
+        if persist_s > 0:
+            yield persist_s
+            message.wrote_s = persist_s
+        return OK if self._is_up() else UNREACHABLE
+
+    def _accept(self, message: Message) -> None:
+        now_s = self._tasks.now_s()
+        message.acked_s = now_s
+        if not self._open and self._plan is not None:
+            self.world.ledger.opened(self._presence)
+        self._open[message] = None
+        ended = self.gate.accept(message, now_s)
+        if ended:
+            self._given_up(ended)
+        self._dispatch()
+
+    def inherit(self, message: Message, queue: int) -> None:
+        """Take a dead letter of another queue, without a word: if there is no room, it is lost."""
+        letter = dead_letter(message, queue, self._tasks.now_s())
+        if self.gate.admits(self._writing):
+            self._accept(letter)
+        else:
+            self.record_lost(letter)
+
+    def never_came(self, visit: Visit) -> None:
+        """A publish that nobody confirms has failed."""
+        self.record_lost(message_of(visit))
+
+    def record_lost(self, message: Message) -> None:
+        """A message that this queue never had."""
+        self._record(message, FATE_DROPPED)
+
+    # --- to consumers ---------------------------------------------------------------------------------------------------
+
+    def attach(self, replica: Replica) -> None:
+        """Start a replica's consumers."""
+        consumers = self._consumers[replica] = []
+        for number in range(self.spec.consumers):
+            consumer = Consumer(replica, key(self.world.seed, "consumer", self.name, replica.index, number))
+            consumers.append(consumer)
+            self._turns.add(consumer)
+            self._begins(consumer)
+
+    def _begins(self, consumer: Consumer) -> None:
+        """A consumer has come."""
+        self._dispatch()
+
+    def detach(self, replica: Replica) -> None:
+        """End a replica's consumers; what they hold goes back to its place, if the queue notices that they are gone."""
+        gone = self._consumers.pop(replica, [])
+        held: list[Delivery] = []
+        for consumer in gone:
+            self._turns.remove(consumer)
+            if consumer.loop is not None:
+                consumer.loop.kill()
+            for delivery in consumer.held:
+                if delivery.task is not None:
+                    delivery.task.kill()
+            held += consumer.held
+        for delivery in held:
+            self._put_down(delivery)
+        self._interrupted(held)
+
+    def _interrupted(self, held: list[Delivery]) -> None:
+        """Deliveries whose consumer is gone, or whose connection broke."""
+        if self._before:
+            for delivery in held:
+                self._settle_unacknowledged(delivery, ERROR)
+        elif self.spec.notices_crash:
+            now_s, gate = self._tasks.now_s(), self.gate
+            ended: Ended = []
+            for delivery in held:
+                ended += gate.give_back(delivery.message, delivery.era, now_s)
+            self._given_up(ended)
+        # Not at once: whoever else dies at this instant must not be handed what was just put back.
+        if held or self.spec.single_active_consumer:
+            self._tasks.start(self._dispatch_in_a_moment())
+
+    def _dispatch_in_a_moment(self) -> Steps:
+        yield 0.0
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Hand ready messages to consumers that may take one, and see when something comes due."""
+        if self._dispatching:
+            return  # what has come up meanwhile, the loop below sees
+        self._dispatching = True
+        gate = self.gate
+        try:
+            while gate.ready and self._is_up() and self._hand_on():
+                pass
+        finally:
+            self._dispatching = False
+        if gate.next_s < self._rings_s:
+            self._rings_s = gate.next_s
+            self._tasks.schedule(_Alarm(self), gate.next_s)
+
+    def ring(self) -> None:
+        """Something may be due."""
+        now_s = self._tasks.now_s()
+        if now_s < self._rings_s:
+            return  # an alarm from before, for nothing
+        self._rings_s = inf
+        self._given_up(self.gate.due(now_s))
+        self._dispatch()
+
+    def _hand_on(self) -> cython.bint:
+        """Send one message, if there is one for a consumer that may take one."""
+        consumer = self._turns.next()
+        if consumer is None:
+            return False
+        delivery = self._hand_out(consumer, None)
+        if delivery is None:
+            self._turns.skip(consumer)
+            return False
+        delivery.task = self._tasks.start(self._deliver(delivery))
+        return True
+
+    def _hand_out(self, consumer: Consumer, after: Message | None) -> Delivery | None:
+        message: Message = self.gate.take(self._tasks.now_s(), after)  # type: ignore[assignment]  # only messages come in
+        if message is None:
+            return None
+        self._recorder.count_attempt(message.request, message.entry, message.arrived_s)
+        delivery = Delivery(message, consumer)
+        consumer.held[delivery] = None
+        message.at_work += 1
+        return delivery
+
+    def _put_down(self, delivery: Delivery) -> None:
+        """A consumer has done with a message, or is gone; if that was the last, what has become of it can be written."""
+        message, held = delivery.message, delivery.consumer.held
+        delivery.task = None  # or the two would hold each other
+        if delivery not in held:
+            return  # it died while its last word was on the way
+        del held[delivery]
+        message.at_work -= 1
+        if message.fate >= 0 and message.at_work == 0:
+            self._bury(message)
+
+    def _deliver(self, delivery: Delivery) -> Steps:
+        """Carry a message to the consumer, do the work when its turn comes, carry the acknowledgement back."""
+        consumer, bits = delivery.consumer, delivery.bits
+        there, back = self._there, self._back
+        assert there is not None
+        assert back is not None
+        if self._broker is not None and self._seat is not None:
+            yield from self._broker.hand_out(self._seat, bits)
+        outcome, heard = UNREACHABLE, not self._timed
+        delay_s = there.travel_s(child(bits, _DELIVER))
+        if delay_s >= 0:
+            if not self._overtakes:  # one connection: nothing overtakes, not even by rounding
+                now_s = self._tasks.now_s()
+                consumer.last_s = max(consumer.last_s + _APART_S, now_s + delay_s)
+                delay_s = consumer.last_s - now_s
+            if delay_s > 0:
+                yield delay_s
+            if consumer.busy:
+                turn = Reply(self._tasks)
+                consumer.waiting.append(turn)
+                yield turn
+            consumer.busy = True
+            outcome = yield from self._work(delivery)
+            if consumer.waiting:
+                consumer.waiting.popleft().settle(None)
+            else:
+                consumer.busy = False
+            back_s = back.travel_s(child(bits, _ACKNOWLEDGE))
+            if back_s < 0:
+                outcome = UNREACHABLE
+            else:
+                heard = True
+                if back_s > 0:
+                    yield back_s
+        self._over(delivery, outcome, heard)
+        self._turns.free(consumer)
+        self._dispatch()
+
+    def _work(self, delivery: Delivery) -> Steps:
+        """Run the operation on the consumer's replica; return its outcome."""
+        tasks, message, inbox, plan = self._tasks, delivery.message, self._inbox, self._plan
+        assert plan is not None
+        visit = Visit(tasks, message.request, message.arrived_s, message.entry, None)
+        visit.key = delivery.bits
+        visit.call_key = message.bits
+        visit.sent_s = tasks.now_s()
+        if inbox is not None and inbox.gate.knows(message.id, visit.sent_s):
+            plan = inbox.plan
+        outcome: int = yield from delivery.consumer.replica.serve(visit, plan)
+        if outcome not in (OK, DEGRADED):
+            return outcome
+        if message.poisoned:
+            return ERROR
+        now_s = tasks.now_s()
+        if inbox is not None:
+            if inbox.gate.knows(message.id, now_s):
+                return outcome  # done before, or meanwhile by another: its writing wins, and this one's is undone
+            inbox.gate.remember(message.id, now_s)
+        message.times_done += 1
+        if isnan(message.done_s):
+            message.started_s = visit.started_s
+            message.done_s = now_s
+        return outcome
+
+    def _over(self, delivery: Delivery, outcome: cython.int, heard: cython.bint) -> None:
+        """The queue hears how a delivery ended; or never does."""
+        message, gate = delivery.message, self.gate
+        self._put_down(delivery)
+        if self._before:
+            self._settle_unacknowledged(delivery, outcome)
+        elif not heard:
+            return
+        elif outcome in (OK, DEGRADED):
+            if gate.acknowledge(message, delivery.era):
+                self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+        else:
+            self._given_up(gate.refuse(message, delivery.era, self._tasks.now_s()))
+
+    def _settle_unacknowledged(self, delivery: Delivery, outcome: int) -> None:
+        message = delivery.message
+        if outcome not in (OK, DEGRADED) and not message.times_done:
+            self._end(message, FATE_DROPPED)
+        else:
+            self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+
+    # --- what happens to it ---------------------------------------------------------------------------------------------
+
+    def outage(self) -> Callable[[], None]:
+        """Go down: connections break, so what consumers hold will be delivered again; what is stored is kept. Return how to
+        recover."""
+        self._outages += 1
+        self.cut()
+
+        def recover() -> None:
+            self._outages -= 1
+            self.resume()
+
+        return recover
+
+    def cut(self) -> None:
+        """All connections to consumers break; they go on with what they have, and nobody hears of it."""
+        if not self._before:
+            self._interrupted([d for consumers in self._consumers.values() for c in consumers for d in c.held])
+
+    def resume(self) -> None:
+        """Deliver again."""
+        self._dispatch()
+
+    def lose_uncopied(self, crashed_s: float) -> None:
+        """A node was lost that alone had some of the messages."""
+        ended: Ended = []
+        for message in list(self._open):
+            if message.copied_s > crashed_s:
+                ended += self.gate.lose(message)
+        self._given_up(ended, False)
+
+    def end_run(self) -> None:
+        """Stop the consumers where they stand and record what is still open."""
+        for consumer in (consumer for consumers in self._consumers.values() for consumer in consumers):
+            if consumer.loop is not None:
+                consumer.loop.kill()
+            for delivery in consumer.held:
+                if delivery.task is not None:
+                    delivery.task.kill()
+        for message in self._open:
+            open_fate = FATE_KEPT if self._plan is None else FATE_IN_FLIGHT
+            self._record(message, open_fate if message.fate < 0 else message.fate)
+        self._open.clear()
+
+    def _given_up(self, ended: Ended, buried: cython.bint = True) -> None:
+        for entry, reason in ended:
+            message: Message = entry  # type: ignore[assignment]  # only messages come in
+            self._end(message, _FATES[reason], buried)
+
+    def _end(self, message: Message, fate: cython.int, buried: cython.bint = True) -> None:
+        message.fate = fate
+        if buried and self.dead_letters is not None and fate in (FATE_DEAD, FATE_EXPIRED, FATE_DROPPED):
+            self.dead_letters.inherit(message, self.code)
+        if message.at_work == 0:
+            self._bury(message)
+
+    def _bury(self, message: Message) -> None:
+        """Write what has become of a message: its end, and that of the last consumer that worked on it, whichever was later."""
+        del self._open[message]
+        self._record(message, message.fate)
+        if not self._open and self._plan is not None:
+            self.world.ledger.closed(self._presence)
+
+    def _record(self, message: Message, fate: cython.int) -> None:
+        # What happened has happened, whatever the broker believes: a lost acknowledgement does not undo an effect.
+        if fate in (FATE_DEAD, FATE_EXPIRED, FATE_DROPPED) and message.times_done:
+            fate = FATE_DONE
+        self._recorder.message(-1 if self._plan is None else self._plan.code, self.code, message, fate)
+
+    def __repr__(self) -> str:
+        return f"<MessageQueue {self.name} {self.waiting} ready, {self.at_consumers} unacknowledged>"

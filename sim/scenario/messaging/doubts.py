@@ -1,0 +1,193 @@
+"""Doubts about messages: queues that cannot be emptied, that repeat or lose, and dead letters that nobody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from sim.scenario.edges import operations_of, steps_of
+from sim.scenario.forecast import demands_of, messages_rps
+from sim.scenario.messaging.queues import Queue
+from sim.scenario.model import Scenario
+from sim.scenario.services import Publish
+from sim.units import format_duration
+
+#: A consumer hoards when what it may hold is worth so many seconds of all consumers' work.
+_HOARD_S: Final = 10.0
+
+
+def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
+    """What a careful reviewer would say about queues, topics and brokers."""
+    if not scenario.queues:
+        return
+    demands = demands_of(scenario)
+    rates = messages_rps(scenario)
+    for name, queue in scenario.queues.items():
+        if queue.consumer is None:
+            continue
+        away_s = demands[queue.consumer].held_s + 2 * scenario.link(name, queue.consumer.split(".")[0]).latency.mean
+        service_s = demands[queue.consumer].held_s
+        overloaded = list(_too_few_consumers(scenario, name, queue, rates.get(name, 0.0), away_s))
+        yield from overloaded
+        yield from _repeats(scenario, name, queue, service_s)
+        yield from _hoards(scenario, name, queue, rates.get(name, 0.0), service_s)
+        yield from _lost(scenario, name, queue)
+        yield from _poison(scenario, name, queue)
+    yield from _busy_brokers(scenario, rates)
+    yield from _nobody_reads(scenario)
+    yield from _unconfirmed(scenario)
+    yield from _no_keys(scenario)
+
+
+def _consumers(scenario: Scenario, queue: Queue) -> int:
+    assert queue.consumer is not None
+    if queue.single_active_consumer:
+        return 1
+    return queue.consumers * scenario.services[queue.consumer.split(".")[0]].replicas
+
+
+def _too_few_consumers(scenario: Scenario, name: str, queue: Queue, rate_rps: float, away_s: float) -> Iterator[str]:
+    """Queues that fill faster than their consumers, one message each at a time, can empty them."""
+    if queue.prefetch > 1 or queue.delivery == "poll":
+        assert queue.consumer is not None
+        away_s = demands_of(scenario)[queue.consumer].held_s  # the way is taken while others are worked on
+    there_are = _consumers(scenario, queue)
+    if rate_rps * away_s < there_are:
+        return
+    cure = f"leave out queues.{name}.single_active_consumer" if queue.single_active_consumer else f"set queues.{name}.consumers"
+    grows = "" if queue.capacity != "unbounded" or queue.time_to_live is not None else ", and its backlog grows without end"
+    yield (
+        f"queue {name} cannot be emptied: {rate_rps:.3g} messages/s of {format_duration(away_s)} each keep "
+        f"{rate_rps * away_s:.3g} consumers busy, and there {'is' if there_are == 1 else 'are'} {there_are}{grows}; {cure}"
+    )
+
+
+def _repeats(scenario: Scenario, name: str, queue: Queue, service_s: float) -> Iterator[str]:
+    """Timeouts that end while a message still waits for its turn at its consumer."""
+    limit_s = queue.visibility_timeout
+    if limit_s is None or queue.acknowledge == "before":
+        return
+    assert queue.consumer is not None
+    held, word = (queue.receive_batch, "receive_batch") if queue.delivery == "poll" else (queue.prefetch, "prefetch")
+    if held * service_s < limit_s:
+        return
+    idempotent = operations_of(scenario)[queue.consumer].deduplicate is not None
+    harm = (
+        "is delivered again while it is worked on" if idempotent else "is delivered again while it is worked on, and done twice"
+    )
+    yield (
+        f"queue {name}: visibility_timeout = {format_duration(limit_s)} ends before {word} = {held} messages of "
+        f"{format_duration(service_s)} each are done ({format_duration(held * service_s)}): what waits at its consumer {harm}; "
+        f"a longer timeout, or a smaller {word}"
+    )
+
+
+def _hoards(scenario: Scenario, name: str, queue: Queue, rate_rps: float, service_s: float) -> Iterator[str]:
+    """Consumers that hold what others could do."""
+    if queue.delivery == "poll" or queue.prefetch == 1 or _consumers(scenario, queue) == 1 or not service_s:
+        return
+    if rate_rps and queue.prefetch * service_s >= _HOARD_S and queue.prefetch * service_s > 10 * service_s:
+        yield (
+            f"queue {name}: with prefetch = {queue.prefetch} one consumer may hold {format_duration(queue.prefetch * service_s)} "
+            "of work while others have nothing to do, and all of it is delivered again when it dies; a smaller prefetch"
+        )
+
+
+def _lost(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
+    """At most once for what must happen."""
+    if queue.acknowledge != "before":
+        return
+    assert queue.consumer is not None
+    wanted = [slo.text for slo in scenario.slos if slo.effect and slo.of in (None, queue.consumer)]
+    if wanted:
+        yield (
+            f"queue {name}: acknowledge: before is at most once: what a consumer fails at, or holds when it dies, is lost, and "
+            f"the objective '{wanted[0]}' wants it to happen; write acknowledge: after"
+        )
+
+
+def _poison(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
+    """Messages that always fail, and come back for ever."""
+    if queue.max_deliveries != "unlimited" or queue.time_to_live is not None:
+        return
+    for address, operation in operations_of(scenario).items():
+        for _, step in steps_of(operation.steps, ""):
+            if isinstance(step, Publish) and step.poison and name in _queues_of(scenario, step.publish):
+                yield (
+                    f"queue {name}: {address} publishes poison, and max_deliveries is unlimited: such messages come back "
+                    f"for ever; set queues.{name}.max_deliveries, and a dead_letter"
+                )
+                return
+
+
+def _queues_of(scenario: Scenario, target: str) -> tuple[str, ...]:
+    return scenario.topics[target].subscriptions if target in scenario.topics else (target,)
+
+
+def _busy_brokers(scenario: Scenario, rates: dict[str, float]) -> Iterator[str]:
+    """Brokers that are asked to write more than they can."""
+    for name, broker in scenario.brokers.items():
+        mine = [queue for queue, spec in scenario.queues.items() if spec.broker == name]
+        if not mine:
+            yield f"broker {name}: no queue is on it; set queues.NAME.broker, or leave it out"
+            continue
+        if broker.workers == "unlimited":
+            continue
+        leaders = min(len(mine), broker.nodes)
+        busy = sum(rates.get(queue, 0.0) for queue in mine) * (broker.write.mean + broker.deliver.mean)
+        if busy >= broker.workers * leaders:
+            yield (
+                f"broker {name} cannot keep up: writing and delivering keeps {busy:.3g} workers busy, and there are "
+                f"{broker.workers} on each of the {leaders} nodes that lead a queue; more workers, or more queues"
+            )
+
+
+def _nobody_reads(scenario: Scenario) -> Iterator[str]:
+    """Queues that only fill."""
+    dead_letters = {spec.dead_letter: name for name, spec in scenario.queues.items() if spec.dead_letter is not None}
+    for name, queue in scenario.queues.items():
+        if queue.consumer is None and name in dead_letters:
+            yield (
+                f"queue {name}: the dead letters of {dead_letters[name]} go there, and nobody reads them; give it a consumer, or "
+                "know who looks"
+            )
+        elif queue.consumer is None:
+            yield f"queue {name}: nobody consumes it: what is published there stays; give it a consumer"
+        elif queue.max_deliveries != "unlimited" and queue.dead_letter is None:
+            yield (
+                f"queue {name}: after {queue.max_deliveries} deliveries a message is given up without a trace; give it a "
+                "dead_letter"
+            )
+
+
+def _unconfirmed(scenario: Scenario) -> Iterator[str]:
+    """Publishes whose loss nobody sees, for effects that somebody wants."""
+    told: set[str] = set()
+    for address, operation in operations_of(scenario).items():
+        for _, step in steps_of(operation.steps, ""):
+            if not isinstance(step, Publish) or step.confirm:
+                continue
+            for consumer in scenario.consumers(step.publish).values():
+                wanted = [slo.text for slo in scenario.slos if slo.effect and slo.of in (None, consumer)]
+                if wanted and step.publish not in told:
+                    told.add(step.publish)
+                    yield (
+                        f"{address} publishes to {step.publish} with confirm: false: what is lost on the way is lost unseen, and "
+                        f"the objective '{wanted[0]}' wants it to happen; leave confirm: false out"
+                    )
+
+
+def _no_keys(scenario: Scenario) -> Iterator[str]:
+    """An order per key where nothing has a key."""
+    keyed: set[str] = set()
+    for operation in operations_of(scenario).values():
+        for _, step in steps_of(operation.steps, ""):
+            if isinstance(step, Publish) and step.key is not None:
+                keyed.update(_queues_of(scenario, step.publish))
+    for name, queue in scenario.queues.items():
+        inherits = any(other.dead_letter == name for other in scenario.queues.values())
+        if queue.order == "per_key" and name not in keyed and not inherits:
+            yield (
+                f"queue {name}: it keeps an order per key, and what is published there has none: each message is alone with its "
+                f"own; write for example publish: {name}, key: {{keys: 1000}}"
+            )
