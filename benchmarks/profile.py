@@ -95,7 +95,8 @@ def text(name: str, requests: int, found: Counter[str]) -> str:
 
 def stored(name: str) -> float | None:
     """Instructions per request in the stored table; None if it is of another workload."""
-    found = re.search(rf"^{name}, everything recorded: ([\d,]+) instructions", RESULT.read_text() if RESULT.exists() else "", re.M)
+    text_before = RESULT.read_text() if RESULT.exists() else ""
+    found = re.search(rf"^{name}, everything recorded: ([\d,]+) instructions", text_before, re.M)
     return None if found is None else float(found[1].replace(",", ""))
 
 
