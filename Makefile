@@ -69,19 +69,21 @@ clean:  ## remove the virtual environment, what was compiled, and caches; result
 	find sim -name '*.so' -delete
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
-# uv installs in seconds where pip needs minutes; without it, plain pip does the same from the same lock.
+# uv installs in seconds where pip needs minutes; without it, plain pip does the same from the same lock. Here neither compiles:
+# they would do it one file after the other, and below it is done on two cores, and again only for what has changed.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12"; exit 2; }
 	@echo "setting up $(VENV) (once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv 2>/dev/null; \
-	then $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
-	else $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; fi
+	then SIM_COMPONENTS=source $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
+	else SIM_COMPONENTS=source $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; fi
 	@touch $@
 
-# The installation compiled everything; after that only what changed. Without a C compiler nothing is compiled and all works, slower.
+# Without a C compiler nothing is compiled, and all works, slower.
 $(BUILT): $(READY) $(SOURCES)
+	@test -f $@ || echo "compiling (once, some minutes) ..."
 	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2 >$(VENV)/build.log 2>&1 || \
 		{ cat $(VENV)/build.log; exit 1; }
 	@touch $@

@@ -51,7 +51,9 @@ FLAGS = ["-O2", "-ffp-contract=off"] if os.name != "nt" else ["/O2", "/fp:precis
 
 
 def extensions() -> list[Extension]:
-    """One optional extension for each source, or none without Cython."""
+    """One optional extension for each source; none without Cython, or where the sources are to run as they are."""
+    if os.environ.get("SIM_COMPONENTS") == "source":
+        return []
     try:
         from Cython.Build import cythonize
     except ImportError:

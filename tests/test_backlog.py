@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sim.policies.backlog import DEAD, DROPPED, EXPIRED, Backlog, BacklogGate, Entry
+from sim.policies.backlog import DEAD, DROPPED, EXPIRED, IN_PROCESS, KNOWN, NEW, Backlog, BacklogGate
+from sim.policies.backlog_lines import Item
 from sim.policies.competing import Turns
 from sim.policies.deduplication import Deduplication, DeduplicationGate
 
 
-def gate(count: int = 0, *, before: bool = False, **rules: Any) -> tuple[BacklogGate, list[Entry]]:
+def gate(count: int = 0, *, before: bool = False, **rules: Any) -> tuple[BacklogGate, list[Item]]:
     """A queue under some rules with so many messages, one a second from 0 s on."""
     made = BacklogGate(Backlog(**rules), before)
-    entries = [Entry() for _ in range(count)]
+    entries = [Item() for _ in range(count)]
     for second, entry in enumerate(entries):
         assert made.accept(entry, float(second)) == []
     return made, entries
@@ -144,7 +145,7 @@ def test_a_full_queue_rejects_or_drops_its_oldest() -> None:
     assert not queue.admits(1), "and those that are being written"
     queue, (a, _) = gate(2, capacity=2, overflow="drop_head")
     assert queue.admits(5)
-    new = Entry()
+    new = Item()
     assert queue.accept(new, 2.0) == [(a, DROPPED)]
     assert taken(queue, 2.0) == [1, 2]
 
@@ -182,7 +183,7 @@ def test_a_delayed_message_waits_first() -> None:
 def test_by_priority_the_lowest_rank_goes_first_and_among_equals_the_oldest() -> None:
     queue, _ = gate(order="priority")
     for rank in (5, 0, 5, 1):
-        queue.accept(Entry(rank=rank), 0.0)
+        queue.accept(Item(rank=rank), 0.0)
     first = queue.take(1.0)
     assert first is not None
     assert first.number == 1
@@ -190,10 +191,10 @@ def test_by_priority_the_lowest_rank_goes_first_and_among_equals_the_oldest() ->
     assert taken(queue, 2.0) == [1, 3, 0, 2]
 
 
-def keyed(groups: str, **rules: Any) -> tuple[BacklogGate, list[Entry]]:
+def keyed(groups: str, **rules: Any) -> tuple[BacklogGate, list[Item]]:
     """Messages of keys a, b, ...; a dash has none."""
     queue, _ = gate(order="per_key", **rules)
-    entries = [Entry(group=-1 if name == "-" else ord(name)) for name in groups]
+    entries = [Item(group=-1 if name == "-" else ord(name)) for name in groups]
     for entry in entries:
         queue.accept(entry, 0.0)
     return queue, entries
@@ -238,7 +239,7 @@ def test_a_dead_or_expired_message_frees_its_key() -> None:
     queue, (a1, a2) = keyed("aa", time_to_live=10, redelivery_delay=100)
     queue.take(0.0)
     queue.refuse(a1, a1.era, 0.0)
-    later = Entry(group=ord("a"))
+    later = Item(group=ord("a"))
     queue.accept(later, 5.0)
     assert queue.due(10.0) == [(a1, EXPIRED), (a2, EXPIRED)]
     assert taken(queue, 10.0) == [later.number]
@@ -258,15 +259,16 @@ def test_the_broker_loses_a_message_wherever_it_is() -> None:
 
 def test_a_publish_that_is_sent_again_is_known_for_a_while() -> None:
     queue, _ = gate(deduplicate={"window": 120})
-    assert not queue.knows(7, 0.0)
-    assert queue.knows(7, 119.0)
-    assert not queue.knows(7, 120.0), "and anew from then on"
-    assert queue.knows(7, 239.0)
-    queue.forget(7)
-    assert not queue.knows(7, 239.5), "the publish had failed"
+    assert queue.sent_before(7, 0.0) == NEW
+    assert queue.sent_before(7, 0.5) == IN_PROCESS
+    queue.wrote(7, 1.0, True)
+    assert queue.sent_before(7, 120.0) == KNOWN
+    assert queue.sent_before(7, 121.0) == NEW, "its window is over"
+    queue.wrote(7, 122.0, False)
+    assert queue.sent_before(7, 122.5) == NEW, "the publish had failed"
     queue, _ = gate()
-    assert not queue.knows(7, 0.0)
-    assert not queue.knows(7, 0.0), "without a store nothing is known"
+    assert queue.sent_before(7, 0.0) == NEW
+    assert queue.sent_before(7, 0.0) == NEW, "without a store nothing is known"
 
 
 def test_a_store_forgets_its_oldest() -> None:

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sim.policies.backlog import DEAD, DROPPED, EXPIRED, Backlog, BacklogGate, Entry
+from sim.policies.backlog import DEAD, DROPPED, EXPIRED, Backlog, BacklogGate
+from sim.policies.backlog_lines import Item
 
 RULES = st.fixed_dictionaries(
     {"order": st.sampled_from(["fifo", "priority", "per_key"]), "requeue": st.sampled_from(["tail", "head"])},
@@ -30,7 +31,7 @@ RULES = st.fixed_dictionaries(
 class Plain:
     """One message in the model."""
 
-    def __init__(self, entry: Entry, place: int) -> None:
+    def __init__(self, entry: Item, place: int) -> None:
         self.entry, self.place = entry, place
         self.state, self.deliveries, self.until_s, self.expires_s = "ready", 0, inf, inf
         self.turn = 0  # when it began to wait for `until_s`, in the order of events
@@ -52,7 +53,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.places = 0
         self.all: list[Plain] = []
         self.permits: list[tuple[Plain, int]] = []  # every delivery that ever was
-        self.ended: dict[Entry, str] = {}
+        self.ended: dict[Item, str] = {}
 
     def place(self) -> int:
         self.places += 1
@@ -99,7 +100,7 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             self.line_up(one, restored=restored or self.spec.order == "per_key")
 
-    def told(self, ended: list[tuple[Entry, str]], before: dict[Entry, str]) -> None:
+    def told(self, ended: list[tuple[Item, str]], before: dict[Item, str]) -> None:
         """What the gate says has ended is what has ended in the model."""
         assert len(dict(ended)) == len(ended)
         assert dict(ended) == {entry: reason for entry, reason in self.ended.items() if entry not in before}
@@ -113,7 +114,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.gate.admits(0) == room
         if not room:
             return
-        entry, before = Entry(group, rank), dict(self.ended)
+        entry, before = Item(group, rank), dict(self.ended)
         one = Plain(entry, -1)
         if self.spec.time_to_live is not None:
             one.expires_s = self.now_s + self.spec.time_to_live

@@ -201,6 +201,18 @@ def test_a_message_that_was_never_safe_is_not_known():
     assert done(result) == [1.0 + 5.0 + 1.0 + 1.0]
 
 
+def test_nobody_is_told_that_a_message_is_safe_while_it_is_still_being_written():
+    """The first copy is written from 0 to 1 s, but the queue goes down; what is sent again meanwhile is refused."""
+    again = {"per_try_timeout": 0.3, "retry": {"max_attempts": 3, "backoff": {"base": 0.1, "jitter": "none"}}}
+    queue = {"deduplicate": {"window": 120}, "persist": 1.0}
+    result = simulate(queue, calls={"shop -> mails": again}, faults=[{"outage": "mails", "at": 0.5, "for": 1.0}])
+    assert result.attempts[result.attempts.target == "mails"].outcome.tolist() == ["timeout", "rejected", "unreachable"]
+    assert result.requests.outcome.tolist() == ["error"]
+    assert rows(result).empty
+    result = simulate(queue, calls={"shop -> mails": again | {"retry": {"max_attempts": 9, "backoff": {"base": 0.1}}}})
+    assert (fates(result), result.requests.outcome.tolist()) == (["done"], ["ok"])
+
+
 # --- what is given up -------------------------------------------------------------------------------------------------
 
 

@@ -1,30 +1,17 @@
 cimport cython
 
-from sim.policies.backlog_lines cimport Line
+from sim.policies.backlog_lines cimport Item, ReadyLine
 
-# The public names of the states stay Python's; these are for this module alone.
-cdef int _DELAYED
-cdef int _READY
-cdef int _UNACKNOWLEDGED
-cdef int _PAUSED
-cdef int _GONE
+cdef int DELAYED
+cdef int GONE
+cdef int PAUSED
+cdef int READY
+cdef int UNACKNOWLEDGED
 cdef double inf
 
 
-cdef class Entry:
-    cdef public long group
-    cdef public long rank
-    cdef public long number
-    cdef public long place
-    cdef public int state
-    cdef public long era
-    cdef public long deliveries
-    cdef public double accepted_s
-    cdef public double expires_s
-
-
 cdef class BacklogGate:
-    cdef Line _line
+    cdef ReadyLine _line
     cdef double _most_ready
     cdef bint _drops
     cdef double _most_deliveries
@@ -37,6 +24,7 @@ cdef class BacklogGate:
     cdef bint _accepts_late
     cdef bint _before
     cdef object _seen
+    cdef set _coming
     cdef object _delayed
     cdef object _paused
     cdef object _out
@@ -48,20 +36,21 @@ cdef class BacklogGate:
     cdef readonly long unacknowledged
     cdef readonly long stored
 
-    cpdef bint knows(self, unsigned long long id_, double now_s) except -1
-    cpdef forget(self, unsigned long long id_)
+    cpdef int sent_before(self, unsigned long long id_, double now_s) except -1
+    cpdef wrote(self, unsigned long long id_, double now_s, bint safe)
     cpdef bint admits(self, long coming) except -1
-    cpdef list accept(self, Entry entry, double now_s)
-    @cython.locals(entry=Entry)
-    cpdef Entry take(self, double now_s, Entry after=*)
-    cpdef bint acknowledge(self, Entry entry, long era) except -1
-    cpdef list refuse(self, Entry entry, long era, double now_s)
-    cpdef list give_back(self, Entry entry, long era, double now_s)
-    cpdef list lose(self, Entry entry)
-    cdef bint _is_out(self, Entry entry, long era) except -1
-    cdef _wait(self, object where, double until_s, Entry entry)
-    @cython.locals(head=Entry)
-    cdef list _append(self, Entry entry)
-    cdef list _come_back(self, Entry entry, double now_s, bint restored, bint counted=*)
-    cdef list _given_up(self, Entry entry, str reason)
-    cdef _leave(self, Entry entry)
+    cpdef list accept(self, Item item, double now_s)
+    @cython.locals(item=Item)
+    cpdef Item take(self, double now_s, Item after=*)
+    cpdef bint acknowledge(self, Item item, long era) except -1
+    cpdef list refuse(self, Item item, long era, double now_s)
+    cpdef list give_back(self, Item item, long era, double now_s)
+    cpdef list lose(self, Item item)
+    cdef _withdraw(self, Item item)
+    cdef bint _is_out(self, Item item, long era) except -1
+    cdef _wait(self, object where, double until_s, Item item)
+    @cython.locals(head=Item)
+    cdef list _append(self, Item item)
+    cdef list _come_back(self, Item item, double now_s, bint restored, bint counted=*)
+    cdef list _given_up(self, Item item, str reason)
+    cdef _leave(self, Item item)

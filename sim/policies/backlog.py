@@ -8,20 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sim.policies.backlog_lines import FifoLine, KeyedLine, Line, RankedLine
+from sim.policies.backlog_lines import (
+    DELAYED,
+    GONE,
+    PAUSED,
+    READY,
+    UNACKNOWLEDGED,
+    FifoLine,
+    Item,
+    KeyedLine,
+    RankedLine,
+    ReadyLine,
+)  # fmt: skip
 from sim.policies.deduplication import Deduplication, DeduplicationGate
 from sim.values import Duration, PositiveDuration, Spec
 
 if TYPE_CHECKING:
     import cython
 
-#: Where a message is: not yet to be delivered; ready; delivered and not acknowledged; failed, in its pause; out of the queue.
-DELAYED, READY, UNACKNOWLEDGED, PAUSED, GONE = range(5)
-_DELAYED, _READY, _UNACKNOWLEDGED, _PAUSED, _GONE = DELAYED, READY, UNACKNOWLEDGED, PAUSED, GONE
 #: Why a message left the queue without an acknowledgement.
 DEAD: Final = "dead"  # the delivery limit
 EXPIRED: Final = "expired"  # the time to live
 DROPPED: Final = "dropped"  # no room
+
+#: Whether a publish was sent before.
+NEW, IN_PROCESS, KNOWN = range(3)
 
 _Count = Annotated[int, Field(ge=1, le=10**9)]
 
@@ -84,7 +95,9 @@ class Backlog(Spec):
         "unlimited", description="messages that may be unacknowledged at all consumers together"
     )
     deduplicate: Deduplication | None = Field(
-        None, description="the broker takes a publish that is sent again once only: ids that it remembers"
+        None,
+        description="the broker takes a publish that is sent again once only: ids that it remembers. While the first copy is "
+        "still being written another one is rejected, for nobody knows yet that it will be safe (JetStream, error 10158)",
     )
 
     @field_validator("redelivery_delay", "visibility_timeout")
@@ -106,29 +119,8 @@ class Backlog(Spec):
         return self
 
 
-class Entry:
-    """A message, as its queue sees it."""
-
-    __slots__ = ("accepted_s", "deliveries", "era", "expires_s", "group", "number", "place", "rank", "state")
-
-    def __init__(self, group: int = -1, rank: int = 0) -> None:
-        self.group = group  # its key; -1: none
-        self.rank = rank  # its priority, 0 goes first
-        self.number = -1  # in the order in which the queue took them
-        self.place = -1  # in line; who goes to the end of it gets a new one
-        self.state = _GONE
-        self.era = 0  # of its latest delivery: the permit to settle it
-        self.deliveries = 0
-        self.accepted_s = 0.0
-        self.expires_s = inf
-
-    def __repr__(self) -> str:
-        words = ("delayed", "ready", "unacknowledged", "paused", "gone")
-        return f"<{type(self).__name__} {self.number} {words[self.state]}>"
-
-
 #: Messages that left the queue without an acknowledgement, each with the reason.
-Ended = list[tuple[Entry, str]]
+Ended = list[tuple[Item, str]]
 #: Nobody.
 _NOBODY: Final[Ended] = []
 
@@ -141,7 +133,7 @@ class BacklogGate:
     at `next_s`, which may be early, never late.
 
     >>> gate = BacklogGate(Backlog(visibility_timeout="30s", max_deliveries=2))
-    >>> first, second = Entry(), Entry()
+    >>> first, second = Item(), Item()
     >>> gate.accept(first, 0.0), gate.accept(second, 1.0)
     ([], [])
     >>> gate.take(2.0) is first, first.era, gate.ready, gate.unacknowledged
@@ -149,12 +141,14 @@ class BacklogGate:
     >>> gate.due(gate.next_s), gate.take(40.0) is second, gate.take(40.0) is first
     ([], True, True)
     >>> gate.acknowledge(first, 1), gate.refuse(first, 2, 41.0)
-    (False, [(<Entry 0 gone>, 'dead')])
+    (False, [(<Item 0 gone>, 'dead')])
     """
 
     __slots__ = (
-        "_accepted", "_accepts_late",
+        "_accepted",
+        "_accepts_late",
         "_before",
+        "_coming",
         "_delay_s",
         "_delayed",
         "_drops",
@@ -171,7 +165,6 @@ class BacklogGate:
         "_seen",
         "_sees_s",
         "_sequence",
-        "_waits",
         "next_s",
         "ready",
         "stored",
@@ -179,7 +172,7 @@ class BacklogGate:
     )  # fmt: skip
 
     def __init__(self, spec: Backlog, acknowledge_before: bool = False) -> None:
-        self._line: Line = {"fifo": FifoLine, "priority": RankedLine, "per_key": KeyedLine}[spec.order]()
+        self._line: ReadyLine = {"fifo": FifoLine, "priority": RankedLine, "per_key": KeyedLine}[spec.order]()
         self._most_ready = inf if spec.capacity == "unbounded" else spec.capacity
         self._drops = spec.overflow == "drop_head"
         self._most_deliveries = inf if spec.max_deliveries == "unlimited" else spec.max_deliveries
@@ -192,11 +185,12 @@ class BacklogGate:
         self._accepts_late = spec.late_acknowledge == "accepted"
         self._before = acknowledge_before
         self._seen = None if spec.deduplicate is None else DeduplicationGate(spec.deduplicate)
+        self._coming: set[int] = set()  # ids that are being written
         # What comes due, each in the order of time, because each waits equally long: clock time, message, era.
-        self._delayed: deque[tuple[float, Entry, int]] = deque()
-        self._paused: deque[tuple[float, Entry, int]] = deque()
-        self._out: deque[tuple[float, Entry, int]] = deque()
-        self._expiring: deque[tuple[float, Entry, int]] = deque()
+        self._delayed: deque[tuple[float, Item, int]] = deque()
+        self._paused: deque[tuple[float, Item, int]] = deque()
+        self._out: deque[tuple[float, Item, int]] = deque()
+        self._expiring: deque[tuple[float, Item, int]] = deque()
         self._accepted = 0  # so far
         self._sequence = 0  # of places in line
         self.next_s = inf  # clock time at which something comes due
@@ -204,134 +198,139 @@ class BacklogGate:
         self.unacknowledged = 0
         self.stored = 0  # in whatever state
 
-    def knows(self, id_: cython.ulonglong, now_s: float) -> cython.bint:
-        """Whether a publish is one that was sent before; if not, its id is remembered: `forget` it if the publish fails."""
-        if self._seen is None:
-            return False
-        if self._seen.knows(id_, now_s):
-            return True
-        self._seen.remember(id_, now_s)
-        return False
+    def sent_before(self, id_: cython.ulonglong, now_s: float) -> cython.int:
+        """Whether a publish is one that was sent before: NEW, IN_PROCESS or KNOWN. A new one is in process until `wrote`.
 
-    def forget(self, id_: cython.ulonglong) -> None:
-        """A publish has failed: another one with its id is none that was sent before."""
+        Only what is safe is known. Who sends a message again while its first copy is still being written has to be refused, as
+        JetStream does (error 10158): told that all is well, the publisher would never learn that the write failed.
+        """
+        if self._seen is None:
+            return NEW
+        if id_ in self._coming:
+            return IN_PROCESS
+        if self._seen.knows(id_, now_s):
+            return KNOWN
+        self._coming.add(id_)
+        return NEW
+
+    def wrote(self, id_: cython.ulonglong, now_s: float, safe: cython.bint) -> None:
+        """The writing of a publish is over: it is safe and known from now on, or it was none."""
         if self._seen is not None:
-            self._seen.forget(id_)
+            self._coming.discard(id_)
+            if safe:
+                self._seen.remember(id_, now_s)
 
     def admits(self, coming: cython.long) -> cython.bint:
         """Whether there is room for one more beside those that are being written."""
         return self._drops or self.ready + coming < self._most_ready
 
-    def accept(self, entry: Entry, now_s: float) -> Ended:
+    def accept(self, item: Item, now_s: float) -> Ended:
         """A message is safe: it waits its turn. Returns who had to make room."""
-        entry.number = self._accepted
+        item.number = self._accepted
         self._accepted += 1
-        entry.accepted_s = now_s
         self.stored += 1
         if self._lives_s < inf:
-            entry.expires_s = now_s + self._lives_s
-            self._wait(self._expiring, entry.expires_s, entry)
+            item.expires_s = now_s + self._lives_s
+            self._wait(self._expiring, item.expires_s, item)
         if self._delay_s > 0:
-            entry.state = _DELAYED
-            self._wait(self._delayed, now_s + self._delay_s, entry)
+            item.state = DELAYED
+            self._wait(self._delayed, now_s + self._delay_s, item)
             return _NOBODY
-        return self._append(entry)
+        return self._append(item)
 
-    def take(self, now_s: float, after: Entry | None = None) -> Entry | None:
+    def take(self, now_s: float, after: Item | None = None) -> Item | None:
         """Hand out the next message, if there is one that may go. `after` is the one taken before in the same receive: with
         `order: per_key` more of its key go along."""
         if not self.ready or self.unacknowledged >= self._most_out:
             return None
-        entry = self._line.pop(after)
-        if entry is None:
+        item = self._line.pop(after)
+        if item is None:
             return None
         self.ready -= 1
-        entry.era += 1
-        entry.deliveries += 1
+        item.era += 1
+        item.deliveries += 1
         if self._before:
-            self._leave(entry)
-            return entry
-        entry.state = _UNACKNOWLEDGED
+            self._leave(item)
+            return item
+        item.state = UNACKNOWLEDGED
         self.unacknowledged += 1
         if self._sees_s < inf:
-            self._wait(self._out, now_s + self._sees_s, entry)
-        return entry
+            self._wait(self._out, now_s + self._sees_s, item)
+        return item
 
-    def acknowledge(self, entry: Entry, era: cython.long) -> cython.bint:
+    def acknowledge(self, item: Item, era: cython.long) -> cython.bint:
         """A consumer has done a message. Whether that counts: then the message is gone."""
-        if entry.state == _GONE or (not self._is_out(entry, era) and not self._accepts_late):
+        if item.state == GONE or (not self._is_out(item, era) and not self._accepts_late):
             return False
-        if entry.state == _UNACKNOWLEDGED:
-            self.unacknowledged -= 1
-        elif entry.state == _READY:
-            self.ready -= 1
-            self._line.discard(entry)
-        self._leave(entry)
+        self._withdraw(item)
+        self._leave(item)
         return True
 
-    def refuse(self, entry: Entry, era: cython.long, now_s: float) -> Ended:
+    def refuse(self, item: Item, era: cython.long, now_s: float) -> Ended:
         """A consumer has failed at a message: it comes back after a pause, or is dead."""
-        if not self._is_out(entry, era) or self._pause_s < 0:
+        if not self._is_out(item, era) or self._pause_s < 0:
             return _NOBODY
         self.unacknowledged -= 1
-        if entry.deliveries >= self._most_deliveries:
-            return self._given_up(entry, DEAD)
-        entry.state = _PAUSED
-        self._wait(self._paused, now_s + self._pause_s, entry)
+        if item.deliveries >= self._most_deliveries:
+            return self._given_up(item, DEAD)
+        item.state = PAUSED
+        self._wait(self._paused, now_s + self._pause_s, item)
         return _NOBODY
 
-    def give_back(self, entry: Entry, era: cython.long, now_s: float) -> Ended:
+    def give_back(self, item: Item, era: cython.long, now_s: float) -> Ended:
         """A consumer is gone, or returns a message that it has not touched: back to its place, at once."""
-        if not self._is_out(entry, era):
+        if not self._is_out(item, era):
             return _NOBODY
         self.unacknowledged -= 1
-        return self._come_back(entry, now_s, True)
+        return self._come_back(item, now_s, True)
 
-    def lose(self, entry: Entry) -> Ended:
+    def lose(self, item: Item) -> Ended:
         """The broker has lost a message, wherever it was."""
-        if entry.state == _GONE:
+        if item.state == GONE:
             return _NOBODY
-        if entry.state == _UNACKNOWLEDGED:
-            self.unacknowledged -= 1
-        elif entry.state == _READY:
-            self.ready -= 1
-            self._line.discard(entry)
-        return self._given_up(entry, DROPPED)
+        self._withdraw(item)
+        return self._given_up(item, DROPPED)
 
     def due(self, now_s: float) -> Ended:
         """Delays, pauses, visibility and lives end whose time has come. Returns who was given up."""
         ended: Ended = []
         while self._expiring and self._expiring[0][0] <= now_s:
-            entry = self._expiring.popleft()[1]
-            if entry.state == _READY:
-                self.ready -= 1
-                self._line.discard(entry)
-            if entry.state in (_READY, _DELAYED, _PAUSED):
-                ended += self._given_up(entry, EXPIRED)
+            item = self._expiring.popleft()[1]
+            if item.state in (READY, DELAYED, PAUSED):
+                self._withdraw(item)
+                ended += self._given_up(item, EXPIRED)
         for waiting in (self._delayed, self._paused, self._out):
             while waiting and waiting[0][0] <= now_s:
-                _, entry, era = waiting.popleft()
-                if entry.era != era:
+                _, item, era = waiting.popleft()
+                if item.era != era:
                     continue
-                if waiting is self._delayed and entry.state == _DELAYED:
-                    ended += self._append(entry)
-                elif waiting is self._paused and entry.state == _PAUSED:
-                    ended += self._come_back(entry, now_s, self._restores, False)
-                elif waiting is self._out and entry.state == _UNACKNOWLEDGED:
+                if waiting is self._delayed and item.state == DELAYED:
+                    ended += self._append(item)
+                elif waiting is self._paused and item.state == PAUSED:
+                    ended += self._come_back(item, now_s, self._restores, False)
+                elif waiting is self._out and item.state == UNACKNOWLEDGED:
                     self.unacknowledged -= 1
-                    ended += self._come_back(entry, now_s, self._restores)
+                    ended += self._come_back(item, now_s, self._restores)
         self.next_s = min((w[0][0] for w in (self._expiring, self._delayed, self._paused, self._out) if w), default=inf)
         return ended
 
-    def _is_out(self, entry: Entry, era: cython.long) -> cython.bint:
-        return entry.state == _UNACKNOWLEDGED and entry.era == era
+    def _is_out(self, item: Item, era: cython.long) -> cython.bint:
+        return item.state == UNACKNOWLEDGED and item.era == era
 
-    def _wait(self, where: deque[tuple[float, Entry, int]], until_s: float, entry: Entry) -> None:
-        where.append((until_s, entry, entry.era))
+    def _withdraw(self, item: Item) -> None:
+        """Out of where it is: with a consumer, or in line."""
+        if item.state == UNACKNOWLEDGED:
+            self.unacknowledged -= 1
+        elif item.state == READY:
+            self.ready -= 1
+            self._line.discard(item)
+
+    def _wait(self, where: deque[tuple[float, Item, int]], until_s: float, item: Item) -> None:
+        where.append((until_s, item, item.era))
         if until_s < self.next_s:
             self.next_s = until_s
 
-    def _append(self, entry: Entry) -> Ended:
+    def _append(self, item: Item) -> Ended:
         """To the end of the line; the head goes if there is no room."""
         ended = _NOBODY
         if self._drops and self.ready >= self._most_ready:
@@ -339,33 +338,33 @@ class BacklogGate:
             if head is not None:
                 self.ready -= 1
                 ended = self._given_up(head, DROPPED)
-        entry.place = self._sequence
+        item.place = self._sequence
         self._sequence += 1
-        entry.state = _READY
+        item.state = READY
         self.ready += 1
-        self._line.append(entry)
+        self._line.append(item)
         return ended
 
-    def _come_back(self, entry: Entry, now_s: float, restored: cython.bint, counted: cython.bint = True) -> Ended:
-        if counted and entry.deliveries >= self._most_deliveries:
-            return self._given_up(entry, DEAD)
-        if entry.expires_s <= now_s:
-            return self._given_up(entry, EXPIRED)
+    def _come_back(self, item: Item, now_s: float, restored: cython.bint, counted: cython.bint = True) -> Ended:
+        if counted and item.deliveries >= self._most_deliveries:
+            return self._given_up(item, DEAD)
+        if item.expires_s <= now_s:
+            return self._given_up(item, EXPIRED)
         if restored:
-            entry.state = _READY
+            item.state = READY
             self.ready += 1
-            self._line.restore(entry)
+            self._line.restore(item)
             return _NOBODY
-        return self._append(entry)
+        return self._append(item)
 
-    def _given_up(self, entry: Entry, reason: str) -> Ended:
-        self._leave(entry)
-        return [(entry, reason)]
+    def _given_up(self, item: Item, reason: str) -> Ended:
+        self._leave(item)
+        return [(item, reason)]
 
-    def _leave(self, entry: Entry) -> None:
-        if entry.deliveries:
-            self._line.settle(entry)
-        entry.state = _GONE
+    def _leave(self, item: Item) -> None:
+        if item.deliveries:
+            self._line.settle(item)
+        item.state = GONE
         self.stored -= 1
 
     def __repr__(self) -> str:

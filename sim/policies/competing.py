@@ -35,10 +35,6 @@ class Turns:
         self._left: dict[Any, int] = {}  # what each may still take, in the order in which they came
         self._line: deque[Any] = deque()  # those that may, once each
 
-    def __len__(self) -> int:
-        """Consumers that are there."""
-        return len(self._left)
-
     def add(self, consumer: Any) -> None:
         """A consumer comes, with empty hands."""
         self._left[consumer] = self._credit

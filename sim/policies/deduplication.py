@@ -82,7 +82,3 @@ class DeduplicationGate:
         seen[id_] = now_s
         if len(seen) > self._size:
             seen.popitem(last=False)
-
-    def forget(self, id_: int) -> None:
-        """What was remembered did not come to pass after all."""
-        self._seen_s.pop(id_, None)

@@ -14,7 +14,7 @@ cdef class Context(Open):
     cdef readonly int entry
     cdef public long attempt
     cdef public unsigned long long key
-    cdef public object letter
+    cdef public object stamp
     cdef public double due_s
     cdef public bint degraded
     cdef public double queue_s

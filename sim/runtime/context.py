@@ -36,7 +36,6 @@ class Context(Open):
         "due_s",
         "entry",
         "key",
-        "letter",
         "lost_s",
         "network_s",
         "own_queue_s",
@@ -44,6 +43,7 @@ class Context(Open):
         "queue_s",
         "request",
         "service_s",
+        "stamp",
     )
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int) -> None:
@@ -57,7 +57,7 @@ class Context(Open):
         self.entry = entry  # code of the operation that it asked for there
         self.attempt = -1  # the attempt inside which this happens, -1 at the origin
         self.key = 0  # random draws of this thread derive from it
-        self.letter: object = None  # what a publish of this thread carries, or what this visit brings
+        self.stamp: object = None  # of the message that this thread publishes, or that this visit brings
         self.due_s = _INF  # clock time after which nobody waits for the result, as far as this thread was told
         self.degraded = False  # whether something answered with less than was asked for
         self.queue_s = 0.0
@@ -74,7 +74,7 @@ class Context(Open):
         other.attempt = self.attempt
         other.key = self.key
         other.due_s = self.due_s
-        other.letter = self.letter
+        other.stamp = self.stamp
         return other
 
     def add(self, other: Context) -> None:

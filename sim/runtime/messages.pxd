@@ -1,6 +1,6 @@
 cimport cython
 
-from sim.policies.backlog cimport Entry
+from sim.policies.backlog_lines cimport Item
 from sim.runtime.visit cimport Endpoint, Target, Visit
 from sim.streams cimport child, uniform
 
@@ -15,7 +15,7 @@ cdef unsigned long long _DEAD_LETTER
 
 
 @cython.final
-cdef class Letter:
+cdef class Stamp:
     cdef readonly object popularity
     cdef readonly long priority
     cdef readonly double poison
@@ -23,7 +23,7 @@ cdef class Letter:
 
 
 @cython.final
-cdef class Message(Entry):
+cdef class Message(Item):
     cdef readonly long request
     cdef readonly double arrived_s
     cdef readonly int entry
@@ -53,10 +53,10 @@ cdef class Topic(Mailbox):
     cdef list _queues
 
 
-@cython.locals(letter=Letter, message=Message, bits=cython.ulonglong, own=cython.ulonglong)
+@cython.locals(stamp=Stamp, message=Message, bits=cython.ulonglong, own=cython.ulonglong)
 cpdef Message message_of(Visit visit, long subscription=*)
 @cython.locals(letter=Message)
 cpdef Message dead_letter(Message message, int queue, double now_s)
-@cython.locals(letter=Letter)
+@cython.locals(stamp=Stamp)
 cpdef bint wants_no_confirm(Visit visit) except -1
 cpdef account(Visit visit, Message message)

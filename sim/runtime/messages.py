@@ -6,7 +6,7 @@ from math import inf, nan
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Reply, Steps, Task
-from sim.policies.backlog import Entry
+from sim.policies.backlog_lines import Item
 from sim.policies.popularity import Popularity
 from sim.records import OK, UNREACHABLE
 from sim.runtime.visit import Endpoint, Target, View, Visit
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _KEY, _POISON, _SUBSCRIPTION, _DEAD_LETTER = (salt("message", name) for name in ("key", "poison", "subscription", "dead letter"))
 
 
-class Letter:
-    """What all publishes of one step have in common."""
+class Stamp:
+    """What a step puts on each message that it publishes."""
 
     __slots__ = ("confirmed", "poison", "popularity", "priority")
 
@@ -34,7 +34,7 @@ class Letter:
         self.confirmed = step.confirm
 
 
-class Message(Entry):
+class Message(Item):
     """One message in one queue: what it asks for and what has become of it."""
 
     __slots__ = (
@@ -43,7 +43,7 @@ class Message(Entry):
     )  # fmt: skip
 
     def __init__(self, request: int, arrived_s: float, entry: int, bits: int, published_s: float) -> None:
-        Entry.__init__(self)
+        Item.__init__(self)
         self.request = request  # number of the request that asks for it
         self.arrived_s = arrived_s  # when that arrived at its origin
         self.entry = entry  # and what it asked for there
@@ -71,13 +71,13 @@ def message_of(visit: Visit, subscription: cython.long = -1) -> Message:
     own = bits if subscription < 0 else child(child(bits, _SUBSCRIPTION), subscription)
     message = Message(visit.request, visit.arrived_s, visit.entry, own, visit.sent_s)
     message.write_bits = visit.key if subscription < 0 else child(visit.key, subscription)
-    if isinstance(visit.letter, Letter):
-        letter: Letter = visit.letter
-        message.rank = letter.priority
-        if letter.popularity is not None:
-            message.group = letter.popularity.key_of(uniform(child(bits, _KEY)))
-        if letter.poison > 0:
-            message.poisoned = uniform(child(bits, _POISON)) < letter.poison
+    if isinstance(visit.stamp, Stamp):
+        stamp: Stamp = visit.stamp
+        message.rank = stamp.priority
+        if stamp.popularity is not None:
+            message.group = stamp.popularity.key_of(uniform(child(bits, _KEY)))
+        if stamp.poison > 0:
+            message.poisoned = uniform(child(bits, _POISON)) < stamp.poison
     return message
 
 
@@ -126,10 +126,10 @@ class Mailbox(Endpoint):
 
 def wants_no_confirm(visit: Visit) -> cython.bint:
     """Whether the publisher does not care what becomes of it."""
-    if not isinstance(visit.letter, Letter):
+    if not isinstance(visit.stamp, Stamp):
         return False
-    letter: Letter = visit.letter
-    return not letter.confirmed
+    stamp: Stamp = visit.stamp
+    return not stamp.confirmed
 
 
 def account(visit: Visit, message: Message) -> None:

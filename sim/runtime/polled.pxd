@@ -7,9 +7,7 @@ from sim.streams cimport child
 cdef int OK
 cdef int DEGRADED
 cdef int ERROR
-cdef int UNREACHABLE
 cdef unsigned long long _DELIVER
-cdef unsigned long long _ACKNOWLEDGE
 cdef unsigned long long _ASK
 
 

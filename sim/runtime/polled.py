@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps
-from sim.records import DEGRADED, ERROR, OK, UNREACHABLE
+from sim.records import DEGRADED, ERROR, OK
 from sim.runtime.deliveries import Consumer, Delivery
 from sim.runtime.queue import MessageQueue
 from sim.streams import child, salt
@@ -19,7 +19,7 @@ from sim.streams import child, salt
 if TYPE_CHECKING:
     import cython
 
-_DELIVER, _ACKNOWLEDGE, _ASK = (salt("broker", name) for name in ("deliver", "acknowledge", "ask"))
+_DELIVER, _ASK = (salt("broker", name) for name in ("deliver", "ask"))
 
 
 class PolledQueue(MessageQueue):
@@ -122,7 +122,7 @@ class PolledQueue(MessageQueue):
             outcome = yield from self._work(delivery)
             if outcome not in (OK, DEGRADED):
                 failed.add(group)
-            self._tasks.start(self._answer(delivery, outcome))
+            self._tasks.start(self._report(delivery, outcome))
 
     def _untouched(self, delivery: Delivery) -> None:
         """Leave a message for later."""
@@ -134,16 +134,7 @@ class PolledQueue(MessageQueue):
             self._given_up(self.gate.give_back(delivery.message, delivery.era, now_s))
             self._dispatch()
 
-    def _answer(self, delivery: Delivery, outcome: int) -> Steps:
-        """The consumer's word about a message on its way to the queue; the consumer goes on meanwhile."""
-        assert self._back is not None
-        heard = not self._timed
-        back_s = self._back.travel_s(child(delivery.bits, _ACKNOWLEDGE))
-        if back_s < 0:
-            outcome = UNREACHABLE
-        else:
-            heard = True
-            if back_s > 0:
-                yield back_s
-        self._over(delivery, outcome, heard)
+    def _report(self, delivery: Delivery, outcome: int) -> Steps:
+        """Answer for a message, while the consumer goes on."""
+        yield from self._answer(delivery, outcome)
         self._dispatch()

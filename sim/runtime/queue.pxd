@@ -1,6 +1,6 @@
 cimport cython
 
-from sim.kernel.entry cimport Entry as HeapEntry
+from sim.kernel.entry cimport Entry
 from sim.kernel.tasks cimport Reply, Tasks
 from sim.policies.backlog cimport BacklogGate
 from sim.policies.competing cimport Turns
@@ -27,6 +27,8 @@ cdef int FATE_EXPIRED
 cdef int FATE_IN_FLIGHT
 cdef int FATE_KEPT
 cdef double inf
+cdef int NEW
+cdef int IN_PROCESS
 cdef double _APART_S
 cdef unsigned long long _PERSIST
 cdef unsigned long long _DELIVER
@@ -34,7 +36,7 @@ cdef unsigned long long _ACKNOWLEDGE
 
 
 @cython.final
-cdef class _Alarm(HeapEntry):
+cdef class _Alarm(Entry):
     cdef MessageQueue _queue
 
 

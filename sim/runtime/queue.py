@@ -14,10 +14,10 @@ from collections.abc import Callable
 from math import inf, isnan
 from typing import TYPE_CHECKING, Final
 
-from sim.kernel.entry import Entry as HeapEntry
+from sim.kernel.entry import Entry
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import sampler
-from sim.policies.backlog import DEAD, DROPPED, EXPIRED, BacklogGate, Ended
+from sim.policies.backlog import DEAD, DROPPED, EXPIRED, IN_PROCESS, NEW, BacklogGate, Ended
 from sim.policies.competing import Turns
 from sim.records import (
     DEGRADED,
@@ -57,7 +57,7 @@ _APART_S: Final = 1e-9
 _FATES: Final = {DEAD: FATE_DEAD, EXPIRED: FATE_EXPIRED, DROPPED: FATE_DROPPED}
 
 
-class _Alarm(HeapEntry):
+class _Alarm(Entry):
     """Wakes a queue when something of it comes due."""
 
     __slots__ = ("_queue",)
@@ -142,10 +142,11 @@ class MessageQueue(Mailbox):
         if not self._is_up():
             return UNREACHABLE
         gate, tasks = self.gate, self._tasks
-        if gate.knows(message.id, tasks.now_s()):
-            return OK  # it was sent before
+        sent_before = gate.sent_before(message.id, tasks.now_s())
+        if sent_before != NEW:
+            return REJECTED if sent_before == IN_PROCESS else OK
         if not gate.admits(self._writing):
-            gate.forget(message.id)
+            gate.wrote(message.id, tasks.now_s(), False)
             if self.spec.overflow == "reject_dead_letter" and self.dead_letters is not None:
                 self.dead_letters.inherit(message, self.code)
             elif unseen:
@@ -157,8 +158,7 @@ class MessageQueue(Mailbox):
             outcome = yield from self._write(message)
         finally:
             self._writing -= 1
-            if outcome != OK:
-                gate.forget(message.id)
+            gate.wrote(message.id, tasks.now_s(), outcome == OK)
         if outcome == OK:
             self._accept(message)
         return outcome
@@ -310,12 +310,10 @@ class MessageQueue(Mailbox):
     def _deliver(self, delivery: Delivery) -> Steps:
         """Carry a message to the consumer, do the work when its turn comes, carry the acknowledgement back."""
         consumer, bits = delivery.consumer, delivery.bits
-        there, back = self._there, self._back
+        there = self._there
         assert there is not None
-        assert back is not None
         if self._broker is not None and self._seat is not None:
             yield from self._broker.hand_out(self._seat, bits)
-        outcome, heard = UNREACHABLE, not self._timed
         delay_s = there.travel_s(child(bits, _DELIVER))
         if delay_s >= 0:
             if not self._overtakes:  # one connection: nothing overtakes, not even by rounding
@@ -334,16 +332,20 @@ class MessageQueue(Mailbox):
                 consumer.waiting.popleft().settle(None)
             else:
                 consumer.busy = False
-            back_s = back.travel_s(child(bits, _ACKNOWLEDGE))
-            if back_s < 0:
-                outcome = UNREACHABLE
-            else:
-                heard = True
-                if back_s > 0:
-                    yield back_s
-        self._over(delivery, outcome, heard)
+            yield from self._answer(delivery, outcome)
+        else:
+            self._over(delivery, UNREACHABLE, not self._timed)
         self._turns.free(consumer)
         self._dispatch()
+
+    def _answer(self, delivery: Delivery, outcome: cython.int) -> Steps:
+        """Carry the consumer's word about a message back to the queue."""
+        assert self._back is not None
+        back_s = self._back.travel_s(child(delivery.bits, _ACKNOWLEDGE))
+        if back_s > 0:
+            yield back_s
+        lost = back_s < 0  # where no timeout ends, the queue sees that the connection broke
+        self._over(delivery, UNREACHABLE if lost else outcome, not lost or not self._timed)
 
     def _work(self, delivery: Delivery) -> Steps:
         """Run the operation on the consumer's replica; return its outcome."""
@@ -437,8 +439,8 @@ class MessageQueue(Mailbox):
         self._open.clear()
 
     def _given_up(self, ended: Ended, buried: cython.bint = True) -> None:
-        for entry, reason in ended:
-            message: Message = entry  # type: ignore[assignment]  # only messages come in
+        for item, reason in ended:
+            message: Message = item  # type: ignore[assignment]  # only messages come in
             self._end(message, _FATES[reason], buried)
 
     def _end(self, message: Message, fate: cython.int, buried: cython.bint = True) -> None:

@@ -77,7 +77,7 @@ cdef class CallStep(Runnable):
 
 
 cdef class PublishStep(CallStep):
-    cdef object _letter
+    cdef object _stamp
 
     cpdef CallInMotion begun_call(self, Replica replica, Context context)
     @cython.locals(caller=Caller)

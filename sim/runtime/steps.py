@@ -16,7 +16,7 @@ from sim.laws import Law, sampler
 from sim.policies.caching import Cache
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK
 from sim.runtime.context import Context
-from sim.runtime.messages import Letter, Mailbox
+from sim.runtime.messages import Mailbox, Stamp
 from sim.runtime.visit import new_visit
 from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Step, Work
 from sim.streams import child, salt, uniform
@@ -212,23 +212,23 @@ class CallStep(Runnable):
 
 
 class PublishStep(CallStep):
-    """Publish to a queue or topic: a call that carries a letter, or that nobody waits for."""
+    """Publish to a queue or topic: a call whose message bears a stamp, or that nobody waits for."""
 
-    __slots__ = ("_letter",)
+    __slots__ = ("_stamp",)
 
-    def __init__(self, edge: Edge, letter: Letter, probability: float, step_salt: cython.ulonglong) -> None:
+    def __init__(self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong) -> None:
         CallStep.__init__(self, edge, 1, False, probability, True, step_salt)
-        self._letter = letter
+        self._stamp = stamp
 
     def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
         """The publish, if its caller does nothing special."""
-        context.letter = self._letter
-        return CallStep.begun_call(self, replica, context) if self._letter.confirmed else None
+        context.stamp = self._stamp
+        return CallStep.begun_call(self, replica, context) if self._stamp.confirmed else None
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Publish; wait for the answer, if anybody wants one."""
-        context.letter = self._letter
-        if self._letter.confirmed:
+        context.stamp = self._stamp
+        if self._stamp.confirmed:
             return CallStep.run(self, replica, context)
         return self._send_off(replica, context)
 
@@ -473,7 +473,7 @@ class Planner:
             case Publish():
                 edge = self._edge_to(step.publish)
                 step_salt = next_salt(self._consumer_of(step.publish))
-                return PublishStep(edge, Letter(step), step.probability, step_salt)
+                return PublishStep(edge, Stamp(step), step.probability, step_salt)
             case Parallel():
                 return ParallelStep([tuple(self.step(inner, seen) for inner in branch) for branch in step.parallel])
             case ReadVersion():

@@ -338,7 +338,7 @@ def new_visit(context: Context, edge: Edge) -> Visit:
         visit.next_spare = None
         visit.ask()
     visit.arise(context.request, context.arrived_s, context.entry, edge)
-    visit.letter = context.letter
+    visit.stamp = context.stamp
     return visit
 
 

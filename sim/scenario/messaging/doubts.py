@@ -25,10 +25,8 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
     for name, queue in scenario.queues.items():
         if queue.consumer is None:
             continue
-        away_s = demands[queue.consumer].held_s + 2 * scenario.link(name, queue.consumer.split(".")[0]).latency.mean
         service_s = demands[queue.consumer].held_s
-        overloaded = list(_too_few_consumers(scenario, name, queue, rates.get(name, 0.0), away_s))
-        yield from overloaded
+        yield from _too_few_consumers(scenario, name, queue, rates.get(name, 0.0), service_s)
         yield from _repeats(scenario, name, queue, service_s)
         yield from _hoards(scenario, name, queue, rates.get(name, 0.0), service_s)
         yield from _lost(scenario, name, queue)
@@ -46,11 +44,12 @@ def _consumers(scenario: Scenario, queue: Queue) -> int:
     return queue.consumers * scenario.services[queue.consumer.split(".")[0]].replicas
 
 
-def _too_few_consumers(scenario: Scenario, name: str, queue: Queue, rate_rps: float, away_s: float) -> Iterator[str]:
+def _too_few_consumers(scenario: Scenario, name: str, queue: Queue, rate_rps: float, service_s: float) -> Iterator[str]:
     """Queues that fill faster than their consumers, one message each at a time, can empty them."""
-    if queue.prefetch > 1 or queue.delivery == "poll":
-        assert queue.consumer is not None
-        away_s = demands_of(scenario)[queue.consumer].held_s  # the way is taken while others are worked on
+    assert queue.consumer is not None
+    away_s = service_s
+    if queue.prefetch == 1 and queue.delivery == "push":  # with more at hand the way is taken while others are worked on
+        away_s += 2 * scenario.link(name, queue.consumer.split(".")[0]).latency.mean
     there_are = _consumers(scenario, queue)
     if rate_rps * away_s < there_are:
         return
@@ -86,7 +85,7 @@ def _hoards(scenario: Scenario, name: str, queue: Queue, rate_rps: float, servic
     """Consumers that hold what others could do."""
     if queue.delivery == "poll" or queue.prefetch == 1 or _consumers(scenario, queue) == 1 or not service_s:
         return
-    if rate_rps and queue.prefetch * service_s >= _HOARD_S and queue.prefetch * service_s > 10 * service_s:
+    if rate_rps and queue.prefetch > 10 and queue.prefetch * service_s >= _HOARD_S:
         yield (
             f"queue {name}: with prefetch = {queue.prefetch} one consumer may hold {format_duration(queue.prefetch * service_s)} "
             "of work while others have nothing to do, and all of it is delivered again when it dies; a smaller prefetch"

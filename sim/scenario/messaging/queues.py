@@ -102,8 +102,7 @@ class Queue(Backlog):
             raise ValueError("notices_crash: false needs a visibility_timeout, or what a dead consumer held never comes back")
         if self.overflow == "reject_dead_letter" and self.dead_letter is None:
             raise ValueError("overflow: reject_dead_letter needs a dead_letter to go to; name a queue, or write reject")
-        of_push = self.prefetch != 1 and self.delivery == "poll"
-        if of_push:
+        if self.delivery == "poll" and self.prefetch != 1:
             raise ValueError("prefetch is read where messages are pushed; with delivery: poll write receive_batch")
         if self.delivery == "push" and (self.receive_batch != 1 or self.receive_wait or self.poll_interval):
             raise ValueError(
