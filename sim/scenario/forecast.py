@@ -216,9 +216,8 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
 
 def publish_s(scenario: Scenario, service: str, name: str) -> float:
     """Mean time from a publish to its acknowledgement, in seconds, where nothing queues; of copies, what one takes."""
-    queues = scenario.topics[name].subscriptions if name in scenario.topics else (name,)
     longest_s = 0.0
-    for queue in (scenario.queues[each] for each in queues):
+    for queue in (scenario.queues[each] for each in scenario.queues_of(name)):
         broker = scenario.brokers.get(queue.broker or "")
         write_s = (
             queue.persist.mean
@@ -364,7 +363,7 @@ def messages_rps(scenario: Scenario) -> dict[str, float]:
     found = dict.fromkeys(scenario.queues, 0.0)
     rates = calls_rps(scenario)
     for (_, target), rate_rps in rates.items():
-        for queue in scenario.topics[target].subscriptions if target in scenario.topics else (target,):
+        for queue in scenario.queues_of(target):
             if queue in found:
                 found[queue] += rate_rps
     return found if rates else {}

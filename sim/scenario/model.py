@@ -171,10 +171,13 @@ class Scenario(Spec):
         queue = self.queues.get(name)
         return name if queue is None or queue.broker is None else queue.broker
 
+    def queues_of(self, name: str) -> tuple[str, ...]:
+        """The queues that get what is published to a queue or topic."""
+        return self.topics[name].subscriptions if name in self.topics else (name,)
+
     def consumers(self, name: str) -> dict[str, str]:
         """Who gets what is published to a queue or topic: queue → operation, of the queues that have a consumer."""
-        queues = self.topics[name].subscriptions if name in self.topics else (name,)
-        found = {queue: self.queues[queue].consumer for queue in queues if queue in self.queues}
+        found = {queue: self.queues[queue].consumer for queue in self.queues_of(name) if queue in self.queues}
         return {queue: consumer for queue, consumer in found.items() if consumer is not None}
 
     def as_data(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     yield from _problems_of_steps(scenario, operations)
     yield from problems_of_size(scenario)
     yield from _problems_of_recording(scenario, operations)
+    yield from _problems_of_names(scenario)
     yield from problems_of_messages(scenario, operations)
     for entry in scenario.load.mix:
         if entry not in operations:
@@ -51,6 +52,24 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     if scenario.focus is not None and scenario.focus not in scenario.load.mix:
         yield f"focus: no request enters at {scenario.focus!r}; {nearest(scenario.focus, list(scenario.load.mix))}"
     yield from _cycles(scenario)
+
+
+def _problems_of_names(scenario: Scenario) -> Iterator[str]:
+    """Names that stand for two things; all that links and calls can name share one space."""
+    kinds: dict[str, tuple[str, Mapping[str, object]]] = {
+        "services": ("service", scenario.services),
+        "queues": ("queue", scenario.queues),
+        "topics": ("topic", scenario.topics),
+        "brokers": ("broker", scenario.brokers),
+        "registries": ("registry", scenario.registries),
+        "proxies": ("proxy", scenario.proxies),
+    }
+    seen: dict[str, str] = {}
+    for key, (kind, named) in kinds.items():
+        for name in named:
+            if name in seen:
+                yield f"{key}.{name}: a {seen[name]} has this name already; give it another, for they share one space of names"
+            seen.setdefault(name, kind)
 
 
 def _problems_of_recording(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
@@ -155,9 +174,6 @@ def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:
 
 def _problems_of_registries(scenario: Scenario) -> Iterator[str]:
     """Registries that are not there, or that nobody reads."""
-    for name in scenario.registries:
-        if name in scenario.services or name in scenario.queues or name in scenario.topics or name in scenario.brokers:
-            yield f"registries.{name}: a service, queue, topic or broker has this name already; they share one space of names"
     for name, service in scenario.services.items():
         if service.registry is not None and service.registry not in scenario.registries:
             known = list(scenario.registries)
@@ -172,11 +188,6 @@ def _problems_of_registries(scenario: Scenario) -> Iterator[str]:
 
 def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
     """Proxies that are not there, or that nobody calls."""
-    others = [*scenario.services, *publishable(scenario), *scenario.brokers, *scenario.registries]
-    for name in scenario.proxies:
-        if name in others:
-            kinds = "service, queue, topic, broker or registry"
-            yield f"proxies.{name}: a {kinds} has this name already; they share one space of names"
     for selector, policy in scenario.calls.items():
         *caller, target = selector.split(" -> ")
         if caller and caller[0] in scenario.proxies:

@@ -111,16 +111,12 @@ def _poison(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
         return
     for address, operation in operations_of(scenario).items():
         for _, step in steps_of(operation.steps, ""):
-            if isinstance(step, Publish) and step.poison and name in _queues_of(scenario, step.publish):
+            if isinstance(step, Publish) and step.poison and name in scenario.queues_of(step.publish):
                 yield (
                     f"queue {name}: {address} publishes poison, and max_deliveries is unlimited: such messages come back "
                     f"for ever; set queues.{name}.max_deliveries, and a dead_letter"
                 )
                 return
-
-
-def _queues_of(scenario: Scenario, target: str) -> tuple[str, ...]:
-    return scenario.topics[target].subscriptions if target in scenario.topics else (target,)
 
 
 def _busy_brokers(scenario: Scenario, rates: dict[str, float]) -> Iterator[str]:
@@ -182,7 +178,7 @@ def _no_keys(scenario: Scenario) -> Iterator[str]:
     for operation in operations_of(scenario).values():
         for _, step in steps_of(operation.steps, ""):
             if isinstance(step, Publish) and step.key is not None:
-                keyed.update(_queues_of(scenario, step.publish))
+                keyed.update(scenario.queues_of(step.publish))
     for name, queue in scenario.queues.items():
         inherits = any(other.dead_letter == name for other in scenario.queues.values())
         if queue.order == "per_key" and name not in keyed and not inherits:

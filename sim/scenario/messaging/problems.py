@@ -19,8 +19,7 @@ def publishable(scenario: Scenario) -> list[str]:
 
 
 def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    """Names that point nowhere or stand for two things, dead letters in a circle, and priorities that nobody looks at."""
-    yield from _names(scenario)
+    """Names that point nowhere, dead letters in a circle, and priorities that nobody looks at."""
     for name, queue in scenario.queues.items():
         where = f"queues.{name}"
         if queue.consumer is not None and queue.consumer not in operations:
@@ -48,22 +47,6 @@ def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]
     yield from _unread_settings(scenario, operations)
 
 
-def _names(scenario: Scenario) -> Iterator[str]:
-    kinds: dict[str, Mapping[str, object]] = {
-        "services": scenario.services,
-        "queues": scenario.queues,
-        "topics": scenario.topics,
-        "brokers": scenario.brokers,
-    }
-    seen: dict[str, str] = {}
-    for kind, named in kinds.items():
-        for name in named:
-            if name in seen:
-                one = seen[name].removesuffix("s")
-                yield f"{kind}.{name}: a {one} has this name already; {kind} and {seen[name]} share one space of names"
-            seen.setdefault(name, kind)
-
-
 def _circle(scenario: Scenario, name: str) -> list[str] | None:
     """The way of dead letters from a queue back to itself."""
     trail = [name]
@@ -83,7 +66,7 @@ def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) ->
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
             if not isinstance(step, Publish) or step.publish not in publishable(scenario):
                 continue
-            queues = scenario.topics[step.publish].subscriptions if step.publish in scenario.topics else (step.publish,)
+            queues = scenario.queues_of(step.publish)
             known = [scenario.queues[queue] for queue in queues if queue in scenario.queues]
             if step.priority and not any(queue.order == "priority" for queue in known):
                 cure = f"write queues.{queues[0]}.order: priority"
