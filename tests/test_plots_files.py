@@ -17,6 +17,7 @@ from PIL import Image
 
 from sim import plots
 from sim.errors import ScenarioError
+from sim.plots import files
 from sim.plots.files import _pictures
 
 
@@ -101,6 +102,21 @@ def test_charts_leave_no_figure_behind(tmp_path: Path) -> None:
     gc.collect()
     assert sum(isinstance(thing, Figure) for thing in gc.get_objects()) == before
     assert plt.get_fignums() == []
+
+
+def test_what_is_of_all_requests_does_not_bear_the_focus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below: dict[str, str] = {}
+
+    def draw(picture: files._Picture, _: object, question: str) -> Figure:
+        below[picture.name] = question
+        return Figure()
+
+    monkeypatch.setattr(files, "_draw", draw)
+    plots.charts(all_tables(), tmp_path, question="Which?", formats=("svg",), focus="shop.buy")
+    priced = {name for name in below if name.endswith(files.PRICES)}
+    assert {f"price_{metric}" for metric in files.PRICES} <= priced
+    assert {name for name, question in below.items() if question == "Which?"} == priced
+    assert {question for name, question in below.items() if name not in priced} == {"Which? (shop.buy)"}
 
 
 def test_one_candidate_alone_has_charts_but_no_differences(tmp_path: Path) -> None:

@@ -102,12 +102,7 @@ def _charts(results: Results, study: Study) -> list[Path]:
         return []
     from sim.plots import charts
 
-    return charts(results.tables(), results.directory / "charts", _subject(results))
-
-
-def _subject(results: Results) -> str:
-    """What the charts are about: the question, and the operation in focus."""
-    return f"{results.question} ({results.focus})" if results.focus is not None else results.question
+    return charts(results.tables(), results.directory / "charts", results.question, focus=results.focus)
 
 
 def _tell_where(results: Results, charts: Sequence[Path]) -> None:

@@ -151,10 +151,15 @@ class _Picture:
     table: pd.DataFrame
     title: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    of_all: bool = False  # whether it is of all requests, whatever is in focus
 
 
 def charts(
-    tables: Mapping[str, pd.DataFrame], directory: str | Path, question: str = "", formats: Sequence[str] = ("png", "svg")
+    tables: Mapping[str, pd.DataFrame],
+    directory: str | Path,
+    question: str = "",
+    formats: Sequence[str] = ("png", "svg"),
+    focus: str | None = None,
 ) -> list[Path]:
     """Write every chart that the tables allow into a directory, as PNG (160 dpi) and SVG, one panel per condition.
 
@@ -168,6 +173,7 @@ def charts(
         directory: where to; made if it is not there.
         question: what is to be decided, written on every chart.
         formats: of the files, any that matplotlib can write without a display.
+        focus: the operation whose requests the tables are about, written behind the question; not on what is of all requests.
 
     Returns:
         The written files, in the order in which a reader should meet them.
@@ -181,7 +187,8 @@ def charts(
     try:
         target.mkdir(parents=True, exist_ok=True)
         for picture in _pictures({name: table for name, table in tables.items() if len(table)}):
-            figure = _draw(picture, found, question)
+            about = question if focus is None or picture.of_all else f"{question} ({focus})".strip()
+            figure = _draw(picture, found, about)
             written += _save(figure, target / picture.name, formats)
     except OSError as exc:
         where = exc.filename or target
@@ -235,8 +242,9 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
             if len(mine):
                 baseline = style.names_in(mine, "baseline")[0]
                 pooled = ", all effects together" if is_of_effects(metric) and len(effects_in(table)) > 1 else ""
-                title = f"Difference to {baseline}, paired by seed{pooled}"
-                yield _Picture(f"difference_{metric}", rows.difference_forest, mine, title)
+                priced = metric in PRICES
+                title = f"Difference to {baseline}, paired by seed{pooled}{', of all requests' if priced else ''}"
+                yield _Picture(f"difference_{metric}", rows.difference_forest, mine, title, of_all=priced)
     if "latency_cdf" in tables:
         table = tables["latency_cdf"]
         success = {"summary": tables.get("summary")}
@@ -274,7 +282,7 @@ def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:
         mine = summary[(summary["metric"].astype(str) == metric) & (summary["of"].astype(str) == "all")]
         if len(mine):
             heading = f"The price, of all requests: {words.of_metric(metric).text}"
-            yield _Picture(f"price_{metric}", rows.metric_bars, mine, heading, {"metric": metric})
+            yield _Picture(f"price_{metric}", rows.metric_bars, mine, heading, {"metric": metric}, of_all=True)
 
 
 def _marks(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
