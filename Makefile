@@ -11,7 +11,7 @@ SOURCES := setup.py $(shell find sim -name '*.py' -o -name '*.px?')
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-run: $(BUILT)  ## the main job: synchronous or asynchronous checkout, on a real shop's traces (2 minutes)
+run: $(BUILT)  ## the main job: synchronous or asynchronous checkout, on a real shop's traces (1 minute)
 	$(BIN)/sim compare experiments/checkout/sync_or_async.yaml
 
 test: $(BUILT)  ## every check: style, types, floors, unit, property, theory and notebook tests (10 minutes)

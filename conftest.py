@@ -1,5 +1,6 @@
 """Doctests of compiled modules are run from their source by tests/test_compiled.py: pytest finds none in what was compiled."""
 
+import signal
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -15,3 +16,7 @@ collect_ignore = [
 # Machines are shared: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
