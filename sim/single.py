@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.compiled import say_if_slow
-from sim.records import FATES, OUTCOMES, SKETCHED, STATES
+from sim.records import FATES, OUTCOMES, SKETCHED, STATES, TABLES
 from sim.runtime.world import UserProcess, World
 from sim.scenario.model import Scenario
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 #: Columns that hold codes of names (services, queues, operations).
 _NAMED = ("entry", "caller", "target", "effect", "queue", "name", "dead_letter_of")
+#: Tables whose rows are numbered in order, with the name of that column: it is made when the table is read.
+_NUMBERED = {table.name: table.number for table in TABLES if table.number}
 #: Columns that hold codes of fixed words.
 _CODED = {"outcome": OUTCOMES, "fate": FATES, "part": SKETCHED, "state": STATES}
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The rows of one run: `arrays` of columns as written, and DataFrames whose codes are names.
+    """The rows of one run: `arrays` of columns as written (row numbers are not), and DataFrames whose codes are names.
 
     Columns are those of `sim.records`. All requests are there, those of the warm-up too; the measured ones arrive in
     [run.warmup, run.warmup + run.duration).
@@ -84,8 +86,10 @@ class RunResult:
     def _frame(self, table: str) -> pd.DataFrame:
         import pandas as pd
 
-        columns: dict[str, Any] = {}
-        for column, values in self.arrays[table].items():
+        arrays = self.arrays[table]
+        number = _NUMBERED.get(table)
+        columns: dict[str, Any] = {number: np.arange(len(next(iter(arrays.values()))))} if number else {}
+        for column, values in arrays.items():
             categories = self.names if column in _NAMED else _CODED.get(column)
             columns[column] = pd.Categorical.from_codes(values, pd.Index(categories)) if categories else values
         return pd.DataFrame(columns, copy=False)

@@ -1,12 +1,15 @@
 """Runs without rows of requests: the same numbers, in memory that does not grow."""
 
-import tracemalloc
+import gc
+import mmap
 
 import numpy as np
 import pytest
+from resident import needs_proc, resident_bytes
 
 import sim
 from sim.records import PARTS, SKETCHED
+from sim.runtime.stretch import Stretch
 from sim.sketch import BUCKETS, RELATIVE_ERROR, quantiles
 from sim.study.measure import measure
 
@@ -73,18 +76,59 @@ def test_the_parts_of_the_latency_are_sketched_for_every_outcome():
     assert repr(result).startswith("<RunResult scenario seed 2: ")
 
 
-def test_memory_does_not_grow_with_the_number_of_requests():
-    def peak_mib(duration):
-        tracemalloc.start()
-        sim.run(scenario(**WITHOUT, duration=duration, sample_every=10), 1)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return peak / 2**20
+@needs_proc
+def test_a_request_and_its_attempt_take_at_most_120_bytes_with_rows_and_nothing_without():
+    def queue(duration, **run):
+        """Simple requests: one attempt each, and no pause or time-out."""
+        return sim.Scenario.model_validate(
+            {
+                "services": {"shop": {"workers": 1, "operations": {"buy": [{"work": {"exponential": 0.01}}]}}},
+                "load": {"rate": 80, "mix": "shop.buy"},
+                "run": {"duration": duration, **run},
+            }
+        )
 
-    peak_mib(10)  # whatever is made once
-    short, long = peak_mib(50), peak_mib(200)
-    # 10,500 more requests would take 0.7 MiB as rows, and their attempts more than twice that.
-    assert long < short + 0.1
+    def grown_bytes(scenario):
+        before = resident_bytes()
+        result = sim.run(scenario, 1)
+        gc.collect()
+        return resident_bytes() - before, result
+
+    for run in ({}, WITHOUT):
+        sim.run(queue(100, **run), 1)  # whatever is made once
+    gc.collect()
+    without, _ = grown_bytes(queue(1_000, **WITHOUT))
+    grown, result = grown_bytes(queue(1_000))
+    requests = len(result.arrays["requests"]["outcome"])
+    assert requests > 75_000
+    assert 90 < grown / requests < 120
+    assert without / requests < 10
+
+
+def test_columns_are_zero_where_nothing_was_written_and_keep_what_was():
+    column = Stretch(np.dtype("i4"), 3)
+    column.array(3)[:] = (1, 2, 3)
+    kept = column.array(2)
+    with pytest.raises(BufferError):
+        column.grow(10_000)
+    del kept
+    column.grow(10_000)
+    assert column.array(5).tolist() == [1, 2, 3, 0, 0]
+    assert not column.array(10_000)[3:].any()
+    with pytest.raises(MemoryError, match="no room for"):
+        column.grow(2**58)
+
+
+def test_columns_grow_where_the_system_cannot_move_memory(monkeypatch):
+    class Unmovable(mmap.mmap):
+        def resize(self, size):
+            raise SystemError("mmap: resizing not available--no mremap()")
+
+    monkeypatch.setattr(mmap, "mmap", Unmovable)
+    column = Stretch(np.dtype("f8"), 2)
+    column.array(2)[:] = (0.5, 1.5)
+    column.grow(4)
+    assert column.array(4).tolist() == [0.5, 1.5, 0.0, 0.0]
 
 
 def test_studies_work_without_rows():

@@ -10,7 +10,7 @@ cdef double _NAN
 
 
 cdef class _Grown:
-    cdef public dict columns
+    cdef public dict stretches
     cdef public long rows
     cdef public long room
 

@@ -3,8 +3,8 @@
 """Writing rows: the only place that knows how measurements are laid out in memory.
 
 Requests and attempts are numbered when they begin and written when they end, each into its own place in a column: no row
-object, no sorting. Columns grow in place, a little at a time, and are handed over as they are: a run needs the memory of its
-rows once, not twice.
+object, no sorting. Columns grow in place and are handed over as they are: a run needs the memory of its rows once, not twice,
+and none for what was never written (`sim.runtime.stretch`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from sim.records import ATTEMPTS, CHANGES, EFFECTS, FATE_DONE, GAUGES, IN_FLIGHT, REQUESTS, TOTALS, Table
 from sim.runtime.sketched import Columns, SketchedRequests
+from sim.runtime.stretch import Stretch
 
 if TYPE_CHECKING:
     import cython
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _NAN = float("nan")
 _FIRST_ROWS = 4096
-_GROWTH = 8  # a column grows by one part in 8: what is allocated ahead is at most that much
+_GROWTH = 2  # a column grows by one part in 2; what is allocated ahead needs no memory until it is written to
 
 
 def _view(column: np.ndarray[Any, Any]) -> Any:
@@ -38,33 +39,33 @@ def _view(column: np.ndarray[Any, Any]) -> Any:
 class _Grown:
     """Columns of one table that grow together: `rows` of them are used, `room` exist."""
 
-    __slots__ = ("columns", "room", "rows")
+    __slots__ = ("room", "rows", "stretches")
 
     def __init__(self, table: Table) -> None:
-        self.columns: Columns = {name: np.zeros(0, dtype) for name, dtype in table.dtypes if name != table.number}
         self.rows = 0
-        self.room = 0
-        self.more()
+        self.room = _FIRST_ROWS
+        self.stretches = {name: Stretch(dtype, self.room) for name, dtype in table.dtypes if name != table.number}
+        self._look_again()
 
     def look(self, at: Any) -> None:
         """Hold views of columns, by name: an attribute for each, so that writing is one C store."""
         raise NotImplementedError
 
+    def _look_again(self) -> None:
+        self.look({name: _view(stretch.array(self.room)) for name, stretch in self.stretches.items()})
+
     def more(self) -> None:
         """Make room for more rows."""
         self.look(_NO_COLUMNS)  # what is looked at cannot grow
-        self.room += max(_FIRST_ROWS, self.room // _GROWTH)
-        for column in self.columns.values():
-            # Large arrays are moved by the operating system, page by page, not copied.
-            column.resize(self.room, refcheck=False)
-        self.look({name: _view(column) for name, column in self.columns.items()})
+        self.room += self.room // _GROWTH
+        for stretch in self.stretches.values():
+            stretch.grow(self.room)
+        self._look_again()
 
-    def taken(self, number: str) -> Columns:
-        """The finished columns, cut to what is used, with the number of each row in front."""
+    def taken(self) -> Columns:
+        """The finished columns, as far as they are used; what numbers the rows is left to who reads them."""
         self.look(_NO_COLUMNS)
-        for column in self.columns.values():
-            column.resize(self.rows, refcheck=False)
-        return {number: np.arange(self.rows), **self.columns}
+        return {name: stretch.array(self.rows) for name, stretch in self.stretches.items()}
 
 
 class RequestColumns(_Grown):
@@ -197,8 +198,10 @@ class Recorder:
         to.queue_s[place] = context.queue_s
         to.service_s[place] = context.service_s
         to.network_s[place] = context.network_s
-        to.backoff_s[place] = context.backoff_s
-        to.lost_s[place] = context.lost_s
+        if context.backoff_s > 0:  # most are zero, which a column is to begin with
+            to.backoff_s[place] = context.backoff_s
+        if context.lost_s > 0:
+            to.lost_s[place] = context.lost_s
 
     def attempt(
         self, visit: Visit, parent: cython.long, caller: cython.int, target: cython.int, number: cython.int, outcome: cython.int
@@ -256,8 +259,8 @@ class Recorder:
         if not self._record_requests:
             self._requests.rows = 0
         return {
-            "requests": self._requests.taken("request"),
-            "attempts": self._attempts.taken("attempt"),
+            "requests": self._requests.taken(),
+            "attempts": self._attempts.taken(),
             "effects": self._effects.columns(),
             "gauges": self._gauges.columns(),
             "totals": self._totals.columns(),

@@ -5,10 +5,10 @@ import subprocess
 import sys
 import textwrap
 import weakref
-from pathlib import Path
 
 import pytest
 import simpy
+from resident import needs_proc, resident_bytes
 
 pytest.importorskip("sim.kernel.core", reason="the kernel was not compiled here")
 
@@ -54,22 +54,18 @@ def one_world(processes, end):
     env.run(until=end)
 
 
-def resident_kib():
-    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")).split()[1])
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here to read the memory in use")
+@needs_proc
 def test_memory_stays_flat_over_worlds_that_are_thrown_away_half_way():
     for number in range(6):  # until pools and fragmentation have found their size
         one_world(CHUNK, 2 + 2 * (number % 2))
     gc.collect()
-    blocks, objects, kib = sys.getallocatedblocks(), len(gc.get_objects()), resident_kib()
+    blocks, objects, in_use = sys.getallocatedblocks(), len(gc.get_objects()), resident_bytes()
     for number in range(CHUNKS):
         one_world(CHUNK, 2 + 2 * (number % 2))
     gc.collect()
     assert sys.getallocatedblocks() - blocks < 500
     assert len(gc.get_objects()) - objects < 100
-    assert resident_kib() - kib < 12_000  # one event per process would be 20 MiB
+    assert resident_bytes() - in_use < 12_000_000  # one event per process would be 20 MiB
 
 
 def test_memory_stays_flat_within_one_world():

@@ -185,7 +185,7 @@ def test_cb3_a_total_outage(preset, rate, calls, open_s, probes):
     )
     result = run(case, 1)
     sent_s = result.arrays["attempts"]["started_s"]
-    assert len(result.arrays["requests"]["request"]) == 10 * open_s * rate - 1
+    assert len(result.arrays["requests"]["outcome"]) == 10 * open_s * rate - 1
     changes = result.arrays["changes"]
     opened_s = changes["time_s"][changes["state"] == OPEN]
     assert (sent_s <= opened_s[0]).sum() == calls
