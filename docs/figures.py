@@ -40,9 +40,9 @@ CASCADE_SHOWN = (
     ("product pages answered", "base", "success", "shop.product"),
     ("without recommendations", "base", "share_degraded", "shop.product"),
 )
-DISCOVERY_SHOWN = tuple(
-    (condition, condition, "success", "all")
-    for condition in ("crash", "rolling deployment", "registry outage", "a proxy crashes")
+DISCOVERY_SHOWN = (
+    *((condition, condition, "success", "all") for condition in ("crash", "rolling deployment", "registry outage", "a proxy crashes")),
+    ("scaling out: p99", "scaling out", "p99_s", "all"),
 )
 #: What the workers of the storm's backend can do: 20 of them, 50 ms for a call.
 CAPACITY_RPS = 400.0
