@@ -41,7 +41,7 @@ CASCADE_SHOWN = (
     ("without recommendations", "base", "share_degraded", "shop.product"),
 )
 DISCOVERY_SHOWN = (
-    *((condition, condition, "success", "all") for condition in ("crash", "rolling deployment", "registry outage", "a proxy crashes")),
+    *((shown, shown, "success", "all") for shown in ("crash", "rolling deployment", "registry outage", "a proxy crashes")),
     ("scaling out: p99", "scaling out", "p99_s", "all"),
 )
 #: What the workers of the storm's backend can do: 20 of them, 50 ms for a call.
