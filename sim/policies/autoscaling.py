@@ -1,4 +1,4 @@
-"""Autoscaling: how many replicas there are to be, from how busy those are that there are."""
+"""Autoscaling: how many replicas there are to be, from how busy those are that there are, or how much waits for them."""
 
 from __future__ import annotations
 
@@ -17,29 +17,42 @@ _SLACK = 1e-9
 
 
 class Autoscaling(Spec):
-    """Keep the utilisation near a target by starting and stopping replicas, as Kubernetes' horizontal pod autoscaler does.
+    """Keep the utilisation, or the backlog, near a target by starting and stopping replicas, as Kubernetes' horizontal pod
+    autoscaler does.
 
     ::
 
-        wanted = ceil(replicas · utilisation / target)          unchanged while the two differ by `tolerance_percent` at most
+        wanted = ceil(replicas · utilisation / target)    = ceil(backlog / target_backlog)
+                 unchanged while what is and what is wanted differ by `tolerance_percent` at most
         fewer: the largest number that was wanted in the last `stabilisation`
         more:  at most double, or 4 more, every `interval`
 
     Utilisation is that of the workers over the last interval, averaged over the replicas that serve; a saturated service shows
     100 % however long its line is, so it takes several steps to catch up: log2(needed / there) intervals, and a start-up each.
+    A backlog says how much there is to do: it takes one step as far as the limit on growth allows. It counts messages that are
+    ready and those at consumers, as KEDA does for SQS, Kafka and RabbitMQ over HTTP (over AMQP, the ready ones only). With S
+    seconds of work for a message and w workers in a replica, a message waits some target_backlog · S / w seconds.
 
     Not for load that comes and goes faster than interval + start-up: the replicas arrive when it is over. Not with calls that
-    hold workers while they wait for somebody slow: more replicas ask the slow one more.
-    Source: kubernetes@1 horizontal.go and autoscaling/v2 defaults (15 s, tolerance 0.1, 300 s).
+    hold workers while they wait for somebody slow: more replicas ask the slow one more. Not by backlog with more replicas than
+    partitions of a log: those above it idle.
+    While a rollout is under way it looks on and does not act (Kubernetes would, on both sets of replicas).
+    Source: kubernetes@1 horizontal.go and autoscaling/v2 defaults (15 s, tolerance 0.1, 300 s); keda@2 scalers, whose own targets
+    are 20 messages a replica for RabbitMQ, 5 for SQS and 10 of lag for Kafka, and whose scaling to zero is left out.
 
     >>> gate = AutoscalingGate(Autoscaling(max_replicas=10, target_utilisation_percent=50))
     >>> gate.wanted(0.0, 2, 1.0), gate.wanted(15.0, 4, 0.54), gate.wanted(30.0, 4, 0.2), gate.wanted(330.1, 4, 0.2)
     (4, 4, 4, 2)
+    >>> AutoscalingGate(Autoscaling(max_replicas=10, target_backlog=20)).wanted(0.0, 2, backlog=101)
+    6
     """
 
     max_replicas: _Replicas = Field(description="replicas at most")
     min_replicas: _Replicas = Field(1, description="replicas at least")
     target_utilisation_percent: _Percent = Field(80.0, description="share of the workers that is to be busy")
+    target_backlog: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="instead: messages per replica, waiting or unacknowledged, in the queues that the service consumes"
+    )
     interval: PositiveDuration = Field(15.0, description="time between two looks, at least 1s")
     tolerance_percent: Annotated[float, Field(ge=0, le=100)] = Field(10.0, description="deviation that is let be")
     stabilisation: Duration = Field(300.0, description="how long fewer replicas have to be enough before some are stopped")
@@ -52,6 +65,8 @@ class Autoscaling(Spec):
             raise ValueError(f"autoscaling: min_replicas = {self.min_replicas} is above max_replicas = {self.max_replicas}")
         if self.interval < 1:
             raise ValueError(f"autoscaling: interval = {self.interval:g} s must be at least 1s")
+        if self.target_backlog is not None and "target_utilisation_percent" in self.model_fields_set:
+            raise ValueError("autoscaling: target_utilisation_percent and target_backlog are two targets; write one of them")
         return self
 
 
@@ -64,10 +79,13 @@ class AutoscalingGate:
         self._spec = spec
         self._past: deque[tuple[float, int]] = deque()
 
-    def wanted(self, now_s: float, replicas: int, utilisation: float) -> int:
-        """How many there are to be, if so many run now and this share (0 to 1) of their workers was busy."""
+    def wanted(self, now_s: float, replicas: int, utilisation: float = 0.0, backlog: int = 0) -> int:
+        """How many there are to be, if so many run now and this share (0 to 1) of their workers was busy, or so much waits."""
         spec = self._spec
-        ratio = 100.0 * utilisation / spec.target_utilisation_percent
+        if spec.target_backlog is None:
+            ratio = 100.0 * utilisation / spec.target_utilisation_percent
+        else:
+            ratio = backlog / (spec.target_backlog * max(replicas, 1))
         near = abs(ratio - 1.0) <= spec.tolerance_percent / 100.0 + _SLACK
         found = replicas if near else math.ceil(replicas * ratio - _SLACK)
         found = max(spec.min_replicas, min(spec.max_replicas, found))

@@ -26,6 +26,8 @@ class Fleet:
         self._gone = [replica.index for replica in service.replicas if not replica.alive]
         self._starts = 0
         self._news: Reply | None = None
+        self._rolling = False
+        self._scaled: set[int] = set()  # what the autoscaler has started and is not there yet
 
     def run(self) -> Steps:
         """One deployment after the other."""
@@ -39,23 +41,33 @@ class Fleet:
 
     def follow(self, spec: Autoscaling) -> Steps:
         """Start and stop replicas as an autoscaler wants."""
-        gate, starting = AutoscalingGate(spec), set[int]()
+        gate, starting = AutoscalingGate(spec), self._scaled
         before_s = self._busy_s()
         while True:
             yield spec.interval
             busy_s = self._busy_s()
-            serving = len(self.running) - len(starting)
-            workers = float(self.service.spec.workers) * max(serving, 1)
-            utilisation = min(1.0, (busy_s - before_s) / (spec.interval * workers))
+            utilisation = self._utilisation(busy_s - before_s, spec.interval)
             before_s = busy_s
-            wanted = gate.wanted(self._tasks.now_s(), len(self.running), utilisation)
+            if self._rolling:
+                continue
+            wanted = gate.wanted(self._tasks.now_s(), len(self.running), utilisation, self._backlog())
             while len(self.running) > wanted:
                 self._stop(max(self.running), spec)
             while len(self.running) < wanted and self._gone:
                 starting.add(self._start(starting, 0.0))
 
+    def _utilisation(self, busy_s: float, interval_s: float) -> float:
+        serving = len(self.running) - len(self._scaled)
+        workers = self.service.spec.workers
+        if workers == "unlimited":
+            return 0.0
+        return min(1.0, busy_s / (interval_s * float(workers) * max(serving, 1)))
+
     def _busy_s(self) -> float:
         return sum(replica.pool.busy_worker_s for replica in self.service.replicas)
+
+    def _backlog(self) -> int:
+        return sum(queue.waiting + queue.at_consumers for queue in self.service.queues)
 
     def _scale(self, scale: Scale) -> Steps:
         while len(self.running) > scale.replicas:
@@ -70,6 +82,9 @@ class Fleet:
             yield from self._wait()
 
     def _roll(self, rollout: Rollout) -> Steps:
+        self._rolling = True
+        while self._scaled:  # what the autoscaler has started is there first
+            yield from self._wait()
         old = list(self.running)
         wanted, started = len(old), 0
         starting: set[int] = set()
@@ -84,6 +99,7 @@ class Fleet:
                 moved = True
             if not moved:
                 yield from self._wait()
+        self._rolling = False
 
     def _wait(self) -> Steps:
         """Until a replica is there, or has ended."""

@@ -126,10 +126,13 @@ class World:
         start_faults(self, self.scenario.faults)
         for name, service in self.services.items():
             mine = [deployment for deployment in self.scenario.deployments if service_of(deployment) == name]
-            if mine:
-                self.tasks.start(Fleet(service, mine).run())
-            elif service.spec.autoscaling is not None:
-                self.tasks.start(Fleet(service, []).follow(service.spec.autoscaling))
+            autoscaling = service.spec.autoscaling
+            if not mine and autoscaling is None:
+                continue
+            fleet = Fleet(service, mine)
+            self.tasks.start(fleet.run())
+            if autoscaling is not None:
+                self.tasks.start(fleet.follow(autoscaling))
         self.tasks.start(self._gauges(run.sample_every or run.end / 100))
         self._spent_before: dict[str, tuple[float, int]] = {}
         self.tasks.start(self._measure_from(run.warmup))

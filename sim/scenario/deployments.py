@@ -82,7 +82,8 @@ def slots_of(scenario: Scenario, service: str) -> int:
     wanted = most = scenario.services[service].replicas
     autoscaling = scenario.services[service].autoscaling
     if autoscaling is not None:
-        return 2 * autoscaling.max_replicas  # as many may be ending
+        wanted = autoscaling.max_replicas
+        most = 2 * wanted  # as many may be ending
     for deployment in sorted(scenario.deployments, key=lambda deployment: deployment.at):
         if service_of(deployment) != service:
             continue

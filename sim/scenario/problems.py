@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from sim.scenario.deployments import Rollout, service_of, slots_of
+from sim.scenario.deployments import Rollout, Scale, service_of, slots_of
 from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, selectors_of, steps_of
 from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.scenario.limits import problems_of_size
@@ -145,11 +145,14 @@ def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
             yield f"deployments[{i}].{kind}: no service {name!r}; {nearest(name, scenario.services)}"
         elif slots_of(scenario, name) > _MOST_SLOTS:
             yield f"deployments[{i}]: {name} would need more than {_MOST_SLOTS:,} replicas, those that are ending included"
-        elif scenario.services[name].autoscaling is not None:
-            yield f"deployments[{i}]: {name} has autoscaling, which decides by itself; write one of them"
+        elif isinstance(deployment, Scale) and scenario.services[name].autoscaling is not None:
+            yield f"deployments[{i}]: how many replicas {name} has is decided by its autoscaling; leave out one of them"
     for name, service in scenario.services.items():
         scaling = service.autoscaling
-        if scaling is not None and service.workers == "unlimited":
+        if scaling is not None and scaling.target_backlog is not None:
+            if not any(queue.consumer and queue.consumer.split(".")[0] == name for queue in scenario.queues.values()):
+                yield f"services.{name}.autoscaling.target_backlog: {name} consumes no queue; write target_utilisation_percent"
+        elif scaling is not None and service.workers == "unlimited":
             yield f"services.{name}.autoscaling: nothing of unlimited workers is a utilisation; give it a number of workers"
         if scaling is not None and not scaling.min_replicas <= service.replicas <= scaling.max_replicas:
             low, high = scaling.min_replicas, scaling.max_replicas

@@ -256,7 +256,9 @@ class Service(Spec):
     registry: Name | None = Field(
         None, description="a registry of `registries`: replicas register there, and each caller process learns from it"
     )
-    autoscaling: Autoscaling | None = Field(None, description="replicas come and go with how busy the workers are")
+    autoscaling: Autoscaling | None = Field(
+        None, description="replicas come and go with how busy the workers are, or with how much waits for them"
+    )
     start_up: LawSpec = Field(NO_TIME, description="from the start of a replica by a deployment until it serves, a law")
     warm_up: Duration = Field(0.0, description="how long work takes longer after a replica has come: caches, compilers")
     cold_factor: Annotated[float, Field(ge=1, le=1000)] = Field(
