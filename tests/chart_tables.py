@@ -45,6 +45,14 @@ def attempts_table() -> pd.DataFrame:
     return table.assign(attempts_rps=table["goodput_rps"])[["candidate", "condition", "time_s", *_ATTEMPTS, "n"]]
 
 
+def backlog_table() -> pd.DataFrame:
+    """The same minute; the first candidate has no queue."""
+    names = {"goodput_rps": "backlog", "goodput_low": "backlog_low", "goodput_high": "backlog_high"}
+    table = over_time_table().rename(columns=names)
+    table = table[table["candidate"] != table["candidate"].iloc[0]]
+    return table[["candidate", "condition", "time_s", *names.values(), "n"]].reset_index(drop=True)
+
+
 def spells_table() -> pd.DataFrame:
     """One breaker that opened and was half-open, and one endpoint that was ejected until the end."""
     rows = [
@@ -114,6 +122,7 @@ def all_tables() -> dict[str, pd.DataFrame]:
         "differences": differences_table(),
         "over_time": over_time_table(),
         "attempts_over_time": attempts_table(),
+        "backlog_over_time": backlog_table(),
         "latency_cdf": curve_table(),
         "time_parts": parts_table(),
         "faults": faults,

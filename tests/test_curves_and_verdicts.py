@@ -12,6 +12,7 @@ from frames import NAN, changes_of, numbers, replications, requests_of
 
 from sim.analysis import (
     attempts_over_time,
+    backlog_over_time,
     latency_cdf,
     over_time,
     recovery_s,
@@ -75,6 +76,22 @@ def test_attempts_belong_to_the_bin_in_which_they_began() -> None:
     assert found["attempts_rps"].tolist() == [1.0, 0.25, 0.5]  # means of (1.5, 0.5), (0.5, 0) and, in the cut bin, (1, 0)
     assert (found["attempts_low"] == 0.0).all()
     assert set(found["n"]) == {2}
+
+
+def test_the_backlog_is_what_waits_and_what_is_at_consumers_in_all_queues_together() -> None:
+    columns = ["candidate", "condition", "replication", "time_s", "name", "busy", "queued"]
+    samples = [  # of two queues and a service, in two replications
+        *(
+            (0, t, name, busy, queued)
+            for t in (0.0, 1.0)
+            for name, busy, queued in (("mails", 1, 2), ("bills", 0, 4), ("shop", 9, 9))
+        ),
+        *((1, t, name, 0, 3) for t in (0.0, 1.0) for name in ("mails", "bills")),
+    ]
+    found = backlog_over_time(pd.DataFrame([("a", "base", *row) for row in samples], columns=columns), ["mails", "bills"])
+    assert found["time_s"].tolist() == [0.0, 1.0]
+    assert found["backlog"].tolist() == [6.5, 6.5]  # 7 and 6
+    assert found["backlog_low"].tolist() == pytest.approx([0.1469, 0.1469], abs=1e-4)  # 6.5 - 12.706 * 0.5
 
 
 # --- after the fault --------------------------------------------------------------------------------------------------

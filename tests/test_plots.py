@@ -16,6 +16,7 @@ from chart_tables import (
     CANDIDATES,
     NAN,
     attempts_table,
+    backlog_table,
     curve_table,
     differences_table,
     over_time_table,
@@ -41,6 +42,7 @@ CHARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "success_over_time": (plots.success_over_time, over_time_table, {"condition": "crash", "windows": [("down", 20, 40)]}),
     "goodput_over_time": (plots.goodput_over_time, over_time_table, {"condition": "crash"}),
     "attempts_over_time": (plots.attempts_over_time, attempts_table, {"condition": "crash"}),
+    "backlog_over_time": (plots.backlog_over_time, backlog_table, {"condition": "crash"}),
     "staleness_cdf": (plots.staleness_cdf, stale_table, {"condition": "crash"}),
     "difference_forest": (plots.difference_forest, differences_table, {"metric": "p99_s"}),
     "where_time_went": (plots.where_time_went, parts_table, {"condition": "crash"}),
@@ -118,7 +120,7 @@ def test_every_axis_of_numbers_has_a_label_with_a_unit(name: str) -> None:
     ax = draw(name)
     rows = name in ("difference_forest", "where_time_went", "outcomes", "effect_times", "metric_bars")
     for label in [ax.get_xlabel()] if rows else [ax.get_xlabel(), ax.get_ylabel()]:
-        assert re.search(r"\((µs|ms|s|%|good answers/s|attempts/s|attempts/request)[,) ]", label), label
+        assert re.search(r"\((µs|ms|s|%|good answers/s|attempts/s|attempts/request|messages)[,) ]", label), label
     assert ax.get_title(loc="left")
 
 
@@ -204,6 +206,7 @@ def test_cdf_is_the_table_turned() -> None:
         (plots.success_over_time, over_time_table(), "success", "success_low"),
         (plots.goodput_over_time, over_time_table(), "goodput_rps", "goodput_low"),
         (plots.attempts_over_time, attempts_table(), "attempts_rps", "attempts_low"),
+        (plots.backlog_over_time, backlog_table(), "backlog", "backlog_low"),
     ],
 )
 def test_steps_hold_the_table_until_the_end_of_the_last_bin(chart: Any, table: Any, value: str, low: str) -> None:

@@ -66,12 +66,19 @@ def test_panels_of_bars_are_not_cut_at_the_first_condition() -> None:
 
 def test_charts_writes_every_chart_as_png_and_svg(written: list[Path]) -> None:
     prices = {"price_attempts_per_request", "price_busy_s_per_good"}
-    curves = {"latency_percentiles", "latency_cdf", "success_over_time", "goodput_over_time", "attempts_over_time"}
+    curves = {
+        "latency_percentiles",
+        "latency_cdf",
+        "success_over_time",
+        "goodput_over_time",
+        "attempts_over_time",
+        "backlog_over_time",
+    }
     parts = {"where_time_went", "where_time_went_slowest"}
     others = {"outcomes", "effect_times", "difference_success", "difference_p99_s"}
     assert {path.stem for path in written} == prices | curves | parts | others
     assert sorted(written) == sorted(written[0].parent.iterdir())
-    assert sorted(path.suffix for path in written) == [".png"] * 13 + [".svg"] * 13
+    assert sorted(path.suffix for path in written) == [".png"] * 14 + [".svg"] * 14
 
 
 def test_pictures_are_not_blank_and_have_160_dots_per_inch(written: list[Path]) -> None:
@@ -113,10 +120,10 @@ def test_what_is_of_all_requests_does_not_bear_the_focus(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(files, "_draw", draw)
     plots.charts(all_tables(), tmp_path, question="Which?", formats=("svg",), focus="shop.buy")
-    priced = {name for name in below if name.endswith(files.PRICES)}
-    assert {f"price_{metric}" for metric in files.PRICES} <= priced
-    assert {name for name, question in below.items() if question == "Which?"} == priced
-    assert {question for name, question in below.items() if name not in priced} == {"Which? (shop.buy)"}
+    of_all = {name for name in below if name.endswith(files.PRICES) or name == "backlog_over_time"}
+    assert {"backlog_over_time", *(f"price_{metric}" for metric in files.PRICES)} <= of_all
+    assert {name for name, question in below.items() if question == "Which?"} == of_all
+    assert {question for name, question in below.items() if name not in of_all} == {"Which? (shop.buy)"}
 
 
 def test_one_candidate_alone_has_charts_but_no_differences(tmp_path: Path) -> None:

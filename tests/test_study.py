@@ -311,6 +311,20 @@ def test_tables_for_charts(tmp_path: Path) -> None:
     assert value["few", "crash", 1, "success", "all"] == (measured["outcome"] == "ok").mean()
 
 
+def test_queues_have_a_backlog_over_time() -> None:
+    services = {
+        "shop": {"workers": 1, "operations": {"buy": [{"publish": "mails"}, {"publish": "kept"}]}},
+        "payment": {"workers": 1, "operations": {"charge": [{"work": {"exponential": 0.02}}]}},
+    }
+    found = replicate(scenario(services=services, queues={"mails": {"consumer": "payment.charge"}, "kept": {}}), 2, workers=1)
+    table = found.tables()["backlog_over_time"]
+    gauges = found.rows("gauges")
+    mine = gauges[gauges["name"] == "mails"]
+    expected = (mine["busy"] + mine["queued"]).groupby(mine["time_s"]).sum() / 2
+    assert table["backlog"].tolist() == expected.tolist()
+    assert table["backlog"].max() > 0
+
+
 def test_charts_of_a_single_run_are_about_the_scenario_and_not_about_base() -> None:
     tables = replicate(scenario(faults=[{"crash": "payment", "at": 1.0}]), 2, workers=1, simulate=fake).tables()
     assert {name: set(table["condition"]) for name, table in tables.items() if len(table)} == {

@@ -3,7 +3,7 @@
 It imports floor 0, numpy, pandas and scipy only, never a live object of a run, so it works on last month's Parquet files.
 """
 
-from sim.analysis.curves import attempts_over_time, latency_cdf, over_time, time_parts
+from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import paired_differences, summarise
 from sim.analysis.messages import backlog, broker_load, drain_s, messages_by_queue, out_of_order
@@ -17,6 +17,7 @@ __all__ = [
     "Decision",
     "attempts_over_time",
     "backlog",
+    "backlog_over_time",
     "broker_load",
     "drain_s",
     "latency_cdf",

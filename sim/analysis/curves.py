@@ -142,11 +142,43 @@ def attempts_over_time(
 
 def attempts_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
     """Put bands around many `attempts_over_time_of_run`: candidate, condition, time_s, attempts_rps and its band."""
-    groups = per_run.groupby(["candidate", "condition", "time_s"], sort=False, observed=True)["attempts_rps"]
+    return _bands(per_run, "attempts_rps", "attempts", confidence)
+
+
+def _bands(per_run: pd.DataFrame, column: str, short: str, confidence: float) -> pd.DataFrame:
+    """Mean and band, not below zero, of what cannot be negative at each time."""
+    groups = per_run.groupby(["candidate", "condition", "time_s"], sort=False, observed=True)[column]
     found = interval_of(groups, confidence).reset_index()
     found["low"] = found["low"].clip(lower=0.0)
-    names = {"mean": "attempts_rps", "low": "attempts_low", "high": "attempts_high"}
+    names = {"mean": column, "low": f"{short}_low", "high": f"{short}_high"}
     return found.rename(columns=names)[["candidate", "condition", "time_s", *names.values(), "n"]]
+
+
+def backlog_over_time_of_run(gauges: pd.DataFrame, queues: Sequence[str]) -> pd.DataFrame:
+    """Messages in queues at every sample of one replication: time_s, backlog (waiting or at consumers, all queues together).
+
+    Args:
+        gauges: one replication; time_s, name, busy and queued are read.
+        queues: their names; leave out those that nobody consumes, whose messages wait for nothing.
+    """
+    mine = gauges[gauges["name"].astype(str).isin(list(queues))]
+    sums = (mine["busy"] + mine["queued"]).groupby(mine["time_s"], sort=True).sum()
+    return pd.DataFrame({"time_s": sums.index.to_numpy(dtype=float), "backlog": sums.to_numpy(dtype=float)})
+
+
+def backlog_over_time(gauges: pd.DataFrame, queues: Sequence[str], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Messages in queues over time, with a band over replications, told apart by candidate, condition and replication.
+
+    Returns candidate, condition, time_s, backlog, backlog_low, backlog_high, n: as fine as the gauges (`run.sample_every`).
+    """
+    return backlog_over_time_bands(
+        of_each_run(gauges, lambda rows: backlog_over_time_of_run(rows, queues)), confidence=confidence
+    )
+
+
+def backlog_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Put bands around many `backlog_over_time_of_run`: candidate, condition, time_s, backlog and its band."""
+    return _bands(per_run, "backlog", "backlog", confidence)
 
 
 def latency_cdf_of_run(

@@ -7,6 +7,7 @@ writes them all. `looks` gives a candidate the same colour, line, marker and hat
 from sim.plots.files import charts, small_multiples
 from sim.plots.lines import (
     attempts_over_time,
+    backlog_over_time,
     goodput_over_time,
     latency_cdf,
     latency_percentiles,
@@ -20,6 +21,7 @@ from sim.plots.style import Look, looks
 __all__ = [
     "Look",
     "attempts_over_time",
+    "backlog_over_time",
     "charts",
     "difference_forest",
     "effect_times",

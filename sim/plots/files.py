@@ -168,8 +168,8 @@ def charts(
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
-            `latency_cdf`, `time_parts`; and optionally `faults` with columns condition, label, start_s, end_s (NaN: until the
-            end), which are shaded, and `warmup` with columns condition, end_s, which is hatched.
+            `backlog_over_time`, `latency_cdf`, `time_parts`; and optionally `faults` with columns condition, label, start_s,
+            end_s (NaN: until the end), which are shaded, and `warmup` with columns condition, end_s, which is hatched.
         directory: where to; made if it is not there.
         question: what is to be decided, written on every chart.
         formats: of the files, any that matplotlib can write without a display.
@@ -258,6 +258,10 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
     if "attempts_over_time" in tables:
         table, options = tables["attempts_over_time"], {"each": _marks(tables)}
         yield _Picture("attempts_over_time", lines.attempts_over_time, table, "Attempts per second over time, all tiers", options)
+    if "backlog_over_time" in tables:
+        table, options = tables["backlog_over_time"], {"each": _marks(tables)}
+        heading = "Messages in the queues over time, of all requests"
+        yield _Picture("backlog_over_time", lines.backlog_over_time, table, heading, options, of_all=True)
     if "time_parts" in tables:
         table = tables["time_parts"]
         for group in style.names_in(table, "group"):

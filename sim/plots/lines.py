@@ -201,16 +201,8 @@ def goodput_over_time(
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
     columns = ("goodput_rps", "goodput_low", "goodput_high")
-    style.need(over_time, ("candidate", "condition", "time_s", *columns), "goodput_over_time")
-    name, rows = style.one_of(over_time, "condition", condition, "goodput_over_time")
-    with style.themed():
-        ax = style.new_axes(ax)
-        _steps(ax, over_time, rows, columns, looks, "clock time")
-        style.set_number_axis(ax.yaxis, "goodput (good answers/s)")
-        highest = float(np.max(style.finite(over_time[list(columns)].to_numpy().ravel()), initial=0.0))
-        ax.set_ylim(0.0, 1.05 * highest or 1.0)
-        _finish(ax, title, f"Good answers per second · {name}", legend, windows, warmup_s)
-    return ax
+    words = ("goodput_over_time", "goodput (good answers/s)", "Good answers per second")
+    return _amount_over_time(over_time, ax, columns, words, condition, windows, warmup_s, looks, legend, title)
 
 
 def attempts_over_time(
@@ -230,27 +222,66 @@ def attempts_over_time(
 
     Args:
         table: columns candidate, condition, time_s (start of the bin), attempts_rps, attempts_low, attempts_high (per second).
-        ax: where to draw; None makes a new figure.
-        condition: which one, if the table holds several.
-        windows: faults to shade: (label, start in seconds, end in seconds or None).
-        warmup_s: until when nothing counts, in seconds; hatched, with its place in the legend.
-        looks: from `style.looks`, when several charts shall agree.
-        legend: whether to put one beside the axes.
-        title: instead of the chart's own.
+        ax, condition, windows, warmup_s, looks, legend, title: as of `goodput_over_time`.
 
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
     columns = ("attempts_rps", "attempts_low", "attempts_high")
-    style.need(table, ("candidate", "condition", "time_s", *columns), "attempts_over_time")
-    name, rows = style.one_of(table, "condition", condition, "attempts_over_time")
+    words = ("attempts_over_time", "attempts (attempts/s)", "Attempts per second")
+    return _amount_over_time(table, ax, columns, words, condition, windows, warmup_s, looks, legend, title)
+
+
+def backlog_over_time(
+    table: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    windows: Sequence[Window] = (),
+    warmup_s: float = 0.0,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Messages in all queues together, one stepped line per candidate that has queues; faults are shaded.
+
+    Waiting or at consumers: what lines up while consumers or brokers are down, and how long it takes to drain.
+
+    Args:
+        table: columns candidate, condition, time_s (of the sample), backlog, backlog_low, backlog_high (messages).
+        ax, condition, windows, warmup_s, looks, legend, title: as of `goodput_over_time`.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    columns = ("backlog", "backlog_low", "backlog_high")
+    words = ("backlog_over_time", "backlog (messages)", "Messages in the queues")
+    return _amount_over_time(table, ax, columns, words, condition, windows, warmup_s, looks, legend, title)
+
+
+def _amount_over_time(
+    table: pd.DataFrame,
+    ax: Axes | None,
+    columns: tuple[str, str, str],
+    words: tuple[str, str, str],
+    condition: str | None,
+    windows: Sequence[Window],
+    warmup_s: float,
+    looks: Mapping[str, Look] | None,
+    legend: bool,
+    title: str | None,
+) -> Axes:
+    """Steps, with bands, of what is never below zero; `words` are the chart's name, its axis and what it shows."""
+    chart, label, what = words
+    style.need(table, ("candidate", "condition", "time_s", *columns), chart)
+    name, rows = style.one_of(table, "condition", condition, chart)
     with style.themed():
         ax = style.new_axes(ax)
         _steps(ax, table, rows, columns, looks, "clock time")
-        style.set_number_axis(ax.yaxis, "attempts (attempts/s)")
+        style.set_number_axis(ax.yaxis, label)
         highest = float(np.max(style.finite(table[list(columns)].to_numpy().ravel()), initial=0.0))
         ax.set_ylim(0.0, 1.05 * highest or 1.0)
-        _finish(ax, title, f"Attempts per second · {name}", legend, windows, warmup_s)
+        _finish(ax, title, f"{what} · {name}", legend, windows, warmup_s)
     return ax
 
 

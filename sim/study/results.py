@@ -28,6 +28,7 @@ Pair = tuple[str, str]
 _BANDS: Final[Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "over_time": curves.over_time_bands,
     "attempts_over_time": curves.attempts_over_time_bands,
+    "backlog_over_time": curves.backlog_over_time_bands,
     "latency_cdf": curves.latency_cdf_bands,
     "time_parts": curves.time_parts_bands,
 }
@@ -224,6 +225,10 @@ class Results:
             if self.focus is not None:
                 rows = rows[rows["entry"] == self.focus]
             reduced = {} if not times.record_attempts else {"attempts_over_time": self._attempts_over_time(run, rows, width_s)}
+            consumed = [name for name, queue in self.scenarios[run.candidate, run.condition].queues.items() if queue.consumer]
+            if consumed:
+                gauges = self.source.read(run.index, "gauges", ["time_s", "name", "busy", "queued"])
+                reduced["backlog_over_time"] = curves.backlog_over_time_of_run(gauges, consumed)
             reduced |= {
                 "over_time": curves.over_time_of_run(rows, width_s, end_s=times.end),
                 "latency_cdf": curves.latency_cdf_of_run(rows, start_s=times.warmup, end_s=times.end),
