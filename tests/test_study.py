@@ -319,7 +319,7 @@ def test_queues_have_a_backlog_over_time() -> None:
     found = replicate(scenario(services=services, queues={"mails": {"consumer": "payment.charge"}, "kept": {}}), 2, workers=1)
     table = found.tables()["backlog_over_time"]
     gauges = found.rows("gauges")
-    mine = gauges[gauges["name"] == "mails"]
+    mine = gauges[(gauges["name"] == "mails") & (gauges["time_s"] <= 3.5)]
     expected = (mine["busy"] + mine["queued"]).groupby(mine["time_s"]).sum() / 2
     assert table["backlog"].tolist() == expected.tolist()
     assert table["backlog"].max() > 0

@@ -154,26 +154,28 @@ def _bands(per_run: pd.DataFrame, column: str, short: str, confidence: float) ->
     return found.rename(columns=names)[["candidate", "condition", "time_s", *names.values(), "n"]]
 
 
-def backlog_over_time_of_run(gauges: pd.DataFrame, queues: Sequence[str]) -> pd.DataFrame:
+def backlog_over_time_of_run(gauges: pd.DataFrame, queues: Sequence[str], *, end_s: float = math.inf) -> pd.DataFrame:
     """Messages in queues at every sample of one replication: time_s, backlog (waiting or at consumers, all queues together).
 
     Args:
         gauges: one replication; time_s, name, busy and queued are read.
         queues: their names; leave out those that nobody consumes, whose messages wait for nothing.
+        end_s: where it ends, clock time; replications end at times of their own after the last arrival.
     """
-    mine = gauges[gauges["name"].astype(str).isin(list(queues))]
+    mine = gauges[gauges["name"].astype(str).isin(list(queues)) & (gauges["time_s"] <= end_s)]
     sums = (mine["busy"] + mine["queued"]).groupby(mine["time_s"], sort=True).sum()
     return pd.DataFrame({"time_s": sums.index.to_numpy(dtype=float), "backlog": sums.to_numpy(dtype=float)})
 
 
-def backlog_over_time(gauges: pd.DataFrame, queues: Sequence[str], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+def backlog_over_time(
+    gauges: pd.DataFrame, queues: Sequence[str], *, end_s: float = math.inf, confidence: float = CONFIDENCE
+) -> pd.DataFrame:
     """Messages in queues over time, with a band over replications, told apart by candidate, condition and replication.
 
     Returns candidate, condition, time_s, backlog, backlog_low, backlog_high, n: as fine as the gauges (`run.sample_every`).
     """
-    return backlog_over_time_bands(
-        of_each_run(gauges, lambda rows: backlog_over_time_of_run(rows, queues)), confidence=confidence
-    )
+    per_run = of_each_run(gauges, lambda rows: backlog_over_time_of_run(rows, queues, end_s=end_s))
+    return backlog_over_time_bands(per_run, confidence=confidence)
 
 
 def backlog_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:

@@ -228,7 +228,7 @@ class Results:
             consumed = [name for name, queue in self.scenarios[run.candidate, run.condition].queues.items() if queue.consumer]
             if consumed:
                 gauges = self.source.read(run.index, "gauges", ["time_s", "name", "busy", "queued"])
-                reduced["backlog_over_time"] = curves.backlog_over_time_of_run(gauges, consumed)
+                reduced["backlog_over_time"] = curves.backlog_over_time_of_run(gauges, consumed, end_s=times.end)
             reduced |= {
                 "over_time": curves.over_time_of_run(rows, width_s, end_s=times.end),
                 "latency_cdf": curves.latency_cdf_of_run(rows, start_s=times.warmup, end_s=times.end),
