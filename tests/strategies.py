@@ -307,7 +307,7 @@ def faults(draw, services, queues, crash_only=False):
         case "pause":
             return {"pause": service, "replica": draw(st.sampled_from(["all", 0])), **window}
         case "errors":
-            return {"errors": service, "ratio": draw(st.floats(0, 1)), **window}
+            return {"errors": service, "ratio": draw(st.floats(0, 1)), "same_requests": draw(st.booleans()), **window}
         case "link":
             hurt = draw(st.sampled_from([{"latency": 0.2}, {"loss": 0.5}, {"partition": True}]))
             return {"link": service, **hurt, **window}

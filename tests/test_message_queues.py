@@ -270,6 +270,14 @@ def test_requeue_decides_where_a_failed_message_goes():
     assert done(simulate({"redelivery_delay": 1.0, "requeue": "head"}, **late)) == [2.1, 1.1, 3.1, 4.1]
 
 
+def test_messages_of_bad_requests_fail_at_every_delivery():
+    fault = [{"errors": "mail.send", "ratio": 0.5, "at": 0.0, "same_requests": True}]
+    result = simulate({"max_deliveries": 4, "redelivery_delay": 0.1, "consumers": 40}, times=[0.0] * 40, faults=fault)
+    found = rows(result)
+    assert set(zip(found.fate, found.deliveries, strict=True)) == {("done", 1), ("dead", 4)}
+    assert 10 < (found.fate == "dead").sum() < 30
+
+
 def test_out_of_order_is_counted_per_key():
     fault = [{"errors": "mail", "ratio": 1.0, "at": 0.0, "for": 0.05}]
     result = simulate({"redelivery_delay": 1.0}, times=[0.0, 0.1, 0.2], send={"key": {"keys": 1}}, faults=fault)

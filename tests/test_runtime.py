@@ -270,6 +270,22 @@ def test_injected_errors_hit_the_named_operation():
     assert list(by_entry["shop.look"]) == ["ok"]
 
 
+def test_errors_by_chance_go_away_with_a_retry_and_those_of_bad_requests_do_not():
+    def answered(same_requests, attempts):
+        result = simulate(
+            shop({"work": 0.1}, workers="unlimited"),
+            times=np.arange(2_000) * 0.02,
+            calls={"shop": {"retry": {"max_attempts": attempts}}},
+            faults=[{"errors": "shop", "ratio": 0.2, "at": 0, "same_requests": same_requests}],
+        )
+        return result.requests.outcome == "ok"
+
+    assert answered(False, 3).mean() == pytest.approx(1 - 0.2**3, abs=0.006)
+    once, thrice = answered(True, 1), answered(True, 3)
+    assert once.mean() == pytest.approx(0.8, abs=0.03)
+    assert (once == thrice).all(), "the same ones, however often they are tried"
+
+
 def test_links_take_time_both_ways_and_faults_add_to_them():
     faults = [{"link": "client -> shop", "latency": 1.0, "at": 10, "for": 10}]
     result = simulate(shop({"work": 1.0}), links={"default": 0.25}, faults=faults, times=[0, 12, 30])

@@ -124,7 +124,8 @@ def _hurt(fault: Crash | Slow | Pause | Errors | Stop, replica: Replica) -> Call
             return replica.resume
         case Errors():
             _, _, operation = fault.errors.partition(".")
-            injected = (operation or None, fault.ratio)
+            of_requests = key(replica.world.seed, "bad requests", fault.errors) if fault.same_requests else 0
+            injected = (operation or None, fault.ratio, of_requests)
             replica.errors.append(injected)
             return lambda: replica.errors.remove(injected)
         case _:

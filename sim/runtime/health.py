@@ -48,7 +48,10 @@ def ask(replica: Replica, timeout_s: float, bits: int) -> Steps:
             return TIMEOUT
         if replica.refuses:
             return UNREACHABLE
-    fails = any(operation is None and uniform(child(bits, i)) < ratio for i, (operation, ratio) in enumerate(replica.errors))
+    fails = any(
+        operation is None and not of_requests and uniform(child(bits, i)) < ratio
+        for i, (operation, ratio, of_requests) in enumerate(replica.errors)
+    )
     return ERROR if fails else OK
 
 

@@ -52,7 +52,8 @@ class Replica(Server):
         self._max_wait = None if spec.queue.max_wait is None else sampler(spec.queue.max_wait)
         self.served = 0
         self.slow_factors: list[float] = []  # of active faults; they multiply
-        self.errors: list[tuple[str | None, float]] = []  # active injected errors: (operation name or all, ratio)
+        # Active injected errors: operation name or all, ratio, and where they are about the same requests always, a key, else 0.
+        self.errors: list[tuple[str | None, float, int]] = []
         self._process_key = process_key
         self._callers: list[Caller | None] = []  # by number of the edge
         self._shelves: dict[int, Shelf] = {}  # caches of its operations, by code
@@ -333,9 +334,13 @@ class Replica(Server):
 
     def _injected_error(self, visit: Visit, plan: Plan) -> cython.bint:
         works = 1.0
-        for operation, ratio in self.errors:
-            if operation is None or operation == plan.name:
+        for operation, ratio, of_requests in self.errors:
+            if operation is not None and operation != plan.name:
+                continue
+            if not of_requests:
                 works *= 1 - ratio
+            elif uniform(child(of_requests, visit.request)) < ratio:
+                return True
         return uniform(child(visit.key, _INJECTED)) >= works
 
     def crash(self, silent: bool) -> None:

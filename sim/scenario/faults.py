@@ -79,10 +79,15 @@ class Pause(_OnService):
 
 
 class Errors(_OnService):
-    """A share of the requests is answered with `error`, as soon as a worker takes them."""
+    """A share of the calls and messages is answered with `error`, as soon as a worker takes them.
+
+    By chance, each attempt and delivery anew: retries help. Or always those of the same requests, as with data that a new version
+    cannot read: retries do not help, and in a queue they are poison. Which requests, is the same for every candidate.
+    """
 
     errors: str = Field(description="a service, or a service.operation")
-    ratio: Ratio = Field(description="share of the requests")
+    ratio: Ratio = Field(description="share of the calls and messages; with `same_requests`, of the requests")
+    same_requests: bool = Field(False, description="whether a request that fails once fails whenever it is tried")
 
 
 class LinkFault(_Fault):
