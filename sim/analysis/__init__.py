@@ -9,6 +9,7 @@ from sim.analysis.intervals import paired_differences, summarise
 from sim.analysis.messages import backlog, broker_load, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
+from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
 from sim.analysis.states import staleness, state_spells
 
@@ -19,12 +20,14 @@ __all__ = [
     "backlog",
     "backlog_over_time",
     "broker_load",
+    "done_all_the_same",
     "drain_s",
     "latency_cdf",
     "messages_by_queue",
     "out_of_order",
     "over_time",
     "paired_differences",
+    "read_staleness",
     "recovery_s",
     "run_metrics",
     "slo_verdicts",
