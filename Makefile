@@ -40,13 +40,14 @@ simpy-suite: $(BUILT)  ## SimPy's own tests, against SimPy and against the compi
 docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario language
 	$(BIN)/python -m sim.scenario.reference docs/scenario.md
 
-figures: run failures  ## the main job and the failures again, then the README's tables and pictures from them (5 minutes)
+figures: run failures  ## the main job and the failures again, then the README's tables and pictures from them (8 minutes)
 	$(BIN)/python docs/figures.py
 
-failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, and four ways of finding replicas (3 minutes)
+failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, three of an order (5 minutes)
 	$(BIN)/sim compare experiments/retry_storm/retry_storm.yaml
 	$(BIN)/sim compare experiments/cascade/cascade.yaml
 	$(BIN)/sim compare experiments/discovery/discovery.yaml
+	$(BIN)/sim compare experiments/messaging/order_flow.yaml
 
 BOUTIQUE := --page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
 	--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \

@@ -4,10 +4,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from sim import plots
-from sim.analysis import attempts_over_time, words
+from sim.analysis import attempts_over_time, done_all_the_same, read_staleness, words
 from sim.plots.style import themed
 from sim.study import Results, load_results
 
@@ -43,6 +44,11 @@ CASCADE_SHOWN = (
 DISCOVERY_SHOWN = (
     *((shown, shown, "success", "all") for shown in ("crash", "rolling deployment", "registry outage", "a proxy crashes")),
     ("scaling out: p99", "scaling out", "p99_s", "all"),
+)
+ORDERS = "frontend.checkout"
+FLOW_SHOWN = (
+    *((f"ordered, {shown}", shown, "success", ORDERS) for shown in ("payment outage", "e-mail outage", "broker outage", "burst")),
+    ("e-mail, p90, payment outage", "payment outage", "effect_p90_s", "emailservice.SendOrderConfirmation"),
 )
 #: What the workers of the storm's backend can do: 20 of them, 50 ms for a call.
 CAPACITY_RPS = 400.0
@@ -97,6 +103,32 @@ def storm(results: Results) -> Figure:
     return figure
 
 
+def messaging(results: Results) -> str:
+    """The table of the order flow, with how old the order history is, and how many orders were paid and "failed"."""
+    requests = results.rows("requests", columns=["request", "entry", "outcome", "ended_s"])
+    effects = results.rows("effects", columns=["effect", "request", "done_s"])
+    run = next(iter(results.scenarios.values())).run
+    age = read_staleness(requests, effects, "orderhistory.Record", start_s=run.warmup, end_s=run.end)
+    paid = done_all_the_same(requests, effects, "paymentservice.Charge")
+    by_hand = {
+        "history behind, payment outage": _mean(age, "payment outage", "max_s").map(lambda value: f"{value:.3g} s at most"),
+        "paid and told that it failed, e-mail outage": _mean(paid, "e-mail outage", "done").map(
+            lambda value: f"{value:.1f} orders"
+        ),
+    }
+    lines = by_candidate(results, FLOW_SHOWN).split("\n")
+    lines[0] += "".join(f" {title} |" for title in by_hand)
+    lines[1] += "---|" * len(by_hand)
+    for number, candidate in enumerate(results.candidates, 2):
+        lines[number] += "".join(f" {cells[candidate]} |" for cells in by_hand.values())
+    return "\n".join(lines)
+
+
+def _mean(table: pd.DataFrame, condition: str, column: str) -> pd.Series[float]:
+    mine = table[table["condition"] == condition]
+    return mine.groupby("candidate", observed=True)[column].mean()
+
+
 def rewrite(target: str, text: str) -> None:
     """Put a text between the marks that a make target, or a part of it, has in the README."""
     command, _, part = target.partition(", ")
@@ -119,12 +151,14 @@ def main_job() -> None:
 
 def failures() -> None:
     """Draw the storm, rewrite the tables of the storm, the cascade and of finding replicas."""
-    results, cascade, discovery = (load_results(ROOT / "results" / name) for name in (STORM, "cascade", "discovery"))
+    names = (STORM, "cascade", "discovery", "order_flow")
+    results, cascade, discovery, flow = (load_results(ROOT / "results" / name) for name in names)
     with themed():
         storm(results).savefig(IMAGES / f"{STORM}.png", dpi=110, metadata={"Software": None})
     rewrite("figures, storm", by_candidate(results, STORM_SHOWN))
     rewrite("figures, cascade", by_candidate(cascade, CASCADE_SHOWN))
     rewrite("figures, discovery", by_candidate(discovery, DISCOVERY_SHOWN))
+    rewrite("figures, messaging", messaging(flow))
 
 
 if __name__ == "__main__":

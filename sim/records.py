@@ -145,7 +145,7 @@ GAUGES = Table(
         ("time_s", "d"),
         ("name", "i"),  # code of the service, queue or broker
         ("busy", "i"),  # workers held, over all replicas or nodes; for a queue, messages that are unacknowledged
-        ("queued", "i"),  # waiting for a worker; for a queue, messages that are ready
+        ("queued", "i"),  # waiting for a worker; for a queue, messages that are at no consumer: ready, or delayed
         ("alive", "i"),  # replicas or nodes that are up
     ),
 )

@@ -278,6 +278,13 @@ def test_messages_of_bad_requests_fail_at_every_delivery():
     assert 10 < (found.fate == "dead").sum() < 30
 
 
+def test_what_waits_for_its_delay_is_in_the_backlog():
+    fault = [{"errors": "mail", "ratio": 1.0, "at": 0.0, "for": 0.05}]
+    result = simulate({"redelivery_delay": 5.0}, faults=fault, run={"sample_every": 1.0})
+    table = backlog(result.gauges, ["mails"]).set_index("time_s")
+    assert table.loc[[3.0, 5.0, 7.0], ["waiting", "unacknowledged"]].to_numpy().tolist() == [[1, 0], [0, 1], [0, 0]]
+
+
 def test_out_of_order_is_counted_per_key():
     fault = [{"errors": "mail", "ratio": 1.0, "at": 0.0, "for": 0.05}]
     result = simulate({"redelivery_delay": 1.0}, times=[0.0, 0.1, 0.2], send={"key": {"keys": 1}}, faults=fault)
@@ -397,8 +404,8 @@ def test_backlog_and_drain():
     away = [{"crash": "mail", "at": 0.0, "for": 20.5}]
     result = simulate({}, times=np.arange(0, 60, 2.0), faults=away, run={"sample_every": 1.0})
     table = backlog(result.gauges, ["mails"]).set_index("time_s")
-    assert table.loc[19.0, ["ready", "unacknowledged", "up"]].tolist() == [10, 0, True]
-    assert table.loc[29.0, ["ready", "unacknowledged"]].tolist() == [6, 1], "8 done by 28.5 s, 15 came by 28 s"
+    assert table.loc[19.0, ["waiting", "unacknowledged", "up"]].tolist() == [10, 0, True]
+    assert table.loc[29.0, ["waiting", "unacknowledged"]].tolist() == [6, 1], "8 done by 28.5 s, 15 came by 28 s"
     # The k-th begins at 20.5 s + k, or when it comes, at 2 k: the one of 42 s is the first that does not wait.
     assert drain_s(result.effects, "mails", 20.5) == 21.5
     assert np.isnan(drain_s(result.effects, "mails", 59.0))

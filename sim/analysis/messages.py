@@ -87,14 +87,14 @@ def _percentiles(durations_s: pd.Series[float]) -> list[float]:
 
 
 def backlog(gauges: pd.DataFrame, queues: Sequence[str]) -> pd.DataFrame:
-    """Samples of queues over time: time_s, queue, `ready` and `unacknowledged` messages, and `up`."""
+    """Samples of queues over time: time_s, queue, messages `waiting` (ready, or delayed) and `unacknowledged`, and `up`."""
     names = gauges["name"].astype(str)
     rows = gauges[names.isin(list(queues))]
     return pd.DataFrame(
         {
             "time_s": rows["time_s"].to_numpy(),
             "queue": names[rows.index].to_numpy(),
-            "ready": rows["queued"].to_numpy(),
+            "waiting": rows["queued"].to_numpy(),
             "unacknowledged": rows["busy"].to_numpy(),
             "up": rows["alive"].to_numpy() > 0,
         }

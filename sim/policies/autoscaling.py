@@ -30,8 +30,9 @@ class Autoscaling(Spec):
     Utilisation is that of the workers over the last interval, averaged over the replicas that serve; a saturated service shows
     100 % however long its line is, so it takes several steps to catch up: log2(needed / there) intervals, and a start-up each.
     A backlog says how much there is to do: it takes one step as far as the limit on growth allows. It counts messages that are
-    ready and those at consumers, as KEDA does for SQS, Kafka and RabbitMQ over HTTP (over AMQP, the ready ones only). With S
-    seconds of work for a message and w workers in a replica, a message waits some target_backlog · S / w seconds.
+    ready (not those that are delayed) and those at consumers, as KEDA does for SQS, Kafka and RabbitMQ over HTTP (over AMQP, the
+    ready ones only). With S seconds of work for a message and w workers in a replica, a message waits some
+    target_backlog · S / w seconds.
 
     Not for load that comes and goes faster than interval + start-up: the replicas arrive when it is over. Not with calls that
     hold workers while they wait for somebody slow: more replicas ask the slow one more. Not by backlog with more replicas than

@@ -67,7 +67,7 @@ class Fleet:
         return sum(replica.pool.busy_worker_s for replica in self.service.replicas)
 
     def _backlog(self) -> int:
-        return sum(queue.waiting + queue.at_consumers for queue in self.service.queues)
+        return sum(queue.ready + queue.at_consumers for queue in self.service.queues)
 
     def _scale(self, scale: Scale) -> Steps:
         while len(self.running) > scale.replicas:

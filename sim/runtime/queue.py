@@ -112,9 +112,14 @@ class MessageQueue(Mailbox):
         self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
 
     @property
-    def waiting(self) -> int:
-        """Messages that are ready."""
+    def ready(self) -> int:
+        """Messages that the next consumer could have."""
         return self.gate.ready
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are at no consumer: ready, or not before some delay has passed."""
+        return self.gate.stored - self.gate.unacknowledged
 
     @property
     def at_consumers(self) -> int:
@@ -464,4 +469,4 @@ class MessageQueue(Mailbox):
         self._recorder.message(-1 if self._plan is None else self._plan.code, self.code, message, fate)
 
     def __repr__(self) -> str:
-        return f"<MessageQueue {self.name} {self.waiting} ready, {self.at_consumers} unacknowledged>"
+        return f"<MessageQueue {self.name} {self.ready} ready, {self.at_consumers} unacknowledged>"
