@@ -259,7 +259,7 @@ operations = some(cache=caches, priority=st.integers(0, 2))
 @st.composite
 def steps(draw, service, services, queues, depth=0, callee="op0"):
     kinds = ["work"] * 3 + ["fail"] + ["call"] * (service + 1 < services) * 4 + ["publish"] * 3 * bool(queues)
-    kinds += ["parallel", "repeat"] * (depth == 0)
+    kinds += ["parallel", "repeat", "saga"] * (depth == 0)
     result = []
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4)):
         if kind == "work":
@@ -282,6 +282,12 @@ def steps(draw, service, services, queues, depth=0, callee="op0"):
         elif kind == "repeat":
             rounds = draw(steps(service, services, queues, depth + 1, callee))
             result.append({"repeat": rounds, "count": draw(st.sampled_from([0, 1, 2, {1: 1, 3: 1}]))})
+        elif kind == "saga":
+            some_steps = steps(service, services, queues, depth + 1, callee)
+            parts = draw(
+                st.lists(st.fixed_dictionaries({"do": some_steps}, optional={"undo": some_steps}), min_size=1, max_size=3)
+            )
+            result.append({"saga": parts, "undo_failed": draw(st.sampled_from(["never", "unknown", "always"]))})
         else:
             branches = draw(st.lists(steps(service, services, queues, depth + 1, callee), min_size=1, max_size=3))
             result.append({"parallel": branches})

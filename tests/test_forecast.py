@@ -84,6 +84,16 @@ def test_rounds_multiply_the_calls_of_a_visit() -> None:
     assert edge.most == 8
 
 
+def test_a_part_of_a_saga_is_undone_as_often_as_a_later_one_fails() -> None:
+    parts = "{saga: [{do: {call: stock.reserve}, undo: {call: payment.charge}}, {do: {fail: 50 %}}, {do: {fail: 50 %}}]}"
+    text = CHAIN.replace("{call: payment.charge}, ", "").replace("{call: stock.reserve, count: {1: 50, 3: 50}}", parts)
+    found = by_name(forecast(scenario(text)))
+    assert found["stock"][0] == pytest.approx(100.0)
+    assert found["payment"][0] == pytest.approx(75.0)
+    (edge,) = [edge for edge in edges_of(scenario(text)) if edge.target == "payment.charge"]
+    assert edge.most == 1
+
+
 def test_background_work_uses_the_cpu_limit_of_every_replica() -> None:
     cpu = "    workers: 10\n    cpu: {quota: 50ms, period: 100ms, background: {every: 1s, work: 100ms}}\n"
     (shop, *_) = forecast(scenario(CHAIN.replace("    workers: 10\n", cpu))).services

@@ -392,3 +392,11 @@ def test_a_wrong_policy_is_told_what_would_be_right(policy: str, said: str) -> N
     with pytest.raises(ScenarioError) as caught:
         loads(f"{text}calls: {{a: {{{policy}}}}}")
     assert said in str(caught.value)
+
+
+def test_a_list_whose_only_entry_is_wrong_is_not_called_empty() -> None:
+    text = "services: {a: {workers: 1, operations: {x: [{saga: [{undo: {call: a.y}}]}], y: []}}}\nload: {rate: 1/s, mix: a.x}"
+    with pytest.raises(ScenarioError) as caught:
+        loads(text)
+    assert "do is missing" in str(caught.value)
+    assert "empty" not in str(caught.value)

@@ -88,15 +88,29 @@ def _quantile(low: Floats, high: Floats, length_s: float, probability: float) ->
     return float(np.interp(wanted, below, at)) if wanted > below[0] else 0.0
 
 
-def done_all_the_same(requests: pd.DataFrame, effects: pd.DataFrame, effect: str) -> pd.DataFrame:
+def done_all_the_same(
+    requests: pd.DataFrame, effects: pd.DataFrame, effect: str, *, undone_by: str | None = None
+) -> pd.DataFrame:
     """Requests that failed for the user while the effect happened, as a payment of an order that "failed": a row per run.
 
     Columns: `failed` (requests with the effect on record, not answered well), `done` (those of them whose effect happened), and
     `requests` (all that have it on record); before them candidate, condition, replication where the tables have them.
+
+    Args:
+        requests: the table of `sim.records`, of one or several replications, decoded: request, outcome.
+        effects: likewise: effect, request, done_s.
+        effect: operation that was done, "service.operation".
+        undone_by: operation that undoes it (a saga's compensation); a request counts as undone if its last one came after the
+            first of the effect.
     """
     labels = [name for name in _RUN if name in requests]
     mine = effects.loc[effects["effect"].astype(str) == effect, [*labels, "request", "done_s"]]
     first = mine.groupby([*labels, "request"], observed=True, sort=False, as_index=False)["done_s"].min()
+    if undone_by is not None:
+        undo = effects.loc[effects["effect"].astype(str) == undone_by, [*labels, "request", "done_s"]]
+        last = undo.groupby([*labels, "request"], observed=True, sort=False)["done_s"].max().rename("undone_s").reset_index()
+        first = first.merge(last, on=[*labels, "request"], how="left")
+        first["done_s"] = first["done_s"].mask(first["undone_s"] >= first["done_s"])
     told = requests[[*labels, "request", "outcome"]].merge(first, on=[*labels, "request"])
     told = told.assign(failed=~told["outcome"].isin(GOOD_OUTCOMES))
     told = told.assign(done=told["failed"] & told["done_s"].notna())

@@ -12,6 +12,8 @@ cdef int DEGRADED
 cdef int ERROR
 cdef int IN_FLIGHT
 cdef int OK
+cdef int TIMEOUT
+cdef int UNREACHABLE
 cdef unsigned long long _HAPPENS
 cdef unsigned long long _COUNT
 cdef unsigned long long _ROUND
@@ -94,6 +96,11 @@ cdef class ReadVersionStep(Runnable):
 
 cdef class CommitStep(Runnable):
     cdef str _row
+
+
+cdef class SagaStep(Runnable):
+    cdef str _failed
+    cdef tuple _parts
 
 
 cdef class CachedSteps(Runnable):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import Law, sampler
 from sim.policies.caching import Cache
-from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK
+from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, TIMEOUT, UNREACHABLE
 from sim.runtime.context import Context
 from sim.runtime.messages import Mailbox, Stamp
 from sim.runtime.visit import new_visit
-from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -324,6 +325,44 @@ class RepeatStep(Runnable):
         return OK
 
 
+class SagaStep(Runnable):
+    """Run parts in order; when one fails, run what undoes those before it, from the last to the first."""
+
+    __slots__ = ("_failed", "_parts")
+
+    def __init__(self, parts: tuple[tuple[tuple[Runnable, ...], tuple[Runnable, ...]], ...], failed: str) -> None:
+        self._parts = parts  # steps that do, and steps that undo
+        self._failed = failed  # whether the failed part is undone: never, unknown, always
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Do the parts; the failure, once the others are undone."""
+        return self._run(replica, context)
+
+    def _run(self, replica: Replica, context: Context) -> Steps:
+        undo: list[tuple[Runnable, ...]] = []
+        for done, undone in self._parts:
+            outcome: cython.int = yield from _one_branch(replica, done)(context)
+            if context.goes_on(outcome):
+                undo.append(undone)
+                continue
+            unknown = outcome == TIMEOUT or outcome == UNREACHABLE
+            if self._failed == "always" or (self._failed == "unknown" and unknown):
+                undo.append(undone)
+            for steps in reversed(undo):
+                yield from self._undo(replica, context, steps)
+            return outcome
+        return OK
+
+    def _undo(self, replica: Replica, context: Context, steps: tuple[Runnable, ...]) -> Steps:
+        """What cannot be undone, after all tries, is left; the others still are."""
+        own = context.branch()
+        own.due_s = inf
+        yield from _one_branch(replica, steps)(own)
+        context.add(own)
+        context.own_s += own.own_s
+        context.own_queue_s += own.own_queue_s
+
+
 #: Starts one branch in a context of its own.
 _Branch = Callable[[Context], Steps]
 
@@ -475,12 +514,18 @@ class Planner:
                 step_salt = next_salt(self._consumer_of(step.publish))
                 return PublishStep(edge, Stamp(step), step.probability, step_salt)
             case Parallel():
-                return ParallelStep([tuple(self.step(inner, seen) for inner in branch) for branch in step.parallel])
+                return ParallelStep([self._all(branch, seen) for branch in step.parallel])
             case ReadVersion():
                 return ReadVersionStep(step.read_version)
             case Commit():
                 return CommitStep(step.commit)
             case Repeat():
-                return RepeatStep(tuple(self.step(inner, seen) for inner in step.repeat), step.count, next_salt("repeat"))
+                return RepeatStep(self._all(step.repeat, seen), step.count, next_salt("repeat"))
+            case Saga():
+                parts = tuple((self._all(part.do, seen), self._all(part.undo, seen)) for part in step.saga)
+                return SagaStep(parts, step.undo_failed)
             case _:
                 assert_never(step)
+
+    def _all(self, steps: tuple[Step, ...], seen: Counter[str]) -> tuple[Runnable, ...]:
+        return tuple(self.step(inner, seen) for inner in steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from sim.scenario.services import Call, Operation, Parallel, Publish, Repeat, Step
+from sim.scenario.services import Call, Operation, Parallel, Publish, Repeat, Saga, Step
 
 if TYPE_CHECKING:
     from sim.scenario.model import Scenario
@@ -37,7 +37,7 @@ def operations_of(scenario: Scenario) -> dict[str, Operation]:
 
 
 def steps_of(steps: tuple[Step, ...], path: str = "") -> Iterator[tuple[str, Step]]:
-    """All steps with their paths in the scenario, those inside `parallel` and `repeat` included."""
+    """All steps with their paths in the scenario, those inside `parallel`, `repeat` and `saga` included."""
     for i, step in enumerate(steps):
         yield f"{path}[{i}]", step
         if isinstance(step, Parallel):
@@ -45,6 +45,10 @@ def steps_of(steps: tuple[Step, ...], path: str = "") -> Iterator[tuple[str, Ste
                 yield from steps_of(branch, f"{path}[{i}].parallel[{j}]")
         elif isinstance(step, Repeat):
             yield from steps_of(step.repeat, f"{path}[{i}].repeat")
+        elif isinstance(step, Saga):
+            for j, part in enumerate(step.saga):
+                yield from steps_of(part.do, f"{path}[{i}].saga[{j}].do")
+                yield from steps_of(part.undo, f"{path}[{i}].saga[{j}].undo")
 
 
 def selectors_of(caller: str, target: str, proxy: bool = False) -> list[str]:

@@ -158,8 +158,13 @@ def _past_shorthand(shape: Shape | None, value: Any, part: str | int) -> Shape |
 
 
 def _is_noise(place: _Place, places: list[_Place]) -> bool:
-    """Whether another alternative of the same union got further into the value: then this one was not meant."""
+    """Whether another alternative of the same union got further into the value: then this one was not meant.
+
+    Or whether a list is called too short only because pydantic does not count its entries that are wrong themselves.
+    """
     here = tuple(place.path)
+    if place.details["type"] == "too_short" and place.node.value:
+        return True
     return here in place.unions and any(
         here in other.unions and (len(other.path) > len(here) or other.at_key) for other in places if other is not place
     )

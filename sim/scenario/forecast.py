@@ -15,7 +15,7 @@ from sim.scenario.calls import CallPolicy
 from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.model import Scenario
-from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, ReadVersion, Repeat, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,9 @@ def _callees(steps: tuple[Step, ...], found: set[str]) -> None:
                 _callees(branch, found)
         elif isinstance(step, Repeat):
             _callees(step.repeat, found)
+        elif isinstance(step, Saga):
+            for part in step.saga:
+                _callees((*part.do, *part.undo), found)
 
 
 def _of_steps(scenario: Scenario, service: str, steps: tuple[Step, ...], demands: dict[str, Demand]) -> tuple[Demand, float]:
@@ -212,6 +215,26 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             return Demand(work_s, longest_s, calls), math.prod(passed for _, passed in branches)
         case Repeat():
             return _of_rounds(*_of_steps(scenario, service, step.repeat, demands), step.count)
+        case Saga():
+            return _of_saga(scenario, service, step, demands)
+
+
+def _of_saga(scenario: Scenario, service: str, saga: Saga, demands: dict[str, Demand]) -> tuple[Demand, float]:
+    """The need of the parts in a row, and of undoing each as often as a later one fails."""
+    done = [_of_steps(scenario, service, part.do, demands) for part in saga.saga]
+    reach = [math.prod(passed for _, passed in done[:number]) for number in range(len(done) + 1)]
+    undone = [_of_steps(scenario, service, part.undo, demands)[0] for part in saga.saga]
+    needs = [(share, need) for share, (need, _) in zip(reach, done, strict=False)]
+    needs += [(share - reach[-1], need) for share, need in zip(reach[1:], undone, strict=True)]
+    calls: dict[str, float] = {}
+    for share, need in needs:
+        for target, number in need.calls.items():
+            calls[target] = calls.get(target, 0.0) + share * number
+    work_s, held_s = (
+        sum(share * part for share, part in found)
+        for found in ([(share, need.work_s) for share, need in needs], [(share, need.held_s) for share, need in needs])
+    )
+    return Demand(work_s, held_s, calls), reach[-1]
 
 
 def publish_s(scenario: Scenario, service: str, name: str) -> float:
@@ -401,3 +424,6 @@ def _most_calls(steps: tuple[Step, ...], found: dict[str, int]) -> None:
                 rounds = max(step.count) if isinstance(step.count, dict) else step.count
                 for target, number in once.items():
                     found[target] = found.get(target, 0) + rounds * number
+            case Saga():
+                for part in step.saga:
+                    _most_calls((*part.do, *part.undo), found)

@@ -73,6 +73,8 @@ _EXAMPLES: Final = {
     "consumer": "consumer: email.send",
     "parallel": "parallel: [{call: stock.reserve}, {call: payment.charge}]",
     "repeat": "repeat: [{call: stock.look}, {call: prices.ask}]",
+    "saga": "saga: [{do: {call: payment.charge}, undo: {call: payment.refund}}, {do: {call: stock.reserve}}]",
+    "do": "do: {call: payment.charge}",
     "count": "count: 3",
     "candidates": "candidates: {today: {}, retry: {calls: {default: {retry: {max_attempts: 3}}}}}",
 }

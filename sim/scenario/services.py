@@ -148,6 +148,51 @@ class Repeat(Spec):
         return self
 
 
+class SagaPart(Spec):
+    """What one part of a saga does, and what undoes it: `{do: {call: payment.charge}, undo: {call: payment.refund}}`."""
+
+    do: tuple[Step, ...] = Field(description="a step, or several")
+    undo: tuple[Step, ...] = Field((), description="a step, or several, if a later part fails; none: it stays done")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_steps(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        lists = {key: data[key] for key in ("do", "undo") if data.get(key) is not None}
+        return {**data, **{key: steps if isinstance(steps, list | tuple) else (steps,) for key, steps in lists.items()}}
+
+
+class Saga(Spec):
+    """Do parts in order, each a transaction of its own; when one fails, undo those before it in reverse order, and fail.
+
+    ::
+
+        saga: [{do: charge, undo: refund}, {do: reserve, undo: release}, {do: ship}]
+        ship fails       charge  reserve  ship(failed)  release  refund  -> the failure
+        reserve times out  charge  reserve(?)  release  refund  -> the failure: nobody knows whether it was reserved
+
+    The part that failed is undone itself (`undo_failed`) if nobody knows whether it was done: when it timed out, or its server
+    could not be reached any more. So an undo has to be harmless where nothing was done. Frameworks undo what was completed
+    (`never`), unless one registers the undo before the call (`always`, which also covers a first try that timed out and a second
+    that was refused). Undoing has no deadline; it is retried as the policy of its call says, and what then fails is left behind
+    while the rest is still undone: retry an undo for long.
+
+    Orchestrated, the operation that has the saga calls all parts; as the consumer of a queue it starts from the beginning when it
+    is delivered again, so parts have to be idempotent. Choreographed, each consumer has a saga of its own whose first part does
+    nothing and is undone by an event: `saga: [{do: [], undo: {publish: payment_refused}}, {do: {call: bank.charge}}]`.
+
+    A process that dies in the middle undoes nothing: nobody has written down where it was. Not for parts that can be one
+    transaction in one database. What was done and not undone: `sim.analysis.done_all_the_same(…, undone_by=…)`.
+    Source: Garcia-Molina and Salem, Sagas, SIGMOD 1987 (backward recovery); Temporal's Java SDK, io.temporal.workflow.Saga.
+    """
+
+    saga: Annotated[tuple[SagaPart, ...], Field(min_length=1)] = Field(description="list of {do, undo}")
+    undo_failed: Literal["never", "unknown", "always"] = Field(
+        "unknown", description="whether the part that failed is undone, too: never, if it timed out or was not reached, always"
+    )
+
+
 _STEPS: dict[str, type[Spec]] = {
     "work": Work,
     "call": Call,
@@ -157,6 +202,7 @@ _STEPS: dict[str, type[Spec]] = {
     "read_version": ReadVersion,
     "commit": Commit,
     "repeat": Repeat,
+    "saga": Saga,
 }
 
 
@@ -165,7 +211,7 @@ def _step_kind(value: Any) -> str | None:
         return next((kind for kind, cls in _STEPS.items() if type(value) is cls), None)
     if isinstance(value, dict):
         # `fail` may carry `work`, so it is looked for first.
-        kinds = ("fail", "call", "publish", "parallel", "repeat", "work", "read_version", "commit")
+        kinds = ("fail", "call", "publish", "parallel", "repeat", "saga", "work", "read_version", "commit")
         return next((kind for kind in kinds if kind in value), None)
     return None
 
@@ -177,23 +223,26 @@ Step = Annotated[
     | Annotated[Fail, Tag("fail")]
     | Annotated[Parallel, Tag("parallel")]
     | Annotated[Repeat, Tag("repeat")]
+    | Annotated[Saga, Tag("saga")]
     | Annotated[ReadVersion, Tag("read_version")]
     | Annotated[Commit, Tag("commit")],
     Discriminator(
         _step_kind,
         custom_error_type="step",
-        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, repeat, read_version, commit, "
-        "for example {call: payment.charge}",
+        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, repeat, saga, read_version, "
+        "commit, for example {call: payment.charge}",
     ),
 ]
 Parallel.model_rebuild()
 Repeat.model_rebuild()
+SagaPart.model_rebuild()
+Saga.model_rebuild()
 
 
 class Operation(Spec):
     """What a service does for one kind of request: its steps, in order. A bare list is read as the steps."""
 
-    steps: tuple[Step, ...] = Field((), description="work, call, publish, fail, parallel, repeat, in order")
+    steps: tuple[Step, ...] = Field((), description="work, call, publish, fail, parallel, repeat, saga, in order")
     effect: bool = Field(
         False,
         description="whether a completed run is recorded in the effects table, also when it was called synchronously",

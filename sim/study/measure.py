@@ -14,7 +14,7 @@ from sim.analysis.sketched import sketched_metrics
 from sim.scenario.edges import operations_of
 from sim.scenario.faults import Flush
 from sim.scenario.model import Scenario
-from sim.scenario.services import Call, Parallel, Publish, Repeat, Step
+from sim.scenario.services import Call, Parallel, Publish, Repeat, Saga, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,6 +138,11 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
                     never = rounds == 0 or edge.count == 0
                     count = 0 if never else None if rounds is None or edge.count is None else rounds * edge.count
                     yield _Edge(edge.target, count, edge.by_message)
+            case Saga():
+                for part in step.saga:
+                    yield from _edges(scenario, part.do)
+                    for edge in _edges(scenario, part.undo):
+                        yield _Edge(edge.target, None if edge.count else 0, edge.by_message)
             case Call():
                 yield _Edge(step.call, _fixed_count(step), by_message=False)
             case Publish():
