@@ -100,6 +100,15 @@ def test_background_work_uses_the_cpu_limit_of_every_replica() -> None:
     assert shop.cpu_utilisation == pytest.approx(100 * 0.010 / (2 * 0.5) + 0.1 / 0.5)
 
 
+def test_a_cpu_limit_is_looked_at_in_the_peak_too() -> None:
+    text = CHAIN.replace("    workers: 10\n", "    workers: 10\n    cpu: {quota: 50ms, period: 100ms}\n")
+    text = text.replace("{rate: 100/s,", "{kind: spike, rate: 50/s, peak: 110/s, at: 10s, for: 10s,")
+    (shop, *_) = forecast(scenario(text)).services
+    assert shop.cpu_utilisation == pytest.approx(56 * 0.010 / (2 * 0.5))
+    assert shop.peak_cpu_utilisation == pytest.approx(1.1)
+    assert "shop cannot keep up at the peak: its work needs 1.1 times its CPU limit" in doubts(scenario(text))
+
+
 def test_a_cpu_limit_counts_work_only() -> None:
     text = CHAIN.replace("    workers: 10\n", "    workers: 10\n    cpu: {quota: 50ms, period: 100ms}\n")
     (shop, *_) = forecast(scenario(text)).services

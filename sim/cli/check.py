@@ -95,6 +95,8 @@ def _utilisation(service: ServiceForecast) -> str:
             parts.append(f"peak {_percent(service.peak_utilisation)}")
     if service.cpu_utilisation is not None:
         parts.append(f"CPU {_percent(service.cpu_utilisation)}")
+        if service.peak_cpu_utilisation is not None and service.peak_cpu_utilisation > service.cpu_utilisation * 1.001:
+            parts.append(f"peak {_percent(service.peak_cpu_utilisation)}")
     return ", ".join(parts) or "–"
 
 

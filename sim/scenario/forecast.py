@@ -44,6 +44,7 @@ class ServiceForecast:
     utilisation: float | None
     peak_utilisation: float | None
     cpu_utilisation: float | None
+    peak_cpu_utilisation: float | None
 
 
 @dataclass(frozen=True)
@@ -230,10 +231,8 @@ def _of_saga(scenario: Scenario, service: str, saga: Saga, demands: dict[str, De
     for share, need in needs:
         for target, number in need.calls.items():
             calls[target] = calls.get(target, 0.0) + share * number
-    work_s, held_s = (
-        sum(share * part for share, part in found)
-        for found in ([(share, need.work_s) for share, need in needs], [(share, need.held_s) for share, need in needs])
-    )
+    work_s = sum(share * need.work_s for share, need in needs)
+    held_s = sum(share * need.held_s for share, need in needs)
     return Demand(work_s, held_s, calls), reach[-1]
 
 
@@ -335,11 +334,13 @@ def _service(scenario: Scenario, name: str, share: _Share, rate: float | None, p
     def over_workers(rate_rps: float | None) -> float | None:
         return None if workers is None or rate_rps is None else rate_rps * held_s / (service.replicas * workers)
 
-    cpu = None
-    if service.cpu is not None and rate is not None:
+    def over_cpu(rate_rps: float | None) -> float | None:
+        if service.cpu is None or rate_rps is None:
+            return None
         background = service.cpu.background
         besides = 0.0 if background is None else background.work / background.every  # of each replica's time
-        cpu = (rate * work_s / service.replicas + besides) / (service.cpu.quota / service.cpu.period)
+        return (rate_rps * work_s / service.replicas + besides) / (service.cpu.quota / service.cpu.period)
+
     return ServiceForecast(
         name,
         service.replicas,
@@ -349,7 +350,8 @@ def _service(scenario: Scenario, name: str, share: _Share, rate: float | None, p
         held_s / visits if visits else 0.0,
         over_workers(rate),
         over_workers(peak),
-        cpu,
+        over_cpu(rate),
+        over_cpu(peak),
     )
 
 
