@@ -77,8 +77,8 @@ def _overload(expected: Forecast, has_caches: bool) -> Iterator[str]:
         if service.cpu_utilisation is not None and service.cpu_utilisation >= 1:
             yield f"{service.name} cannot keep up: its work needs {service.cpu_utilisation:.3g} times its CPU limit"
         elif service.peak_cpu_utilisation is not None and service.peak_cpu_utilisation >= 1:
-            need = f"{service.peak_cpu_utilisation:.3g} times its CPU limit"
-            yield f"{service.name} cannot keep up at the peak: its work needs {need}"
+            times = f"{service.peak_cpu_utilisation:.3g} times its CPU limit"
+            yield f"{service.name} cannot keep up at the peak: its work needs {times}"
 
 
 def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
