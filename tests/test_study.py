@@ -318,6 +318,23 @@ def test_charts_of_a_single_run_are_about_the_scenario_and_not_about_base() -> N
     }
 
 
+def test_states_of_breakers_are_a_table_where_there_are_any() -> None:
+    calls = {"shop -> payment": {"circuit_breaker": {"consecutive_failures": 3, "open_duration": 0.5}}}
+    crash = [{"crash": "payment", "at": 1.0, "for": 1.0}]
+    both = Comparison(
+        candidates={"none": {"base": scenario(faults=crash)}, "some": {"base": scenario(faults=crash, calls=calls)}}
+    )
+    found = compare(both, 2, workers=1)
+    states = found.tables()["states"]
+    assert set(states["candidate"]) == {"some"}
+    assert set(states["seed"]) == {7}, "one run stands for all"
+    assert set(states["state"]) == {"open", "half_open", "closed"}
+    opened = states[states["state"] == "open"]
+    assert opened["start_s"].between(1.0, 2.1).all()
+    assert (opened["end_s"] - opened["start_s"]).min() == pytest.approx(0.5, abs=0.1)
+    assert "states" not in compare(both, 2, workers=1, rows=("requests", "attempts")).tables()
+
+
 def test_a_fault_that_not_all_candidates_have_names_them() -> None:
     crash = [{"crash": "payment", "at": 1.0}]
     both = Comparison(candidates={"a": {"base": scenario()}, "b": {"base": scenario(faults=crash)}})
