@@ -127,8 +127,8 @@ def test_tied_requests_of_which_the_one_that_is_begun_fails():
 
 
 def test_the_failure_of_a_tied_request_takes_one_token():
-    # Of four tokens the failure at 1 s takes one, though it decides the call only when its twin is dropped; with two left the last
-    # call could not send two.
+    # Of four tokens the failure at 1 s takes one, though it decides the call only when its twin is dropped; with two left the
+    # last call could not send two.
     pay = {"workers": 1, "replicas": 2, "operations": {"do": [{"work": 1.0}]}}
     faults = [
         {"slow": "pay", "replica": 1, "factor": 1.3, "at": 0.0},
