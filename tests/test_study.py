@@ -508,3 +508,15 @@ def test_costs_are_of_all_requests_whatever_the_focus(capsys: pytest.CaptureFixt
     assert "attempts per request (all requests)" in shown
     assert "busy worker time per good request (all requests)" in shown
     assert "success (all requests)" not in shown
+
+
+def test_calls_that_are_tried_more_than_once_are_shown_with_their_tries(capsys: pytest.CaptureFixture[str]) -> None:
+    crash = [{"crash": "payment", "at": 1.0, "for": 1.0}]
+    thrice = scenario(faults=crash, calls={"payment": {"retry": {"max_attempts": 3}}})
+    both = Comparison(candidates={"once": {"base": scenario(faults=crash)}, "thrice": {"base": thrice}})
+    show_results(Console(width=140), compare(both, 2, workers=1))
+    [shown] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tries per call to ")]
+    target, once, three = shown.strip().split("  ", 1)[0], *[cell for cell in shown.split("  ")[1:] if cell.strip()][:2]
+    assert (target, once.strip()) == ("tries per call to payment.charge", "1 [1, 1]")
+    # Three tries of the calls of two seconds in three: one of the crash, one until callers know that payment is back.
+    assert float(three.split()[0]) == pytest.approx(1 + 2 * 2 / 3, rel=0.1)
