@@ -177,11 +177,17 @@ def _tanh_curve(t: float) -> float:
 class Retry(Spec):
     """Try a call again: at most `max_attempts` times in all, the first included.
 
-    In expectation (1 - f^a) / (1 - f) attempts for failure probability f and a attempts in all; through layers the attempts
-    multiply. Not for calls that must not happen twice, and not under overload without a `budget`.
+    ::
+
+        attempts in the mean  (1 - f^a) / (1 - f)    for failure probability f and at most a in all
+        f small: 1 + f, and f^a still fail           f near 1: a, and nearly all fail: the storm
+
+    Through layers the attempts multiply. Not for calls that must not happen twice, and not under overload without a `budget`.
 
     `overflow` is a try that the caller's own limits refused, `short_circuited` one that its own breaker refused: neither was
     sent, so neither is tried again unless `on` says so.
+
+    Source: counted with the first as in gRFC A6 (`maxAttempts`) and resilience4j@2; Envoy's `num_retries: 1` is 2 here.
 
     >>> Retry(max_attempts=3).again(attempt=2, outcome="error"), Retry(max_attempts=3).again(attempt=3, outcome="error")
     (True, False)
