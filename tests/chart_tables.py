@@ -125,5 +125,6 @@ def all_tables() -> dict[str, pd.DataFrame]:
         "backlog_over_time": backlog_table(),
         "latency_cdf": curve_table(),
         "time_parts": parts_table(),
+        "states": spells_table().assign(candidate="hedged", condition="crash", seed=1),
         "faults": faults,
     }

@@ -35,8 +35,8 @@ def requests_of(rows: list[tuple[Any, ...]], **more: Any) -> pd.DataFrame:
 
 
 def attempts_of(rows: list[tuple[int, int]]) -> pd.DataFrame:
-    """Attempts from (request, number)."""
-    return pd.DataFrame(rows, columns=["request", "number"])
+    """Attempts at shop.buy from (request, number)."""
+    return pd.DataFrame(rows, columns=["request", "number"]).assign(target="shop.buy")
 
 
 def effects_of(rows: list[tuple[Any, ...]]) -> pd.DataFrame:

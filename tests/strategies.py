@@ -177,7 +177,11 @@ plain_policies = some(
     circuit_breaker=breakers,
     retry=st.fixed_dictionaries(
         {"max_attempts": st.integers(1, 3)},
-        optional={"backoff": st.fixed_dictionaries({"base": st.floats(0, 0.2), "jitter": st.sampled_from(["none", "full"])})},
+        optional={
+            "backoff": st.fixed_dictionaries(
+                {"base": st.just(0.0) | st.floats(1e-9, 0.2), "jitter": st.sampled_from(["none", "full"])}
+            )
+        },
     ),
 )
 
@@ -194,7 +198,10 @@ policies = st.fixed_dictionaries(
             {"max_attempts": st.integers(1, 3)},
             optional={
                 "backoff": st.fixed_dictionaries(
-                    {"base": st.floats(0, 0.2), "jitter": st.sampled_from(["none", "full", "equal", "decorrelated"])},
+                    {
+                        "base": st.just(0.0) | st.floats(1e-9, 0.2),
+                        "jitter": st.sampled_from(["none", "full", "equal", "decorrelated"]),
+                    },
                     optional={
                         "kind": st.sampled_from(["constant", "linear", "exponential"]),
                         "max": st.floats(0.1, 1),

@@ -45,7 +45,9 @@ def fake(given: Scenario, seed: int) -> SimpleNamespace:
     workers = given.services["shop"].workers
     latency_s = 0.001 * seed / (workers if isinstance(workers, int) else 1)
     requests = requests_of([(1.0 + 0.01 * i, 1.0 + 0.01 * i + latency_s, "ok") for i in range(seed)])
-    attempts = pd.DataFrame({"request": requests["request"], "number": 1, "started_s": requests["arrived_s"]})
+    attempts = pd.DataFrame(
+        {"request": requests["request"], "number": 1, "target": "shop.buy", "started_s": requests["arrived_s"]}
+    )
     gauges = pd.DataFrame({"time_s": [1.0], "busy": [1]})
     rest = {"effects": effects_of([]), "gauges": gauges, "totals": totals_of(1.0), "changes": changes_of([])}
     return SimpleNamespace(requests=requests, attempts=attempts, **rest)

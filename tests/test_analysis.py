@@ -44,9 +44,22 @@ def test_ten_requests_counted_by_hand() -> None:
     assert {name: found[f"share_{name}", "all"] for name in OUTCOMES} == {name: 0.3 if name == "ok" else 0.1 for name in OUTCOMES}
     assert found["attempts_per_request", "all"] == 2.0
     assert found["tries_per_call", "all"] == 4 / 3
+    assert found["tries_per_call_to", "shop.buy"] == 4 / 3
     assert found["busy_s_per_good", "all"] == 8.0 / 4
     assert found["success", "shop.buy"] == 0.4
     assert not any(of == "never.used" for _, of in found), "a category without a row is no entry"
+
+
+def test_tries_are_counted_by_what_is_called() -> None:
+    attempts = pd.DataFrame(
+        [(0, 1, "shop.buy"), (0, 1, "pay.charge"), (0, 2, "pay.charge"), (1, 1, "pay.charge"), (2, 1, "pay.charge")],
+        columns=["request", "number", "target"],
+    )
+    attempts["target"] = pd.Categorical(attempts["target"], categories=["never.used", "pay.charge", "shop.buy"])
+    rows = [(0.0, 1.0, "ok"), (1.0, 4.0, "ok"), (11.0, 12.0, "ok")]  # the last one after the window
+    found = numbers(requests_of(rows), attempts)
+    tries = {of: value for (metric, of), value in found.items() if metric == "tries_per_call_to"}
+    assert tries == {"shop.buy": 1.0, "pay.charge": 3 / 2}
 
 
 def test_percentiles_are_those_of_the_exact_sample() -> None:

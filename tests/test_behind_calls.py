@@ -52,6 +52,15 @@ def test_each_failed_attempt_takes_one_token():
     assert [start for start, _ in tries(found)] == [0, 0, 1000, 1000, 2000]
 
 
+def test_a_failure_takes_one_token_whoever_tells_of_it():
+    # 4, two failures 2; one failure of a call that may not hedge 1; three good calls 4, and so the last call may hedge.
+    budget = {"kind": "token_ratio", "max_tokens": 4, "token_ratio": 1}
+    faults = [{"errors": "pay", "ratio": 1.0, "at": at_s, "for": 1.5} for at_s in (0.0, 5.0)]
+    policy = {"hedging": {"delay": 9.0}, "retry": {"budget": budget}}
+    found = play(at_pay([{"work": 0.1}]), policy, at=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0), faults=faults)
+    assert [start for start, _ in tries(found)] == [0, 0, 1000, 2000, 3000, 4000, 5000, 5000]
+
+
 def test_hedges_are_a_share_of_the_calls():
     policy = {"hedging": {"delay": 0.0, "max_extra_load_percent": 50}}
     assert len(tries(play(at_pay([{"work": 0.1}]), policy, at=(0.0, 1.0, 2.0, 3.0)))) == 6
@@ -115,6 +124,21 @@ def test_tied_requests_of_which_the_one_that_is_begun_fails():
     ]
     found = run(scenario({"shop": SHOP, "pay": pay}, {"shop -> pay": TIED}, at=(0.0, 0.3), faults=faults))
     assert diary(found) == [(0.0, 1000, "ok"), (0.3, 700, "error")]
+
+
+def test_the_failure_of_a_tied_request_takes_one_token():
+    # Of four tokens the failure at 1 s takes one, though it decides the call only when its twin is dropped; with two left the
+    # last call could not send two.
+    pay = {"workers": 1, "replicas": 2, "operations": {"do": [{"work": 1.0}]}}
+    faults = [
+        {"slow": "pay", "replica": 1, "factor": 1.3, "at": 0.0},
+        {"errors": "pay", "ratio": 1.0, "at": 0.5, "for": 1.0},
+    ]
+    budget = {"kind": "token_ratio", "max_tokens": 4, "token_ratio": 1}
+    policy = {**TIED, "retry": {"budget": budget}}
+    found = run(scenario({"shop": SHOP, "pay": pay}, {"shop -> pay": policy}, at=(0.0, 0.3, 3.0), faults=faults))
+    assert outcomes(found) == ["ok", "error", "ok"]
+    assert [start for start, _ in tries(found)] == [0, 0, 300, 300, 3000, 3000]
 
 
 # --- caches -----------------------------------------------------------------------------------------------------------------

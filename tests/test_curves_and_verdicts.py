@@ -382,8 +382,8 @@ def test_who_meets_the_objectives_beats_who_does_not() -> None:
 def test_success_decides_before_latency() -> None:
     found = verdict(case(direct=(0.90, 0.1), queue=(0.95, 0.2)), [QUICK])
     assert found.chosen == "queue"
-    assert "success +5 [" in str(found)
-    assert "p99 +100 ms [" in str(found), "the price of it is told"
+    assert "success +5.00 [" in str(found)
+    assert "p99 +100.0 ms [" in str(found), "the price of it is told"
 
 
 def test_latency_decides_between_equal_success() -> None:
@@ -421,7 +421,7 @@ def test_a_tie_tells_what_differs_all_the_same() -> None:
     assert tie.startswith(
         "no detectable difference between direct and queue in success and p99; what differs: effect p99 of mail"
     )
-    assert tie.endswith("and attempts per request -2.1 [-2.35, -1.85] (direct against queue)")
+    assert tie.endswith("and attempts per request -2.10 [-2.35, -1.85] (direct against queue)")
     assert found.reasons[0] == (
         "There is no detectable difference between direct and queue by which to choose. "
         "What differs is effect p99 of mail.send and attempts per request: yours to weigh."

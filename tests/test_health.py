@@ -32,7 +32,6 @@ def test_kubernetes_three_failures_in_a_row_take_out_and_one_pass_brings_back():
     assert after(one, OK) == [True]
     assert after(one, TIMEOUT, TIMEOUT, OK, TIMEOUT, UNREACHABLE, ERROR, OK) == [True, True, True, True, True, False, True]
     assert [healthy for _, healthy in one.changes] == [True, False, True]
-    assert (one.checks, one.failures) == (8, 5)
 
 
 def test_haproxy_is_up_until_the_first_check_and_one_failure_then_is_enough():
@@ -63,7 +62,6 @@ def test_a_fallback_is_a_pass_and_a_check_under_way_is_nothing():
     assert after(gate(healthy=True, unhealthy_threshold=2), ERROR, DEGRADED, ERROR) == [True] * 3
     one = gate(healthy=True, unhealthy_threshold=2)
     assert after(one, ERROR, IN_FLIGHT, ERROR) == [True, True, False]
-    assert one.checks == 2
 
 
 def test_failures_during_the_grace_do_not_count_and_passes_do():

@@ -230,7 +230,7 @@ def test_differences_and_their_intervals_are_the_table() -> None:
         assert (row.difference,) in marks
         assert (row.low, row.high) in marks
     assert (0.0, 0.0) in [tuple(map(float, found.get_xdata())) for found in ax.lines if len(found.get_xdata()) == 2]
-    assert "higher\n+1 [+0.5, +1.5] pp" in texts(ax)
+    assert "higher\n+1.0 [+0.5, +1.5] pp" in texts(ax)
     assert "no detectable difference" in texts(ax)
 
 

@@ -75,10 +75,10 @@ def test_charts_writes_every_chart_as_png_and_svg(written: list[Path]) -> None:
         "backlog_over_time",
     }
     parts = {"where_time_went", "where_time_went_slowest"}
-    others = {"outcomes", "effect_times", "difference_success", "difference_p99_s"}
+    others = {"outcomes", "effect_times", "difference_success", "difference_p99_s", "states_over_time"}
     assert {path.stem for path in written} == prices | curves | parts | others
     assert sorted(written) == sorted(written[0].parent.iterdir())
-    assert sorted(path.suffix for path in written) == [".png"] * 14 + [".svg"] * 14
+    assert sorted(path.suffix for path in written) == [".png"] * 15 + [".svg"] * 15
 
 
 def test_pictures_are_not_blank_and_have_160_dots_per_inch(written: list[Path]) -> None:
@@ -120,10 +120,31 @@ def test_what_is_of_all_requests_does_not_bear_the_focus(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(files, "_draw", draw)
     plots.charts(all_tables(), tmp_path, question="Which?", formats=("svg",), focus="shop.buy")
-    of_all = {name for name in below if name.endswith(files.PRICES) or name == "backlog_over_time"}
-    assert {"backlog_over_time", *(f"price_{metric}" for metric in files.PRICES)} <= of_all
+    priced = {name for name in below if name.endswith(files.PRICES)}
+    assert {f"price_{metric}" for metric in files.PRICES} <= priced
+    of_all = priced | {"states_over_time", "backlog_over_time"}
     assert {name for name, question in below.items() if question == "Which?"} == of_all
     assert {question for name, question in below.items() if name not in of_all} == {"Which? (shop.buy)"}
+
+
+def test_states_are_drawn_by_candidate_with_those_that_kept_calls_away_longest() -> None:
+    # Shop 0 of `many` is open for 1 s under each condition, shop 1 for 2 s, and so on; shop 3 is not in use only when it crashes.
+    rows = [("many", c, 7, "shop", i, "stock.get", -1, "open", 20.0, 21.0 + i) for c in CONDITIONS for i in range(20)]
+    rows += [("one", "crash", 7, "shop", 3, "stock.get", 2, "ejected", 1.0, 2.0)]
+    columns = ["candidate", "condition", "seed", "caller", "process", "target", "endpoint", "state", "start_s", "end_s"]
+    many, one = _pictures({"states": pd.DataFrame(rows, columns=columns), "faults": all_tables()["faults"]})
+    assert (many.name, one.name) == ("states_over_time_1", "states_over_time_2")
+    assert many.title == "Many: breakers and ejected endpoints in one run (seed 7), the 16 of 20 that kept calls away longest"
+    assert one.title == "One: breakers and ejected endpoints in one run (seed 7)"
+    figure = files._draw(many, {}, "Which?")
+    figure.draw_without_rendering()
+    assert [panel.get_title(loc="left") for panel in figure.axes] == list(CONDITIONS)
+    for panel in figure.axes:
+        assert [label.get_text() for label in panel.get_yticklabels()] == [f"shop {i} → stock.get" for i in range(4, 20)]
+        assert panel.get_xlim() == (0.0, 40.0)
+    assert "crash of email" in [text.get_text() for text in figure.axes[1].texts]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["open"]
+    assert figure._suptitle.get_window_extent().x1 <= figure.bbox.x1  # type: ignore[attr-defined]
 
 
 def test_one_candidate_alone_has_charts_but_no_differences(tmp_path: Path) -> None:

@@ -332,6 +332,23 @@ def test_charts_of_a_single_run_are_about_the_scenario_and_not_about_base() -> N
     }
 
 
+def test_states_of_breakers_are_a_table_where_there_are_any() -> None:
+    calls = {"shop -> payment": {"circuit_breaker": {"consecutive_failures": 3, "open_duration": 0.5}}}
+    crash = [{"crash": "payment", "at": 1.0, "for": 1.0}]
+    both = Comparison(
+        candidates={"none": {"base": scenario(faults=crash)}, "some": {"base": scenario(faults=crash, calls=calls)}}
+    )
+    found = compare(both, 2, workers=1)
+    states = found.tables()["states"]
+    assert set(states["candidate"]) == {"some"}
+    assert set(states["seed"]) == {7}, "one run stands for all"
+    assert set(states["state"]) == {"open", "half_open", "closed"}
+    opened = states[states["state"] == "open"]
+    assert opened["start_s"].between(1.0, 2.1).all()
+    assert (opened["end_s"] - opened["start_s"]).min() == pytest.approx(0.5, abs=0.1)
+    assert "states" not in compare(both, 2, workers=1, rows=("requests", "attempts")).tables()
+
+
 def test_a_fault_that_not_all_candidates_have_names_them() -> None:
     crash = [{"crash": "payment", "at": 1.0}]
     both = Comparison(candidates={"a": {"base": scenario()}, "b": {"base": scenario(faults=crash)}})
@@ -505,3 +522,15 @@ def test_costs_are_of_all_requests_whatever_the_focus(capsys: pytest.CaptureFixt
     assert "attempts per request (all requests)" in shown
     assert "busy worker time per good request (all requests)" in shown
     assert "success (all requests)" not in shown
+
+
+def test_calls_that_are_tried_more_than_once_are_shown_with_their_tries(capsys: pytest.CaptureFixture[str]) -> None:
+    crash = [{"crash": "payment", "at": 1.0, "for": 1.0}]
+    thrice = scenario(faults=crash, calls={"payment": {"retry": {"max_attempts": 3}}})
+    both = Comparison(candidates={"once": {"base": scenario(faults=crash)}, "thrice": {"base": thrice}})
+    show_results(Console(width=140), compare(both, 2, workers=1))
+    [shown] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tries per call to ")]
+    target, once, three = shown.strip().split("  ", 1)[0], *[cell for cell in shown.split("  ")[1:] if cell.strip()][:2]
+    assert (target, once.strip()) == ("tries per call to payment.charge", "1 [1, 1]")
+    # Three tries of the calls of two seconds in three: one of the crash, one until callers know that payment is back.
+    assert float(three.split()[0]) == pytest.approx(1 + 2 * 2 / 3, rel=0.1)

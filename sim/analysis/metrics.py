@@ -39,6 +39,7 @@ METRICS: Final[Mapping[str, str]] = {
     "share_…": "ratio; measured requests with that outcome",
     "attempts_per_request": "calls and publishes in all tiers per measured request, first tries included",
     "tries_per_call": "attempts per first try, over all calls of measured requests; NaN if attempts were not recorded",
+    "tries_per_call_to": "the same of calls to one operation or queue, which stands in `of`: where retries and hedges multiply",
     "recovery_s": "seconds; from the end of the last fault until requests are answered well as before it, for good; NaN if never",
     "busy_s_per_good": "worker-seconds of all services per measured request answered well, abandoned work included",
     "completeness": "ratio; effects that happened, of those asked for",
@@ -108,7 +109,8 @@ def run_metrics(
     that a system which answers late cannot be credited with more than it answered. Percentiles are those of the exact
     sample, linear between neighbours. Without a single good answer the latencies are NaN, never 0.
 
-    `of` is "all" or the name of an entry operation; for metrics of effects "all" or the operation that is the effect.
+    `of` is "all" or the name of an entry operation; for metrics of effects "all" or the operation that is the effect, for
+    `tries_per_call_to` what is called.
 
     Args:
         requests: the table of `sim.records`, decoded, with the warm-up.
@@ -141,6 +143,7 @@ def run_metrics(
         if of == "all":
             rows.append(("busy_s_per_good", of, _ratio(busy_s, int(_good(inside).sum()))))
     measured = _measured(requests, start_s, end_s)
+    rows += _tries_by_target(attempts, measured)
     rows += _effect_rows(effects, measured, effects_per_request or {}, wanted)
     return pd.DataFrame(rows, columns=["metric", "of", "value"]).astype({"value": float})
 
@@ -198,6 +201,16 @@ def _times(prefix: str, durations_s: Floats, percentiles: Sequence[float]) -> di
 def _tries_per_call(attempts: pd.DataFrame, measured: pd.DataFrame) -> float:
     mine = attempts["request"].isin(measured["request"])
     return _ratio(int(mine.sum()), int((mine & (attempts["number"] == 1)).sum()))
+
+
+def _tries_by_target(attempts: pd.DataFrame, measured: pd.DataFrame) -> Iterator[Metric]:
+    if not len(attempts):
+        return
+    mine = attempts[attempts["request"].isin(measured["request"])]
+    found = mine["number"].eq(1).groupby(mine["target"], observed=True).agg(["size", "sum"])
+    for target, tries, calls in found.itertuples(name=None):
+        if calls:
+            yield "tries_per_call_to", str(target), float(tries / calls)
 
 
 def _effect_rows(

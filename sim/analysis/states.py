@@ -11,6 +11,8 @@ import pandas as pd
 #: What tells one breaker or endpoint, as one caller process knows it, from the others.
 KNOWN_BY: Final = ("caller", "process", "target", "endpoint")
 _OF_ENDPOINTS: Final = ("ejected", "returned")
+#: States of breakers, and of endpoints as outlier detection has them; the other changes are of replicas and registries.
+CALLS_STATES: Final = ("closed", "open", "half_open", *_OF_ENDPOINTS)
 #: What tells one run from the others, where the rows are of several.
 _RUN: Final = ("candidate", "condition", "replication")
 

@@ -33,47 +33,79 @@ def amount(metric: str, value: float) -> str:
 
 
 def _percent(ratio: float) -> str:
-    # Two digits after the point, more close to 0 and 100 %, where they are the message: 99.9987 %.
-    percent = 100 * ratio
-    distance = min(abs(percent), abs(100 - percent))
-    digits = 2 if distance == 0 or distance >= 0.1 else min(6, 2 - math.floor(math.log10(distance)))
-    text = f"{percent:.{digits}f}"
+    text = f"{100 * ratio:.{_percent_decimals(ratio)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _percent_decimals(ratio: float) -> int:
+    """Two digits after the point, more close to 0 and 100 %, where they are the message: 99.9987 %."""
+    percent = 100 * ratio
+    distance = min(abs(percent), abs(100 - percent))
+    return 2 if distance == 0 or distance >= 0.1 else min(6, 2 - math.floor(math.log10(distance)))
+
+
 def with_interval(metric: str, value: float, low: float, high: float) -> str:
-    """A value and its 95 % interval.
+    """A value and its 95 % interval, all in the same unit and with the same number of decimals.
 
     >>> with_interval("p99_s", 0.0412, 0.0401, 0.0423), with_interval("p99_s", 0.0412, float("nan"), float("nan"))
     ('41.2 ms [40.1 ms, 42.3 ms]', '41.2 ms [one replication: no interval]')
+    >>> with_interval("p99_s", 1.32, 0.507, 2.14), with_interval("success", 0.7951, 0.7643, 0.826)
+    ('1.32 s [0.51 s, 2.14 s]', '79.51 % [76.43 %, 82.60 %]')
     """
     if math.isnan(value):
         return amount(metric, value)
     if math.isnan(low) or math.isnan(high):
         return f"{amount(metric, value)} [one replication: no interval]"
-    return f"{amount(metric, value)} [{amount(metric, low)}, {amount(metric, high)}]"
+    unit, scale = _unit(metric, (value, low, high))
+    scaled = [scale * number for number in (value, low, high)]
+    inside = [number for number in (value, low, high) if number not in (0.0, 1.0)]
+    decimals = min(map(_percent_decimals, inside), default=2) if is_ratio(metric) else _decimals(scaled)
+    first, *ends = [f"{text}{unit}" for text in _alike(scaled, decimals)]
+    return f"{first} [{', '.join(ends)}]"
 
 
 def difference(metric: str, value: float, low: float, high: float) -> str:
     """A signed difference of a metric with its interval; ratios differ in percentage points.
 
     >>> difference("success", 0.0412, 0.04, 0.0424), difference("p99_s", -0.02, -0.03, -0.01)
-    ('+4.12 [+4, +4.24] percentage points', '-20 ms [-30 ms, -10 ms]')
+    ('+4.12 [+4.00, +4.24] percentage points', '-20 ms [-30 ms, -10 ms]')
     """
     if math.isnan(value):
         return "no value in common"
     if value == low == high == 0:
         return SAME
-    ends = [] if math.isnan(low) or math.isnan(high) else [low, high]
+    numbers = [value] if math.isnan(low) or math.isnan(high) else [value, low, high]
+    unit, scale = ("", 100.0) if is_ratio(metric) else _unit(metric, numbers)
+    scaled = [scale * number for number in numbers]
+    texts = _alike(scaled, _decimals(scaled))
+    first, *ends = [f"{'+' if number > 0 else ''}{text}{unit}" for number, text in zip(numbers, texts, strict=True)]
+    interval = f" [{', '.join(ends)}]" if ends else ""
+    return f"{first}{interval}{' percentage points' if is_ratio(metric) else ''}"
+
+
+def _unit(metric: str, numbers: Sequence[float]) -> tuple[str, float]:
+    """The unit of the first number, or of the largest where that is 0; and what a value in base units is multiplied with."""
     if is_ratio(metric):
-        first, *rest = [f"{100 * number:+.3g}" for number in (value, *ends)]
-        return f"{first}{f' [{rest[0]}, {rest[1]}]' if rest else ''} percentage points"
-    first, *rest = [_signed(metric, number) for number in (value, *ends)]
-    return f"{first}{f' [{rest[0]}, {rest[1]}]' if rest else ''}"
+        return " %", 100.0
+    if metric.endswith("_s") or metric == "busy_s_per_good":
+        unit = format_duration(numbers[0] or max(numbers, key=abs)).rpartition(" ")[2]
+        return f" {unit}", {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit]
+    return (" /s" if metric.endswith("_rps") else ""), 1.0
 
 
-def _signed(metric: str, value: float) -> str:
-    return f"{'+' if value > 0 else ''}{amount(metric, value)}"
+def _decimals(numbers: Sequence[float]) -> int:
+    """Decimals that give three digits to the first number, and to the others unless they are far smaller."""
+    sizes = [abs(float(f"{number:.3g}")) for number in numbers]
+    least = sizes[0] / 2 if sizes[0] else 0.0
+    return max((2 - math.floor(math.log10(size)) for size in sizes if size and size >= least), default=0)
+
+
+def _alike(numbers: Sequence[float], decimals: int) -> list[str]:
+    """Numbers with the same number of decimals; zeros at the end of all of them are left out."""
+    decimals = max(0, decimals)
+    texts = [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers]
+    spare = min(len(text) - len(text.rstrip("0")) for text in texts) if decimals else 0
+    return [f"{round(number, decimals) + 0.0:.{max(0, decimals - spare)}f}" for number in numbers]
 
 
 def metric_words(metric: str, effects: Sequence[str] = ()) -> str:

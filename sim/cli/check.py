@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sim.scenario.doubts import doubts, doubts_between
+from sim.scenario.doubts import doubts, doubts_between, doubts_of_cases
 from sim.scenario.forecast import Forecast, ServiceForecast, forecast
 from sim.scenario.model import Comparison, Scenario
 from sim.units import format_duration
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def summary(found: Scenario | Comparison) -> dict[str, Any]:
     """Everything that the check found, as data."""
     if isinstance(found, Scenario):
-        return _of_scenario(found)
+        return _of_scenario(found, doubts(found))
     cases = [
-        {"candidate": candidate, "condition": condition, **_of_scenario(scenario)}
-        for candidate, condition, scenario in found.scenarios()
+        {"candidate": candidate, "condition": condition, **_of_scenario(found.candidates[candidate][condition], said)}
+        for candidate, condition, said in doubts_of_cases(found)
     ]
     return {"kind": "comparison", "name": found.name, "question": found.question, "doubts": doubts_between(found), "cases": cases}
 
 
-def _of_scenario(scenario: Scenario) -> dict[str, Any]:
+def _of_scenario(scenario: Scenario, said: list[str]) -> dict[str, Any]:
     expected = forecast(scenario)
     return {
         "kind": "scenario",
@@ -42,7 +42,7 @@ def _of_scenario(scenario: Scenario) -> dict[str, Any]:
         "replications": scenario.run.replications,
         "services": [asdict(service) for service in expected.services],
         "slos": [slo.text for slo in scenario.slos],
-        "doubts": doubts(scenario),
+        "doubts": said,
     }
 
 
@@ -51,8 +51,8 @@ def doubts_of(found: Scenario | Comparison) -> list[str]:
     if isinstance(found, Scenario):
         return doubts(found)
     said: dict[str, list[str]] = {}
-    for candidate, condition, scenario in found.scenarios():
-        for doubt in doubts(scenario):
+    for candidate, condition, told in doubts_of_cases(found):
+        for doubt in told:
             case = f"{candidate} under {condition}" if len(found.conditions) > 1 else candidate
             said.setdefault(doubt, []).append(case)
     everywhere = len(found.candidates) * len(found.conditions)

@@ -25,6 +25,8 @@ _IF_ANY: Final = ("duplicates", "out_of_order", "dead", "expired", "dropped", "u
 _DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 #: Characters that the names of the metrics take, and those of a value with its interval.
 _NAME_WIDTH, _VALUE_WIDTH = 36, 30
+#: Calls are shown with their tries where these are more by so much, the most tried ones first, and no more than so many.
+_RETRIED, _MOST_RETRIED = 1.005, 8
 
 
 def show_check(console: Console, found: Scenario | Comparison) -> None:
@@ -122,6 +124,7 @@ def _show_verdict(console: Console, results: Results) -> None:
 
 def _number_tables(results: Results, condition: str, width: int) -> Iterator[Table]:
     """The metrics of a condition, as many candidates side by side as fit."""
+    from sim.analysis import words
     from sim.analysis.intervals import headline
     from sim.analysis.metrics import effects_in
 
@@ -131,10 +134,22 @@ def _number_tables(results: Results, condition: str, width: int) -> Iterator[Tab
     name_width = _NAME_WIDTH + (0 if results.focus is None else len(" (all requests)"))
     side_by_side = max(1, (width - name_width) // _VALUE_WIDTH)
     for start in range(0, len(names), side_by_side):
-        yield _number_table(here, _shown_metrics(results, here), names[start : start + side_by_side], effects, results.focus)
+        shown = [
+            (words.metric_words(metric, effects) + words.of_whom(metric, results.focus), here[here["metric"] == metric])
+            for metric in _shown_metrics(results, here)
+        ]
+        yield _number_table([*shown, *_retried(summary[summary["condition"] == condition])], names[start : start + side_by_side])
 
 
-def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str], effects: list[str], focus: str | None) -> Table:
+def _retried(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """What was called more often than asked for, by any candidate: how far retries multiply, and where."""
+    mine = rows[rows["metric"] == "tries_per_call_to"]
+    most = mine.groupby("of")["mean"].max().sort_values(ascending=False, kind="stable")
+    for target in most[most >= _RETRIED].index[:_MOST_RETRIED]:
+        yield f"tries per call to {target}", mine[mine["of"] == target]
+
+
+def _number_table(shown: Sequence[tuple[str, pd.DataFrame]], names: list[str]) -> Table:
     from rich.table import Table
 
     from sim.analysis import words
@@ -143,18 +158,18 @@ def _number_table(rows: pd.DataFrame, metrics: list[str], names: list[str], effe
     table.add_column("")
     for name in names:
         table.add_column(_plain(name))
-    most = int(rows["n"].max())
+    most = max(int(rows["n"].max()) for _, rows in shown)
     once = most <= 1
-    for metric in metrics:
-        cells = []
+    for label, rows in shown:
+        cells, metric = [], str(rows["metric"].iloc[0])
         for name in names:
-            found = rows[(rows["candidate"] == name) & (rows["metric"] == metric)]
+            found = rows[rows["candidate"] == name]
             values = [float(found[column].iloc[0]) for column in ("mean", "low", "high")] if len(found) else [math.nan] * 3
             # Where every number stands alone, the heading has said so.
             cell = words.amount(metric, values[0]) if once else words.with_interval(metric, *values)
             cells.append(_plain(cell + _how_many_recovered(found, most)))
         if any(cell != "no value" for cell in cells):
-            table.add_row(_plain(words.metric_words(metric, effects) + words.of_whom(metric, focus)), *cells)
+            table.add_row(_plain(label), *cells)
     return table
 
 

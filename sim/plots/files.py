@@ -16,13 +16,16 @@ from matplotlib.text import Annotation
 
 from sim.analysis.metrics import effects_in, is_of_effects
 from sim.errors import ScenarioError
-from sim.plots import lines, rows, style, words
+from sim.plots import lines, rows, spells, style, words
 from sim.plots.style import Look
 
 #: The differences that a decision is argued with, in this order; others can be drawn with `difference_forest`.
 DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 PRICES: Final = ("attempts_per_request", "busy_s_per_good")
 _DPI: Final = 160
+_KNOWN_BY: Final = ["caller", "process", "target", "endpoint"]
+#: Breakers and endpoints that one chart shows; of more those that kept calls away longest.
+_MOST_ROWS: Final = 16
 
 
 class _Panels(Figure):
@@ -85,13 +88,13 @@ def small_multiples(
             ax.set_visible(False)
         _tidy(grid, share, len(names))
         _level_titles(panels[: len(names)])
-        heading = title or words.capital(name.replace("_", " "))
+        heading = style.wrap(title or words.capital(name.replace("_", " ")), int(8.4 * across * width))
         below = style.wrap(question, int(8.4 * across * width))
         figure.suptitle(f"{heading}\n{below}" if question else heading, x=0.01, ha="left", fontsize=14)
         below_in = _legend_below(figure, panels[: len(names)])
         notes = [text.get_text() for ax in panels for text in ax.texts if text.get_gid() == lines.NOTE]
         notes_in = down * max((0.17 * (2 + note.count("\n")) for note in notes), default=0.0)
-        figure.set_figheight(down * height + 0.9 + 0.24 * below.count("\n") + below_in + notes_in)
+        figure.set_figheight(down * height + 0.9 + 0.24 * (below + heading).count("\n") + below_in + notes_in)
     return figure
 
 
@@ -168,8 +171,9 @@ def charts(
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
-            `backlog_over_time`, `latency_cdf`, `time_parts`; and optionally `faults` with columns condition, label, start_s,
-            end_s (NaN: until the end), which are shaded, and `warmup` with columns condition, end_s, which is hatched.
+            `backlog_over_time`, `latency_cdf`, `time_parts`, `states` (of `state_spells`, with candidate, condition and seed); and
+            optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are shaded, and `warmup`
+            with columns condition, end_s, which is hatched.
         directory: where to; made if it is not there.
         question: what is to be decided, written on every chart.
         formats: of the files, any that matplotlib can write without a display.
@@ -211,6 +215,11 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
 
 
 def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure:
+    if picture.chart is spells.states_over_time:
+        size = (10.5, 1.4 + 0.34 * len(picture.table.groupby(_KNOWN_BY)))
+        return small_multiples(
+            picture.chart, picture.table, title=picture.title, question=question, columns=1, panel=size, **picture.options
+        )
     options = {"looks": found, **picture.options}
     if picture.chart is rows.difference_forest:
         return small_multiples(
@@ -262,6 +271,8 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         table, options = tables["backlog_over_time"], {"each": _marks(tables)}
         heading = "Messages in the queues over time, of all requests"
         yield _Picture("backlog_over_time", lines.backlog_over_time, table, heading, options, of_all=True)
+    if "states" in tables:
+        yield from _of_states(tables["states"], _marks(tables))
     if "time_parts" in tables:
         table = tables["time_parts"]
         for group in style.names_in(table, "group"):
@@ -269,6 +280,25 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
             stem = "where_time_went" if group == "all" else "where_time_went_" + "".join(c for c in group if c.isalpha())
             mine = table[table["group"].astype(str) == group]
             yield _Picture(stem, rows.where_time_went, mine, f"Where the time of {whose} went", {"group": group})
+
+
+def _of_states(states: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterator[_Picture]:
+    """A chart for each candidate that has breakers or ejections, of one run under each condition."""
+    style.need(states, ("candidate", "condition", "seed", *_KNOWN_BY, "state", "start_s", "end_s"), "charts: states")
+    names = style.names_in(states, "candidate")
+    for number, candidate in enumerate(names):
+        mine = states[states["candidate"].astype(str) == candidate]
+        away = mine[mine["state"].astype(str).isin(spells.STATE_LOOKS)]
+        away_s = (away["end_s"] - away["start_s"]).groupby([away[name].astype(str) for name in _KNOWN_BY]).sum()
+        longest = set(away_s.sort_values(ascending=False, kind="stable").index[:_MOST_ROWS])
+        who = zip(*(mine[name].astype(str) for name in _KNOWN_BY), strict=True)
+        shown = mine[[each in longest for each in who]]
+        seeds = " and ".join(dict.fromkeys(map(str, shown["seed"])))
+        some = f", the {_MOST_ROWS} of {len(away_s)} that kept calls away longest" if len(away_s) > _MOST_ROWS else ""
+        title = f"{words.capital(candidate)}: breakers and ejected endpoints in one run (seed {seeds}){some}"
+        options = {"each": {name: marks[name] for name in style.names_in(shown, "condition") if name in marks}}
+        stem = f"states_over_time_{number + 1}" if len(names) > 1 else "states_over_time"
+        yield _Picture(stem, spells.states_over_time, shown, title, options, of_all=True)
 
 
 def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:

@@ -337,7 +337,7 @@ def staleness_cdf(
     return ax
 
 
-def _hatch_warmup(ax: Axes, end_s: float) -> None:
+def hatch_warmup(ax: Axes, end_s: float) -> None:
     """Mark the time that does not count; not shaded, for shades are faults."""
     left, right = ax.get_xlim()
     if end_s > left:
@@ -424,7 +424,7 @@ def _steps(
 
 
 def _finish(ax: Axes, title: str | None, own: str, legend: bool, windows: Sequence[Window] = (), warmup_s: float = 0.0) -> None:
-    _hatch_warmup(ax, warmup_s)
+    hatch_warmup(ax, warmup_s)
     style.set_title(ax, title, own, pad=8 + LINE_PT * shade(ax, windows))
     if legend:
         style.legend_beside(ax, "bands: 95 % intervals" if ax.collections else None)

@@ -39,6 +39,7 @@ _WORDS: Final[dict[str, Word]] = {
     "throughput_rps": Word("throughput", "number", "requests/s", "higher"),
     "goodput_rps": Word("goodput", "number", "good answers/s", "higher"),
     "attempts_per_request": Word("attempts per request", "number", "attempts/request", "lower"),
+    "tries_per_call_to": Word("tries per call, by what is called", "number", "tries/call", "lower"),
     "tries_per_call": Word("tries per call", "number", "tries/call", "lower"),
     "recovery_s": Word("time from the last fault's end to recovery", "time", better="lower"),
     "busy_s_per_good": Word("worker time per good answer", "time", better="lower"),

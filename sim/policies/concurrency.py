@@ -25,8 +25,11 @@ class ConcurrencyLimit(Spec):
     with one it is M/M/c/K. Not a rate limit: it lets more through when the target gets faster. A limit that nobody knows how to
     choose is one for `AdaptiveConcurrency`.
 
-    Called a circuit breaker by Envoy (`max_requests`, `max_pending_requests` 1024 each; HTTP/1.1: `max_connections` is
-    `max_concurrent`), a bulkhead by resilience4j (25, no wait) and Polly (1000, no queue), `maxconn` by HAProxy.
+    Source: called a circuit breaker by envoy@1.40 (`max_requests`, `max_pending_requests` 1024 each; HTTP/1.1: `max_connections`
+    is `max_concurrent`), a bulkhead by resilience4j@2 (25, no wait) and polly@8 (1000, no queue), `maxconn` by haproxy@3.
+
+    >>> ConcurrencyLimit(max_concurrent=20, max_queue=10, max_wait="50ms").max_wait
+    0.05
     """
 
     max_concurrent: Annotated[int, Field(ge=0)] = Field(description="calls at once; 0 refuses or queues all of them")

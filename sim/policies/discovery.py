@@ -39,8 +39,8 @@ class Discovery(Spec):
     Source: Netflix/eureka@2 TimedSupervisorTask.java (the next fetch is an interval after the end of the last one);
     spring-cloud-commons CachingServiceInstanceListSupplier.java; RFC 1035 (ttl).
 
-    >>> view = View(Discovery(refresh_interval="30s"), [1, 2], u=0.5)
-    >>> view.due_s, view.learn(15.0, [1]), view.known(15.0), view.due_s
+    >>> belief = Belief(Discovery(refresh_interval="30s"), [1, 2], u=0.5)
+    >>> belief.due_s, belief.learn(15.0, [1]), belief.known(15.0), belief.due_s
     (15.0, True, [1], 45.0)
     """
 
@@ -80,7 +80,7 @@ class Discovery(Spec):
         return self
 
 
-class View:
+class Belief:
     """What one process believes of one service. The next lookup is due at `due_s`; each is followed by `learn` or `failed`.
 
     `known` gives one and the same list until it changes. For dns, `due_s` is when the answer is over: whoever has calls all the
@@ -88,7 +88,7 @@ class View:
     """
 
     __slots__ = (
-        "_as_of_s", "_copy", "_empty", "_over_s", "_period_s", "_retry_s", "_view", "_window_s", "due_s", "learned", "missed",
+        "_as_of_s", "_copy", "_empty", "_over_s", "_period_s", "_retry_s", "_view", "_window_s", "due_s",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +107,6 @@ class View:
         self._as_of_s = -_INF
         #: When it asks next, in seconds; infinite: never by itself.
         self.due_s = start_s + (u * self._period_s if known else 0.0)
-        self.learned = self.missed = 0  # answers, and lookups without one
 
     @property
     def cached_until_s(self) -> float:
@@ -120,7 +119,6 @@ class View:
         What is older than what was learned already changes nothing.
         """
         self.due_s = now_s + self._period_s
-        self.learned += 1
         as_of_s = now_s if as_of_s is None else as_of_s
         if as_of_s < self._as_of_s:
             return False
@@ -130,7 +128,6 @@ class View:
     def failed(self, now_s: float) -> bool:
         """A lookup got no answer, or the stream of pushes broke; whether anything changes."""
         self.due_s = now_s + self._retry_s
-        self.missed += 1
         return self._empty and self._believe([])
 
     def known(self, now_s: float) -> list[int]:

@@ -58,14 +58,13 @@ class HealthCheck(Spec):
 class HealthGate:
     """What the checks have said of one instance. `changes` are (time, whether it is healthy now)."""
 
-    __slots__ = ("_against", "_at_once", "_first", "_spec", "_started_s", "changes", "checks", "failures", "healthy")
+    __slots__ = ("_against", "_at_once", "_first", "_spec", "_started_s", "changes", "healthy")
 
     def __init__(self, spec: HealthCheck, started_s: float = 0.0, healthy: bool | None = None) -> None:
         """An instance that starts now; or, with `healthy`, one that has been checked for long."""
         self._spec = spec
         self._at_once: Final = frozenset(OUTCOMES.index(name) for name in spec.fails_at_once_on)
         self.changes: list[tuple[float, bool]] = []
-        self.checks = self.failures = 0
         self.healthy = spec.initially == "healthy"
         self.started(started_s)
         if healthy is not None:
@@ -86,12 +85,9 @@ class HealthGate:
         """A check has ended, with an outcome by its code in `OUTCOMES`; whether the instance's health changes."""
         if outcome == IN_FLIGHT:
             return False
-        self.checks += 1
         passed = outcome in GOOD
-        if not passed:
-            self.failures += 1
-            if now_s - self._started_s < self._spec.grace:
-                return False
+        if not passed and now_s - self._started_s < self._spec.grace:
+            return False
         first, self._first = self._first, False
         if passed == self.healthy:
             self._against = 0

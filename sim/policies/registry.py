@@ -125,8 +125,7 @@ class RegistryGate:
 
     __slots__ = (
         "_answer", "_cache_tick", "_expiry_s", "_fresh", "_hidden", "_minute", "_minutes_s", "_pending", "_renewals", "_seen",
-        "_sequence", "_shown", "_spec", "_sweep_tick", "_ticks_s", "_visible", "changes", "evicted", "kept", "registered",
-        "renewed", "unknown",
+        "_sequence", "_shown", "_spec", "_sweep_tick", "_ticks_s", "_visible", "changes",
     )  # fmt: skip
 
     def __init__(self, spec: Registry, start_s: float = 0.0, sweep_u: float = 1.0, cache_u: float = 1.0) -> None:
@@ -148,9 +147,6 @@ class RegistryGate:
         self._minute = 0
         self._renewals = [0, 0]  # in the last whole minute, in this one
         self.changes: list[tuple[float, int, bool]] = []
-        self.registered = self.renewed = self.unknown = 0  # renewals of nobody known
-        self.evicted = 0
-        self.kept = 0  # ended leases that sweeps have left, counted at each of them
 
     def __len__(self) -> int:
         """Instances that are registered, ready or not."""
@@ -181,7 +177,6 @@ class RegistryGate:
         self._advance(now_s)
         self._expiry_s[instance] = now_s + self._lease_s(renewal=False)
         (self._hidden.discard if ready else self._hidden.add)(instance)
-        self.registered += 1
         self._changed(now_s, instance, delay_s)
 
     def renew(self, now_s: float, instance: int) -> bool:
@@ -191,10 +186,8 @@ class RegistryGate:
         """
         self._advance(now_s)
         if instance not in self._expiry_s:
-            self.unknown += 1
             return False
         self._expiry_s[instance] = now_s + self._lease_s(renewal=True)
-        self.renewed += 1
         self._count(now_s, 1)
         return True
 
@@ -234,9 +227,7 @@ class RegistryGate:
         everybody = len(self._expiry_s)
         room = 0 if self.preserving else everybody - everybody * (100 - self._spec.max_eviction_percent) // 100
         if room < len(ended):
-            self.kept += len(ended) - room
             ended = _drawn(ended, room, us)
-        self.evicted += len(ended)
         for instance in ended:
             del self._expiry_s[instance]
             self._changed(now_s, instance, delay_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sim.policies.budget import RetryBudget
 from sim.values import Duration, PositiveDuration, Spec
@@ -17,6 +17,7 @@ _TANH_MEDIAN: Final = 1.4  # Polly divides by it, so that the medians of the tim
 _TANH_STEEPNESS: Final = 4.0
 _AWS_EXTRA_S: Final = 5.0  # the AWS SDK follows a server at most so much beyond its own pause
 _ENVOY_SPREAD: Final = 0.5  # Envoy waits up to half as long again as it was told
+_SHORTEST_S: Final = 1e-9  # the clock of a long run cannot show less; shorter pauses would be none
 _MOST_DOUBLINGS: Final = 1000  # beyond it a power of two overflows; the cap has long been reached by then
 
 
@@ -75,6 +76,13 @@ class Backoff(Spec):
     max_retry_after: PositiveDuration | None = Field(
         None, description="a longer Retry-After is as good as none; Envoy has 300s; absent: no limit"
     )
+
+    @field_validator("base", "max")
+    @classmethod
+    def _not_too_short(cls, value: float) -> float:
+        if 0 < value < _SHORTEST_S:
+            raise ValueError(f"{value:g} s is too short for a pause; write 0s, or at least 1ns")
+        return value
 
     def pause_s(
         self, retry: int, previous_s: float, u: float, retry_after_s: float | None = None, previous_u: float = 0.5
@@ -169,17 +177,23 @@ def _tanh_curve(t: float) -> float:
 class Retry(Spec):
     """Try a call again: at most `max_attempts` times in all, the first included.
 
-    In expectation (1 - f^a) / (1 - f) attempts for failure probability f and a attempts in all; through layers the attempts
-    multiply. Not for calls that must not happen twice, and not under overload without a `budget`.
+    ::
+
+        attempts in the mean  (1 - f^a) / (1 - f)    for failure probability f and at most a in all
+        f small: 1 + f, and f^a still fail           f near 1: a, and nearly all fail: the storm
+
+    Through layers the attempts multiply. Not for calls that must not happen twice, and not under overload without a `budget`.
 
     `overflow` is a try that the caller's own limits refused, `short_circuited` one that its own breaker refused: neither was
     sent, so neither is tried again unless `on` says so.
+
+    Source: counted with the first as in gRFC A6 (`maxAttempts`) and resilience4j@2; Envoy's `num_retries: 1` is 2 here.
 
     >>> Retry(max_attempts=3).again(attempt=2, outcome="error"), Retry(max_attempts=3).again(attempt=3, outcome="error")
     (True, False)
     """
 
-    max_attempts: Annotated[int, Field(ge=1)] | Literal["unlimited", "each_endpoint"] = Field(
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | Literal["unlimited", "each_endpoint"] = Field(
         1, description="tries in all, the first included; each_endpoint: as many as the target has replicas, as nginx"
     )
     backoff: Backoff = Field(Backoff(), description="the pause between tries")

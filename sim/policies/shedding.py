@@ -52,6 +52,11 @@ class Shedding(Spec):
     Source: `utilisation` is the scaled trigger of Envoy's overload manager and Netflix's prioritised load shedding (2024), which
     sheds lower priorities at lower utilisation; `wait` is Little's law; `dagor`: Zhou et al., "Overload Control for Scaling
     WeChat Microservices", SoCC 2018 (20 ms, 1 s or 2000 requests, 5 %, 1 %, 128 user levels).
+
+    >>> gate = shedding_gate(Shedding(kind="wait", max_wait="50ms"), workers=2)
+    >>> gate.served(0.1)
+    >>> [gate.admits(0.0, priority=0, queued=queued, busy_ratio=1.0, u=0.5) for queued in (0, 1)]
+    [True, False]
     """
 
     kind: Literal["utilisation", "wait", "dagor"] = Field(description="what overload is told by")

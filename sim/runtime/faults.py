@@ -159,7 +159,7 @@ def _flush(world: World, fault: Flush) -> Callable[[], None]:
 
 
 def _disturb(world: World, fault: LinkFault) -> Callable[[], None]:
-    disturbance = Disturbance(fault.latency, fault.loss, fault.partition)
+    disturbance = Disturbance(fault.latency, fault.loss or 0.0, fault.partition)
     lines = world.network.matching(fault.link, fault.direction)
     for line in lines:
         line.disturbances.append(disturbance)

@@ -196,7 +196,6 @@ class GuardedCaller(Caller):
         """Tries with pauses between them, within the budget."""
         tasks = self._tasks
         began_s = tasks.now_s()
-        journey.pause_s, journey.pauses = 0.0, 1
         account = None if self._budget is None else self._budget.begin(began_s)
         outcome: cython.int = IN_FLIGHT
         journey.account = account
@@ -204,7 +203,7 @@ class GuardedCaller(Caller):
         try:
             while True:
                 tries += 1
-                journey.refused_here = False
+                journey.refused_here = journey.told = False
                 journey.retry_after_s = -1.0
                 outcome = IN_FLIGHT
                 outcome = yield from self._on(journey, place)
@@ -236,7 +235,7 @@ class GuardedCaller(Caller):
         word, late = _word(journey, outcome), now_s >= journey.due_s
         if (outcome == TIMEOUT and (late or journey.cut_off)) or word not in retry.on:
             return False
-        if account is not None:
+        if account is not None and not journey.told:
             account.failed(now_s, word)
         return retry.again(tries, word) and (late or account is None or account.may_retry(now_s, word))
 

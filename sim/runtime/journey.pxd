@@ -17,6 +17,7 @@ cdef class Journey:
     cdef public double retry_after_s
     cdef public bint stands_in
     cdef public object tie
+    cdef public bint told
     cdef public list tried
 
     cpdef Journey branch(self, Context context)

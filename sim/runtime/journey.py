@@ -17,7 +17,7 @@ class Journey:
 
     __slots__ = (
         "account", "context", "cut_off", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s",
-        "stands_in", "tie", "tried",
+        "stands_in", "tie", "told", "tried",
     )  # fmt: skip
 
     def __init__(self, context: Context, key: cython.ulonglong, due_s: float) -> None:
@@ -33,6 +33,7 @@ class Journey:
         self.refused_here = False  # whether the last try was refused by a limit of the caller itself, and never sent
         self.retry_after_s = -1.0  # what the server of the last try asked for; negative if nothing
         self.stands_in = False  # whether it is the fallback of another call
+        self.told = False  # whether the budget has heard of the last try's failure
         self.tie: Tie | None = None  # of its attempts, where they are tied
         self.tried: list[int] = []  # endpoints that have been tried
 

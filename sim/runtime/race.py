@@ -24,7 +24,7 @@ _Begin = Callable[["Journey"], Steps]
 class _Runner:
     """One attempt in the race."""
 
-    __slots__ = ("journey", "outcome", "started_s", "task", "withdrawn")
+    __slots__ = ("journey", "outcome", "started_s", "task", "told", "withdrawn")
 
     def __init__(self, journey: Journey, started_s: float) -> None:
         self.journey = journey
@@ -32,6 +32,7 @@ class _Runner:
         self.outcome = IN_FLIGHT
         self.task: Task | None = None
         self.withdrawn = False
+        self.told = False  # whether the budget has heard of its failure
 
 
 class Race:
@@ -85,6 +86,7 @@ class Race:
         context = journey.context
         context.backoff_s += winner.started_s - began_s
         context.add(winner.journey.context)
+        journey.told = winner.told
         journey.refused_here = winner.journey.refused_here
         journey.cut_off = winner.journey.cut_off
         journey.retry_after_s = winner.journey.retry_after_s
@@ -98,7 +100,8 @@ class Race:
             if runner.outcome in GOOD or not self._goes_on(runner):
                 return runner
             left = len(self._ended) + self._under_way()
-            if account is not None and (left or self._may_send()):
+            if account is not None and not runner.told and (left or self._may_send()):
+                runner.told = True
                 account.failed(now_s, OUTCOMES[runner.outcome])  # the last failure is the whole call's, and told by its retries
             if not (self._may_send() and self._send()) and not left:
                 return runner

@@ -14,13 +14,13 @@ process believes by `sim.policies.discovery`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from sim.kernel.tasks import Pool, Steps, Tally, Task, Tasks
 from sim.laws import sampler
-from sim.policies.discovery import Discovery
-from sim.policies.discovery import View as Belief
+from sim.policies.discovery import Belief, Discovery
 from sim.policies.health import HealthGate
 from sim.policies.registry import Registry as RegistrySpec
 from sim.policies.registry import RegistryGate
@@ -319,7 +319,7 @@ class Registry:
                 yield idle_s / 10
             else:
                 us = (uniform(child(node.delay_key(_EVICT), i)) for i in range(len(self._members)))
-                self._change(node, lambda delay_s, us=us: node.gate.sweep(tasks.now_s(), us, delay_s))  # type: ignore[misc]
+                self._change(node, partial(node.gate.sweep, tasks.now_s(), us))
 
     # What caller processes learn.
 

@@ -1,4 +1,4 @@
-"""Services and their replicas: workers, the line in front of them, and what faults do to them."""
+"""A replica of a service: its workers, the line in front of them, and what faults do to them."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ class Fallback(Spec):
 
     A value costs nothing. Another call has its own policies and may fail, too; then the call ends with that outcome. Not in
     the place of an answer that somebody acts on: a degraded price is a wrong price. For stale answers: `cache.stale_if_error`.
+    A fallback has none of its own.
     """
 
     call: Address | None = Field(None, description="service.operation that is asked instead; absent: a value at hand")

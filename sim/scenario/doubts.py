@@ -14,6 +14,8 @@ from sim.scenario.load import Daily, Replay
 from sim.scenario.messaging.doubts import doubts_of_messages
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.policy_doubts import doubts_of_policies
+from sim.scenario.slips import slips
+from sim.scenario.unused import uses
 from sim.units import format_duration
 
 #: A run with more attempts than this takes gigabytes.
@@ -34,14 +36,26 @@ def doubts(scenario: Scenario) -> list[str]:
         *doubts_of_messages(scenario),
         *_lost_for_ever(scenario, edges),
         *_retries_through_layers(edges),
+        *_endless(edges),
         *_deadlines(edges),
         *doubts_of_policies(scenario, edges),
+        *slips(scenario),
+        *(doubt for doubt in uses(scenario, edges).values() if doubt is not None),
         *doubts_of_finding(scenario, edges),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),
     ]
     return list(dict.fromkeys(found))
+
+
+def doubts_of_cases(comparison: Comparison) -> Iterator[tuple[str, str, list[str]]]:
+    """Candidate, condition and doubts of each scenario; about what is never used only where that is so in all of them."""
+    uses_of = [uses(scenario) for _, _, scenario in comparison.scenarios()]
+    used = {name for found in uses_of for name, doubt in found.items() if doubt is None}
+    for (candidate, condition, scenario), found in zip(comparison.scenarios(), uses_of, strict=True):
+        elsewhere = {doubt for name, doubt in found.items() if name in used}
+        yield candidate, condition, [doubt for doubt in doubts(scenario) if doubt not in elsewhere]
 
 
 def doubts_between(comparison: Comparison) -> list[str]:
@@ -125,10 +139,21 @@ def _retries_through_layers(edges: list[Edge]) -> Iterator[str]:
             f"retries multiply through layers: one call may become {number} attempts at {target} ({', '.join(path)}); "
             "retry in one layer"
         )
+
+
+def _endless(edges: list[Edge]) -> Iterator[str]:
+    """Retries that nothing ends."""
     for edge in edges:
-        retry = edge.policy.retry
-        if retry.max_attempts == "unlimited" and edge.policy.timeout is None:
-            yield f"{edge.caller} -> {edge.target} retries without end and without timeout; set retry.max_attempts or timeout"
+        policy, way = edge.policy, f"{edge.caller} -> {edge.target}"
+        if policy.retry.max_attempts != "unlimited":
+            continue
+        if not (policy.retry.backoff.base and policy.retry.backoff.max):
+            yield (
+                f"{way} retries without end and without a pause: where failing takes no time, all tries are one instant; write "
+                "retry.backoff: {base: 50ms}, or a number for max_attempts"
+            )
+        elif policy.timeout is None:
+            yield f"{way} retries without end and without timeout; set retry.max_attempts or timeout"
 
 
 def _deadlines(edges: list[Edge]) -> Iterator[str]:

@@ -102,8 +102,18 @@ class LinkFault(_Fault):
         "both", description="which messages: all; only those that leave the service (or a); only those that reach it (or a)"
     )
     latency: LawSpec | None = Field(None, description="added to each message, one way")
-    loss: Ratio = Field(0.0, description="share of messages that vanish")
+    loss: Ratio | None = Field(None, description="share of messages that vanish; absent: none")
     partition: bool = Field(False, description="nothing gets through")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> LinkFault:
+        # A written 0 is something: the first value of a sweep.
+        if self.latency is None and self.loss is None and not self.partition:
+            raise ValueError(
+                f"a link fault does nothing without latency, loss or partition; write for example {{link: {self.link}, "
+                "latency: 100ms, at: 20s, for: 10s}"
+            )
+        return self
 
 
 class Outage(_Fault):

@@ -1,4 +1,4 @@
-"""Doubts about how callers find replicas: what nobody uses, what is seen too late, and checks that say nothing."""
+"""Doubts about how callers find replicas: what is seen too late, and checks that say nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,6 @@ class _Late:
 def doubts_of_finding(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     """What a careful reviewer would say about registries, discovery, health checks, stops and proxies."""
     ways = _ways(scenario, edges)
-    yield from _nobody_uses(scenario, edges)
     for name in scenario.registries:
         yield from _never_evicts(scenario, name)
     yield from _short_drains(scenario, ways)
@@ -78,17 +77,6 @@ def _ways(scenario: Scenario, edges: list[Edge]) -> list[_Way]:
             processes = processes if proxy.placement == "sidecar" else proxy.replicas
         found.setdefault((caller, edge.target), _Way(caller, service, processes, policy, rates.get((edge.caller, edge.target))))
     return list(found.values())
-
-
-def _nobody_uses(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
-    used = {service.registry for service in scenario.services.values()}
-    for name in scenario.registries:
-        if name not in used:
-            yield f"registry {name}: no service registers there; set services.NAME.registry, or leave it out"
-    gone_through = {edge.policy.via for edge in edges if edge.target not in scenario.queues}  # messages go straight to a queue
-    for name in scenario.proxies:
-        if name not in gone_through:
-            yield f"proxy {name}: no call goes through it; set calls.SELECTOR.via, or leave it out"
 
 
 def _never_evicts(scenario: Scenario, name: str) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Overlays: what a candidate or a condition changes, laid over what it shares with the others.
 
 The rules are those of JSON Merge Patch (RFC 7396): mappings merge, everything else (lists too) replaces, null removes.
-The language adds four, each where a plain merge would make nonsense: a law replaces a law as a whole, a load of another
-kind keeps only what the new kind knows, shorthand (``queue: 100``) merges as what it stands for, and null stays where the
-language has a null of its own: ``budget: null`` says that there is none, and absent would let a preset's come back.
+The language adds five, each where a plain merge would make nonsense: a law replaces a law as a whole, a load of another
+kind keeps only what the new kind knows, shorthand (``queue: 100``) merges as what it stands for, null stays where the
+language has a null of its own: ``budget: null`` says that there is none, and absent would let a preset's come back; and null
+under a key that the language does not know stays, too, for the reader to refuse.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def merge(below: Node, above: Node, shape: Shape | None) -> Node:
     merged = _what_stays(below, above, shape)
     either = {**shallow(below), **shallow(above)}
     for key, node in above.value.items():
-        if node.value is None and not is_nullable(shape, either, key):
+        if _removes(shape, either, key, node):
             merged.pop(key, None)
         elif key in merged:
             merged[key] = merge(merged[key], node, child(shape, either, key))
@@ -50,8 +51,13 @@ def _without_nulls(node: Node, shape: Shape | None) -> Node:
     if not isinstance(node.value, dict) or (shape is not None and shape.kind == "law"):
         return node
     level = shallow(node)
-    kept = {key: item for key, item in node.value.items() if item.value is not None or is_nullable(shape, level, key)}
+    kept = {key: item for key, item in node.value.items() if not _removes(shape, level, key, item)}
     return node.holding({key: _without_nulls(item, child(shape, level, key)) for key, item in kept.items()})
+
+
+def _removes(shape: Shape | None, level: Any, key: str, node: Node) -> bool:
+    """Whether a value takes away what is there: a null, unless it means something, or its key is a mistake."""
+    return node.value is None and not is_nullable(shape, level, key) and (shape is None or child(shape, level, key) is not None)
 
 
 def unfolded(node: Node, shape: Shape | None) -> Node:

@@ -16,6 +16,7 @@ from sim.analysis import curves
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
+from sim.analysis.states import CALLS_STATES, state_spells
 from sim.errors import ScenarioError
 from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Pause, Slow, Stop
 from sim.scenario.model import Scenario
@@ -209,7 +210,8 @@ class Results:
         return store.stack_rows(found)
 
     def tables(self, bin_s: float | None = None) -> dict[str, pd.DataFrame]:
-        """Every table that charts are drawn from: summary, differences, curves (`_BANDS`), faults, warmup.
+        """Every table that charts are drawn from: summary, differences, curves (`_BANDS`), faults, warmup, and `states` where
+        breakers or endpoints changed theirs (spells of the first run of each case).
 
         Runs are read one after the other, so this needs no more memory than one of them. The one condition of a study that
         has no others is called like the study here, for that is what a chart is about.
@@ -239,6 +241,8 @@ class Results:
         made = {name: _BANDS[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
         told = {"summary": self._told(self.summary), "differences": self._told(self.differences())}
         tables = {**told, **made, "faults": self.faults(), "warmup": self._warmup()}
+        if (states := self._states()) is not None:
+            tables["states"] = states
         if self.conditions == (ONLY_CONDITION,):
             tables = {name: table.assign(condition=self.name) for name, table in tables.items()}
         return tables
@@ -250,6 +254,22 @@ class Results:
         if self.focus is not None:
             attempts = attempts[attempts["request"].isin(requests["request"])]
         return curves.attempts_over_time_of_run(attempts, bin_s, end_s=times.end)
+
+    def _states(self) -> pd.DataFrame | None:
+        """Spells of breakers and ejected endpoints in the first run of each candidate and condition; None without any."""
+        found: dict[Pair, pd.DataFrame] = {}
+        for run in self.runs:
+            pair = (run.candidate, run.condition)
+            if pair in found:
+                continue
+            try:
+                changes = self.source.read(run.index, "changes")
+            except ScenarioError:  # the numbers and the other rows were kept without it
+                return None
+            spells = state_spells(changes[changes["state"].isin(CALLS_STATES)], end_s=self.scenarios[pair].run.end)
+            found[pair] = spells.assign(candidate=run.candidate, condition=run.condition, seed=run.seed)
+        some = [spells for spells in found.values() if len(spells)]
+        return pd.concat(some, ignore_index=True) if some else None
 
     def _warmup(self) -> pd.DataFrame:
         """When the measured window begins, for marking: condition, end_s (of the candidate that takes longest)."""
