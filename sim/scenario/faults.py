@@ -115,6 +115,38 @@ class Flush(_Fault):
     flush: Selector = Field(description="whose: a selector of calls (their callers' caches), a service or service.operation")
 
 
+class ZoneOutage(_Fault):
+    """A zone is down: every replica, proxy, node of a registry or broker, and queue in it goes at once, with what it was doing.
+
+    When it is over, replicas start as a deployment starts them (`start_up`, then `warm_up`), and nodes and queues are there with
+    what they kept. Clients in the zone are outside of it all: they go on asking, and find nobody at home.
+    """
+
+    zone: Name = Field(description="the zone")
+    silent: bool = Field(
+        True,
+        description="whether its machines vanish (callers learn only by timeout) instead of refusing and resetting connections",
+    )
+
+
+class Partition(_Fault):
+    """Nothing gets from one part of the zones to another, either way: it is lost, not refused, and callers learn only by timeout.
+
+    ::
+
+        partition: [[a], [b, c]]      a alone; b and c reach each other
+
+    Calls, answers, health checks, heartbeats, lookups, replication, publishes and deliveries are cut off alike. What is on its
+    way when the cut comes arrives. A zone that is not named reaches all. Of a broker whose queues need a majority, a leader
+    without one stops, and after `failover` a node that has one leads. Nodes of a registry tell each other afterwards what they
+    missed; consumers stay connected to a queue that they cannot hear, and what is sent to them is lost, and comes back as ever.
+    """
+
+    partition: Annotated[tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...], Field(min_length=2)] = Field(
+        description="the parts: lists of zones, each zone in one of them at most"
+    )
+
+
 _FAULTS = {
     "crash": Crash,
     "stop": Stop,
@@ -124,6 +156,8 @@ _FAULTS = {
     "link": LinkFault,
     "outage": Outage,
     "flush": Flush,
+    "zone": ZoneOutage,
+    "partition": Partition,
 }
 
 
@@ -141,11 +175,14 @@ Fault = Annotated[
     | Annotated[Errors, Tag("errors")]
     | Annotated[LinkFault, Tag("link")]
     | Annotated[Outage, Tag("outage")]
-    | Annotated[Flush, Tag("flush")],
+    | Annotated[Flush, Tag("flush")]
+    | Annotated[ZoneOutage, Tag("zone")]
+    | Annotated[Partition, Tag("partition")],
     Discriminator(
         _fault_kind,
         custom_error_type="fault",
-        custom_error_message="is not a fault; write one of crash, stop, slow, pause, errors, link, outage, flush, "
+        custom_error_message="is not a fault; write one of crash, stop, slow, pause, errors, link, outage, flush, zone, "
+        "partition, "
         "for example {crash: payment, at: 20s, for: 10s}",
     ),
 ]
