@@ -11,6 +11,7 @@ from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.recovery import recovery_s
 from sim.analysis.states import staleness, state_spells
+from sim.analysis.zones import cross_zone, cross_zone_share
 
 __all__ = [
     "METRICS",
@@ -18,6 +19,8 @@ __all__ = [
     "attempts_over_time",
     "backlog",
     "broker_load",
+    "cross_zone",
+    "cross_zone_share",
     "drain_s",
     "latency_cdf",
     "messages_by_queue",

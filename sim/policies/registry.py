@@ -88,7 +88,7 @@ class Registry(Spec):
     response_cache: Duration = Field(0.0, description="how often the answer to lookups is made anew; 0: always the latest")
     publish_delay: LawSpec = Field(_NO_TIME, description="from a change until readers can see it: a zone or an EndpointSlice")
     nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="nodes of the registry, each with the whole table")
-    zones: Placement | None = Field(None, description="zones that the nodes are dealt out to; absent: all of the scenario's `zones`")
+    zones: Placement | None = Field(None, description="zones that the nodes are dealt out to; absent: all `zones`")
     replication_delay: LawSpec = Field(_NO_TIME, description="until the other nodes know what one node was told")
     workers: _Count | Literal["unbounded"] = Field("unbounded", description="lookups that a node handles at once")
     lookup_time: LawSpec = Field(_NO_TIME, description="how long a lookup holds its worker")

@@ -26,7 +26,8 @@ def _as_shares(value: Any) -> Any:
     if isinstance(value, str):
         return {value: 1}
     if isinstance(value, list | tuple) and len(set(map(str, value))) < len(value):
-        raise ValueError(f"{', '.join(map(str, value))} names a zone twice; to put more there, write shares, such as {{a: 4, b: 2}}")
+        named = ", ".join(map(str, value))
+        raise ValueError(f"{named} names a zone twice; to put more there, write shares, such as {{a: 4, b: 2}}")
     return dict.fromkeys(value, 1) if isinstance(value, list | tuple) else value
 
 
@@ -77,15 +78,14 @@ class ZoneRouting(Spec):
     a `health_check`. Envoy has it with round robin, least request and random, not with hashing.
 
     `same_zone_first` looks at nothing but what is there: with two thirds of the callers in a zone that has a third of the
-    endpoints these get twice the load of the others. What is usable is what the process has been told of, less what its health
-    checks, outlier detection and breakers leave out. For few endpoints per zone choose neither: a zone that loses one of its two
-    has half its capacity, and no call goes elsewhere.
+    endpoints these get twice the load of the mean. What is usable is what the process has been told of, less what its health
+    checks, outlier detection and breakers leave out. Not for few endpoints per zone: a zone that loses one of its two has half
+    its capacity, and no call goes elsewhere.
 
     A caller outside of all zones considers all endpoints. A `subset_size` is drawn before, from all endpoints that are known.
 
-    Source: envoy@1.40 load_balancer_impl.cc, ZoneAwareLoadBalancerBase (when routing is not possible: earlyExitNonLocalityRouting);
-    kubernetes KEP-4444, KEP-3015 (trafficDistribution: PreferSameZone, formerly PreferClose); spring-cloud-commons
-    ZonePreferenceServiceInstanceListSupplier.
+    Source: envoy@1.40 load_balancer_impl.cc, ZoneAwareLoadBalancerBase; kubernetes KEP-4444 and KEP-3015 (trafficDistribution:
+    PreferSameZone, formerly PreferClose); spring-cloud-commons ZonePreferenceServiceInstanceListSupplier.
     """
 
     kind: Literal["same_zone_first", "zone_aware"] = Field(description="the rule")
@@ -186,9 +186,10 @@ class ZoneGate:
         self._local_share, self._residual = -1, []
         if len(zones) < 2 or len(callers) < 2 or not callers[self._zone] or count < self._spec.min_cluster_size:
             return
-        share = {zone: (_WHOLE * len(here) // count, _WHOLE * callers[zone] // len(fellows)) for zone, here in self._by_zone.items()}
+        known = len(fellows)
+        share = {zone: (_WHOLE * len(i) // count, _WHOLE * callers[zone] // known) for zone, i in self._by_zone.items()}
         upstream, local = share.get(self._zone, (0, 0))
-        if 0 < upstream and upstream >= local:
+        if upstream > 0 and upstream >= local:
             self._local_share = _WHOLE
             return
         self._local_share = upstream * _WHOLE // local if local else 0

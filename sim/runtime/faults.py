@@ -35,8 +35,8 @@ def _target(fault: Fault) -> str:
             return target
         case Pause(pause=target) | Flush(flush=target) | Stop(stop=target) | ZoneOutage(zone=target):
             return target
-        case Partition(partition=parts):
-            return " | ".join(", ".join(part) for part in parts)
+        case Partition():
+            return fault.sides
         case _:
             assert_never(fault)
 

@@ -110,7 +110,8 @@ class MessageQueue(Mailbox):
         self._dispatching = False
         self._before = spec.acknowledge == "before"
         self._timed = spec.visibility_timeout is not None
-        self._place = next(iter(world.places(None if spec.zone is None else {spec.zone: 1}, 1)), -1)  # its own zone, if there are any
+        zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
+        self._place = zones[0] if zones else -1  # its zone, without a broker
         self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
 
     @property

@@ -76,7 +76,8 @@ class OwnView(View):
     """What one process believes of one service, learned from a registry."""
 
     __slots__ = (
-        "belief", "caller", "changes", "heard", "key", "lookups", "process", "registry", "service", "spec", "task", "told", "zone",
+        "belief", "caller", "changes", "heard", "key", "lookups", "process", "registry", "service", "spec", "task", "told",
+        "zone",
     )  # fmt: skip
 
     def __init__(self, registry: Registry, service: str, caller: str, process: int, spec: Discovery) -> None:

@@ -218,6 +218,8 @@ class World:
         for queue in self.queues.values():
             queue.end_run()
         self._record_changes()
+        if self.zoning is not None:
+            self.zoning.record()
         return self.recorder.tables()
 
     def _edge(self, caller: str, to: str) -> Edge:

@@ -135,6 +135,11 @@ class Zoning:
 
         return look
 
+    def record(self) -> None:
+        """Write how many calls went from where to where."""
+        for (caller, target, one, other, troubled), (attempts, good) in sorted(self.calls.items()):
+            self.world.recorder.zone_calls((caller, target), (one, other), troubled, attempts, good)
+
     # Trouble.
 
     def troubled_at(self, time_s: float) -> bool:

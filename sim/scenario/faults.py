@@ -146,6 +146,11 @@ class Partition(_Fault):
         description="the parts: lists of zones, each zone in one of them at most"
     )
 
+    @property
+    def sides(self) -> str:
+        """The parts in words: ``a | b, c``."""
+        return " | ".join(", ".join(part) for part in self.partition)
+
 
 _FAULTS = {
     "crash": Crash,

@@ -24,7 +24,7 @@ class _Mix(Spec):
     )
 
     zones: Placement | None = Field(
-        None, description="zones that the client processes are dealt out to; absent: they are outside, as near to one as to another"
+        None, description="zones that the client processes are dealt out to; absent: they are outside of all, and near to all"
     )
 
     @model_validator(mode="before")

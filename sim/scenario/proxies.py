@@ -44,7 +44,7 @@ class Proxy(Spec):
     )
     work: LawSpec = Field(Constant(0.0005), description="processor time for each request, there and back")
     discovery_delay: Duration = Field(1.0, description="of a tier: how late callers learn of a proxy's death or return")
-    zones: Placement | None = Field(None, description="of a tier: zones that the proxies are dealt out to; absent: all of `zones`")
+    zones: Placement | None = Field(None, description="of a tier: zones that the proxies are dealt out to; absent: all `zones`")
 
     @model_validator(mode="after")
     def _of_a_tier(self) -> Proxy:

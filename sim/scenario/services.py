@@ -250,7 +250,7 @@ class Service(Spec):
         None, description="a limit per replica on what is inside, that follows the latency; the rest is rejected"
     )
     zones: Placement | None = Field(
-        None, description="zones that the replicas are dealt out to in turn, by index; absent: all of the scenario's `zones`"
+        None, description="zones that the replicas are dealt out to in turn, by index; absent: all `zones`"
     )
     discovery_delay: Duration = Field(
         1.0,

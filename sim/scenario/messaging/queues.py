@@ -115,7 +115,7 @@ class Queue(Backlog):
                 "delivery: poll would ask an empty queue without end; give a receive_wait or a poll_interval, at least 1ms"
             )
         if self.broker is not None and self.zone is not None:
-            raise ValueError(f"zone: the queue is where the node of {self.broker} is that leads it; leave it out, and write zones there")
+            raise ValueError(f"zone: the queue is where its node of {self.broker} is; leave it out, and give the broker zones")
         if self.broker is not None and self.persist != _NO_TIME:
             raise ValueError("persist: the queue is on a broker, whose `write` says how long that takes; leave it out")
         return self
@@ -154,7 +154,7 @@ class Broker(Spec):
     """
 
     nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="machines")
-    zones: Placement | None = Field(None, description="zones that the nodes are dealt out to; absent: all of the scenario's `zones`")
+    zones: Placement | None = Field(None, description="zones that the nodes are dealt out to; absent: all `zones`")
     workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
         "unlimited", description="writes and deliveries that a node handles at once; more wait in line"
     )
