@@ -84,11 +84,11 @@ class Scenario(Spec):
     brokers: dict[Name, Broker] = Field({}, description="machines that keep queues; queues name theirs")
     proxies: dict[Name, Proxy] = Field({}, description="who chooses replicas for callers; calls name theirs: `via`")
     registries: dict[Name, RegistrySpec] = Field({}, description="who knows which replicas there are; services name theirs")
+    links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
     zones: tuple[Name, ...] = Field((), description="places that fail together and lie apart: data centres, availability zones")
     zone_links: dict[Selector, Link] = Field(
         {}, description="what a message from one zone to another takes besides its link: default, or 'a -> b' (both ways)"
     )
-    links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
     calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
     load: Load = Field(description="who asks, how often, for what")
     faults: tuple[Fault, ...] = Field((), description="what breaks, when")
