@@ -122,3 +122,14 @@ def test_calls_that_a_partition_swallows_and_nobody_gives_up():
     assert told[0].startswith("shop -> payment.charge has no timeout, and zones are cut off from each other")
     told = said(faults=[{"zone": "a", "at": 10.0, "for": 10.0}], calls={"client -> shop": LIMIT})
     assert told[0].startswith("shop -> payment.charge has no timeout, and a zone is down silently")
+
+
+def test_a_zone_that_nobody_misses():
+    down = [{"zone": "a", "at": 10.0, "for": 10.0}]
+    table = {"heartbeat_interval": None, "crash_delay": 0, "nodes": 3}
+    told = said(faults=down, registries={"book": table}, payment={"registry": "book"})
+    assert told == [
+        "faults[0]: nobody tells book that the replicas of payment in zone a are gone: it has no leases, and machines vanish "
+        "without a word; write vanish_delay, or silent: false"
+    ]
+    assert said(faults=down, registries={"book": {**table, "vanish_delay": 40}}, payment={"registry": "book"}) == []

@@ -288,6 +288,18 @@ def test_nodes_in_the_own_zone_are_asked_first_and_others_while_they_are_down():
     assert listed(run(case), 0, "unlisted") == []  # all its lookups stay in the zone, where nothing is lost
 
 
+def test_a_zone_that_vanishes_is_missed_by_whoever_watches_the_machines():
+    registry = {"heartbeat_interval": None, "crash_delay": 1, "vanish_delay": 7, "nodes": 3, "zones": ["b", "a"]}
+    settings = {"registries": {"book": registry}, "payment": {"registry": "book"}, "at": (0.0,)}
+    calls = {"default": {**ONCE, "discovery": {"mode": "push"}}}
+    down = {"zone": "b", "at": 20.0, "for": 30.0}
+    silent = run(shop(calls=calls, faults=[down], **settings))
+    assert listed(silent, 0, "unlisted") == [(27.0, 1)]  # nodes 0 and 2 are down, too: the one in a hears it
+    assert listed(silent, 0, "listed") == [(50.0, 1)]
+    unseen = {**settings, "registries": {"book": {**registry, "vanish_delay": None}}}
+    assert listed(run(shop(calls=calls, faults=[down], **unseen)), 0, "unlisted") == []
+
+
 # Choosing.
 
 

@@ -42,9 +42,9 @@ class Registry(Spec):
                                                                                                renewal of the response_cache
 
     A crashed instance is still in the answer for lease - heartbeat/2 + (eviction_interval + response_cache)/2 on average; what
-    callers add is in `Discovery`. A stop with `deregister_on_stop` takes it out at once, and so does a crash after `crash_delay`
-    where somebody beside the process watches it. Without `heartbeat_interval` there are no leases: whoever is registered and
-    ready is in the answer, as with Kubernetes.
+    callers add is in `Discovery`. A stop with `deregister_on_stop` takes it out at once; so does a crash after `crash_delay`
+    where somebody beside the process watches it, and the end of its machine after `vanish_delay`. Without `heartbeat_interval`
+    there are no leases: whoever is registered and ready is in the answer, as with Kubernetes.
 
     Self-preservation: while the renewals of the last whole minute are not more than `self_preservation_percent` of the expected
     ones, (instances + clients_at_start) · 60 s / heartbeat_interval, nothing is evicted: the network is suspected, not the
@@ -84,6 +84,11 @@ class Registry(Spec):
     deregister_on_stop: bool = Field(True, description="whether an instance that is stopped, not crashed, says so")
     crash_delay: LawSpec | None = Field(
         None, description="until whoever watches the process says that it has died; none: nobody does, its lease has to end"
+    )
+    vanish_delay: LawSpec | None = Field(
+        None,
+        description="until whoever watches the machines says that one has vanished (a silent crash, a zone that is down); none: "
+        "nobody does, leases have to end",
     )
     response_cache: Duration = Field(0.0, description="how often the answer to lookups is made anew; 0: always the latest")
     publish_delay: LawSpec = Field(_NO_TIME, description="from a change until readers can see it: a zone or an EndpointSlice")

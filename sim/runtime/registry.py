@@ -153,6 +153,7 @@ class Registry:
         self._said: dict[int, int] = {}  # what each instance has had to say so far
         self._views: list[OwnView] = []
         self._crash = None if spec.crash_delay is None else sampler(spec.crash_delay)
+        self._vanish = None if spec.vanish_delay is None else sampler(spec.vanish_delay)
         self._publish = sampler(spec.publish_delay)
         self._replicate = sampler(spec.replication_delay)
         self._lookup = sampler(spec.lookup_time)
@@ -205,7 +206,9 @@ class Registry:
             self._die(number)
             if replica.silent and number in self._checks:
                 self._checks.pop(number).kill()  # the machine is gone, too
-            if self._crash is not None and not replica.silent:
+            if replica.silent:
+                self.world.tasks.start(self._machine_missed(number, replica))
+            elif self._crash is not None:
                 self.world.tasks.start(self._crash_seen(number, replica))
 
     def stopping(self, replica: Replica) -> None:
@@ -265,6 +268,18 @@ class Registry:
         if not replica.alive:
             yield from self._write(number, self._unready)
 
+    def _machine_missed(self, number: int, replica: Replica) -> Steps:
+        """Whoever watches the machines misses one, and says so to a node that is up; it is not where the replica was."""
+        if self._vanish is None:
+            return
+        lives = len(replica.service.lives)
+        yield self._vanish.draw(key(self.world.seed, "vanished", replica.service.name, replica.index, lives))
+        while (node := next((node for node in self.nodes if not node.outages), None)) is None:
+            yield _TELL_AGAIN_S
+        if not replica.alive:
+            self._said[number] = self._said.get(number, 0) + 1
+            self._tell_nodes(node, number, self._unready)
+
     def _write(self, number: int, act: Act) -> Steps:
         """Tell a node, which tells the others. Where nothing expires it is told until somebody hears it, or it is out of date."""
         replica = self._members[number]
@@ -280,6 +295,10 @@ class Registry:
             yield _TELL_AGAIN_S
             if self._said[number] != said:
                 return
+        self._tell_nodes(node, number, act)
+
+    def _tell_nodes(self, node: Node, number: int, act: Act) -> None:
+        """Change the table of a node, which tells the others."""
         act(node, number)
         for other in self.nodes:
             if other is not node:

@@ -103,7 +103,7 @@ cdef class Visit(Context):
     cdef double _wakes_s
 
     cdef arise(self, long request, double arrived_s, int entry, Edge edge)
-    @cython.locals(edge=Edge)
+    @cython.locals(edge=Edge, bits=cython.ulonglong)
     cdef leave(self, double left_s)
     cdef _travel(self, double delay_s)
     cdef _sleep(self, double seconds)
@@ -114,7 +114,7 @@ cdef class Visit(Context):
     cdef worked(self)
     @cython.locals(server=Server)
     cpdef advance(self, object value)
-    @cython.locals(edge=Edge)
+    @cython.locals(edge=Edge, bits=cython.ulonglong)
     cpdef answer(self, int outcome)
     @cython.locals(edge=Edge)
     cpdef meets_nobody(self)

@@ -211,7 +211,8 @@ class Visit(Context):
         assert edge is not None
         edge.ledger.opened(self)
         self.stage = ON_THE_WAY
-        self._travel(edge.there_s(self.chosen, child(self.key, _THERE)))
+        bits = child(self.key, _THERE)
+        self._travel(edge.there.travel_s(bits) if edge.zone is None else edge.there_s(self.chosen, bits))
         if self.settled:
             return
         if edge.per_try_s < left_s:
@@ -292,7 +293,8 @@ class Visit(Context):
         else:
             self.outcome = outcome
             self.stage = ON_THE_WAY_BACK
-            self._travel(edge.back_s(self.chosen, child(self.key, _BACK)))
+            bits = child(self.key, _BACK)
+            self._travel(edge.back.travel_s(bits) if edge.zone is None else edge.back_s(self.chosen, bits))
 
     def meets_nobody(self) -> None:
         """Nothing at the other end reacts: the visit ends, and its caller learns of it when it stops trying to connect."""

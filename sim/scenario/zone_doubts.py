@@ -52,6 +52,7 @@ def doubts_of_zones(scenario: Scenario, edges: list[Edge], expected: Forecast) -
                 yield from _hot(caller, target, callers, endpoints, busy.get(target))
     yield from _all_in_one(scenario)
     yield from _cut_off(scenario)
+    yield from _never_missed(scenario)
     if not routed and not scenario.zone_links and not any(isinstance(f, ZoneOutage | Partition) for f in scenario.faults):
         yield "zones make no difference here: write zone_links, zone_routing of a call, or a fault with zone or partition"
 
@@ -152,6 +153,22 @@ def _all_in_one(scenario: Scenario) -> Iterator[str]:
         for name, queue in scenario.queues.items():
             if queue.broker is None and (queue.zone or scenario.zones[0]) == fault.zone:
                 yield f"faults[{i}]: queue {name} is in zone {fault.zone}, and is gone while it is down"
+
+
+def _never_missed(scenario: Scenario) -> Iterator[str]:
+    """Registries that nobody tells of a zone that is gone."""
+    for i, fault in enumerate(scenario.faults):
+        if not isinstance(fault, ZoneOutage) or not fault.silent:
+            continue
+        for name, service in scenario.services.items():
+            if service.registry is None or not _count(scenario, name)[fault.zone]:
+                continue
+            spec = scenario.registries[service.registry]
+            if spec.heartbeat_interval is None and spec.vanish_delay is None:
+                yield (
+                    f"faults[{i}]: nobody tells {service.registry} that the replicas of {name} in zone {fault.zone} are gone: it "
+                    "has no leases, and machines vanish without a word; write vanish_delay, or silent: false"
+                )
 
 
 def _cut_off(scenario: Scenario) -> Iterator[str]:
