@@ -21,8 +21,10 @@ def placements(scenario: Scenario) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {zone: {} for zone in scenario.zones}
     tiers = [name for name, proxy in scenario.proxies.items() if proxy.placement == "tier"]
     counts = {name: _count(scenario, name) for name in (CLIENT, *scenario.services, *tiers)}
-    for name, machine in (*scenario.registries.items(), *scenario.brokers.items()):
-        counts[name] = Counter(_dealt(scenario, machine.zones, machine.nodes))
+    for name, registry in scenario.registries.items():
+        counts[name] = Counter(_dealt(scenario, registry.zones, registry.nodes))
+    for name, broker in scenario.brokers.items():
+        counts[name] = Counter(_dealt(scenario, broker.zones, broker.nodes))
     for name, queue in scenario.queues.items():
         if queue.broker is None:
             counts[name] = Counter([queue.zone or scenario.zones[0]])
