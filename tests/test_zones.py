@@ -205,7 +205,7 @@ def test_exactly_the_calls_across_are_lost():
 
 
 def test_a_zone_that_is_not_named_reaches_all():
-    case = shop(3, 3, zones=("a", "b", "c"), faults=[{"partition": [["a"], ["b"]], "at": 0.0}], at=every(0.1, 0.05, 20.0))
+    case = shop(3, 3, zones=("a", "b", "c"), faults=[{"partition": ["a", "b"], "at": 0.0}], at=every(0.1, 0.05, 20.0))
     for _, one, other, outcome in inner(run(case), 3):
         assert outcome == ("timeout" if {one, other} == {0, 1} else "ok")
 
@@ -364,12 +364,14 @@ def test_in_the_panic_of_outlier_detection_zones_make_no_difference():
     [
         ({"faults": [{"zone": "d", "at": 1}]}, "faults.0..zone: no zone 'd'"),
         ({"faults": [{"partition": [["a"], ["a", "b"]], "at": 1}]}, "faults.0..partition: a is in two parts"),
-        ({"faults": [{"partition": [["a", "b"]], "at": 1}]}, "at least 2 items"),
+        ({"faults": [{"partition": [["a", "b"]], "at": 1}]}, "one part is no cut; name two at least"),
+        ({"calls": {"payment": {"zone_routing": "zone_awar"}}}, "'zone_awar' is no rule for zones; write same_zone_first or"),
+        ({"payment": {"zones": {"a": "two"}}}, "the share of a should be a whole number from 1 to 1000, not 'two'"),
         ({"zone_links": {"a -> d": 0.1}}, "zone_links.a -> d: no zone 'd'"),
         ({"zone_links": {"a": 0.1}}, "names no two zones; write default, or 'a -> b'"),
         ({"zones": ("a", "a")}, "zones: a stands twice"),
         ({"payment": {"zones": ["a", "a"]}}, "a, a names a zone twice"),
-        ({"payment": {"zones": {"a": 0}}}, "greater than or equal to 1"),
+        ({"payment": {"zones": {"a": 0}}}, "the share of a should be a whole number from 1 to 1000, not 0"),
         ({"payment": {"zones": ["x"]}}, "services.payment.zones: no zone 'x'"),
         ({"zones": (), "payment": {"zones": ["x"]}}, r"no zone 'x'; write zones: \[x, ...\]"),
         ({"zones": (), "calls": {"payment": FIRST}}, "calls.payment.zone_routing: there are no zones here"),

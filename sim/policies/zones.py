@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
@@ -15,10 +15,13 @@ from sim.values import Name, Spec
 
 #: Envoy counts shares of hosts in ten-thousandths, rounded down.
 _WHOLE: Final = 10_000
+#: The largest share of a zone.
+_MOST: Final = 1000
 #: The zone of who is in none, and in the place of a zone: all endpoints.
 OUTSIDE: Final = -1
 
 _ENABLED, _LOCAL, _REST = (salt("zones", name) for name in ("enabled", "local", "rest"))
+_Kind = Literal["same_zone_first", "zone_aware"]
 _OWNERS: Final = {"min_cluster_size": ("zone_aware",), "routing_enabled_percent": ("zone_aware",)}
 
 
@@ -28,11 +31,15 @@ def _as_shares(value: Any) -> Any:
     if isinstance(value, list | tuple) and len(set(map(str, value))) < len(value):
         named = ", ".join(map(str, value))
         raise ValueError(f"{named} names a zone twice; to put more there, write shares, such as {{a: 4, b: 2}}")
+    if isinstance(value, Mapping):
+        for zone, share in value.items():
+            if isinstance(share, bool) or not isinstance(share, int) or not 1 <= share <= _MOST:
+                raise ValueError(f"the share of {zone} should be a whole number from 1 to {_MOST}, not {share!r}")
     return dict.fromkeys(value, 1) if isinstance(value, list | tuple) else value
 
 
 #: In which zones something is: a zone, a list of them (equal shares), or shares by zone.
-Placement = Annotated[dict[Name, Annotated[int, Field(ge=1, le=1000)]], BeforeValidator(_as_shares), Field(min_length=1)]
+Placement = Annotated[dict[Name, Annotated[int, Field(ge=1, le=_MOST)]], BeforeValidator(_as_shares), Field(min_length=1)]
 
 
 def dealt(shares: Mapping[str, int], count: int) -> list[str]:
@@ -88,7 +95,7 @@ class ZoneRouting(Spec):
     PreferSameZone, formerly PreferClose); spring-cloud-commons ZonePreferenceServiceInstanceListSupplier.
     """
 
-    kind: Literal["same_zone_first", "zone_aware"] = Field(description="the rule")
+    kind: _Kind = Field(description="the rule")
     min_cluster_size: Annotated[int, Field(ge=1)] = Field(
         6, description="zone_aware: with fewer usable endpoints all of them are considered"
     )
@@ -99,6 +106,8 @@ class ZoneRouting(Spec):
     @model_validator(mode="before")
     @classmethod
     def _bare_kind(cls, data: Any) -> Any:
+        if isinstance(data, str) and data not in get_args(_Kind):
+            raise ValueError(f"{data!r} is no rule for zones; write {' or '.join(get_args(_Kind))}")
         return {"kind": data} if isinstance(data, str) else data
 
     @model_validator(mode="after")

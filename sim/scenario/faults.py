@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.scenario.services import Selector
 from sim.values import Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
@@ -142,9 +142,17 @@ class Partition(_Fault):
     missed; consumers stay connected to a queue that they cannot hear, and what is sent to them is lost, and comes back as ever.
     """
 
-    partition: Annotated[tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...], Field(min_length=2)] = Field(
-        description="the parts: lists of zones, each zone in one of them at most"
+    partition: tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...] = Field(
+        description="the parts: a zone or a list of zones each; no zone in two of them"
     )
+
+    @field_validator("partition", mode="before")
+    @classmethod
+    def _bare_zones(cls, value: Any) -> Any:
+        parts = [[part] if isinstance(part, str) else part for part in value] if isinstance(value, list | tuple) else value
+        if isinstance(parts, list) and len(parts) < 2:
+            raise ValueError("one part is no cut; name two at least, for example [[a], [b, c]]")
+        return parts
 
     @property
     def sides(self) -> str:
