@@ -187,6 +187,20 @@ CHANGES = Table(
     ),
 )
 
+#: One row per edge and pair of zones: attempts that began in the measured window, where the scenario has zones.
+ZONE_CALLS: Final = Table(
+    "zone_calls",
+    (
+        ("caller", "i"),  # code of the calling service ("client" at the origin)
+        ("target", "i"),  # code of the called operation, or of the queue that was published to
+        ("from_zone", "h"),  # number of the caller process's zone; -1 outside of all
+        ("to_zone", "h"),  # number of the endpoint's zone; -1 where none could be chosen
+        ("troubled", "b"),  # 1 for those that began while a zone was down or cut off, 0 for the others
+        ("attempts", "q"),
+        ("good", "q"),  # of them, answered ok or degraded
+    ),
+)
+
 #: What is sketched of requests where their rows are not kept (`run.record_requests: false`): latency, and its parts.
 SKETCHED: Final = ("latency_s", *PARTS)
 
@@ -208,4 +222,4 @@ ENTRY_SUMS = Table("entries", (("entry", "i"), ("attempts", "q")))  # attempts o
 #: In place of the rows of requests: one row per bucket (see `sim.sketch`) that holds a measured request.
 SKETCHES = Table("sketches", (("entry", "i"), ("outcome", "b"), ("part", "b"), ("bucket", "i"), ("count", "q")))
 
-TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS, CHANGES)
+TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS, CHANGES, ZONE_CALLS)

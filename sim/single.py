@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NAMED = ("entry", "caller", "target", "effect", "queue", "name", "dead_letter_of")
 #: Tables whose rows are numbered in order, with the name of that column: it is made when the table is read.
 _NUMBERED = {table.name: table.number for table in TABLES if table.number}
+#: Columns that hold numbers of zones.
+_ZONES = ("from_zone", "to_zone")
 #: Columns that hold codes of fixed words.
 _CODED = {"outcome": OUTCOMES, "fate": FATES, "part": SKETCHED, "state": STATES}
 
@@ -83,6 +85,11 @@ class RunResult:
         """One row per change of state of a circuit breaker, and per ejection of an endpoint and its return."""
         return self._frame("changes")
 
+    @cached_property
+    def zone_calls(self) -> pd.DataFrame:
+        """Attempts per edge and pair of zones, those during trouble apart; no rows where the scenario has no zones."""
+        return self._frame("zone_calls")
+
     def _frame(self, table: str) -> pd.DataFrame:
         import pandas as pd
 
@@ -90,7 +97,7 @@ class RunResult:
         number = _NUMBERED.get(table)
         columns: dict[str, Any] = {number: np.arange(len(next(iter(arrays.values()))))} if number else {}
         for column, values in arrays.items():
-            categories = self.names if column in _NAMED else _CODED.get(column)
+            categories = self.names if column in _NAMED else self.scenario.zones if column in _ZONES else _CODED.get(column)
             columns[column] = pd.Categorical.from_codes(values, pd.Index(categories)) if categories else values
         return pd.DataFrame(columns, copy=False)
 

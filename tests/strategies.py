@@ -389,6 +389,48 @@ def searches(draw):
     return Scenario.model_validate(data)
 
 
+zone_faults = st.sampled_from(
+    [
+        {"zone": "y", "at": 2.0, "for": 3.0},
+        {"zone": "x", "at": 4.0, "for": 0.5, "silent": False},
+        {"zone": "z", "mtbf": 5.0, "mttr": 1.0},
+        {"partition": [["x"], ["y", "z"]], "at": 3.0, "for": 3.0},
+        {"partition": [["x"], ["z"]], "mtbf": 3.0, "mttr": 1.0},
+    ]
+)
+placements = st.sampled_from([["x", "y"], ["z"], {"x": 2, "z": 1}, {"z": 1, "y": 3, "x": 1}])
+
+
+@st.composite
+def zoned(draw, calm=False):
+    """Scenarios with three zones, in which all kinds of things are; `calm` ones without faults and deployments, their clients
+    in all zones."""
+    data = draw(searches()).as_data()
+    data["zones"] = ["x", "y", "z"]
+    data["zone_links"] = draw(some(default=st.sampled_from([0.002, {"exponential": 0.02}])))
+    if draw(st.booleans()):
+        data["zone_links"]["x -> y"] = {"latency": 0.01, "loss": 0.1}
+    for name in ("default", "client -> s0"):
+        if draw(st.booleans()):
+            data["calls"].setdefault(name, {})["zone_routing"] = draw(
+                st.sampled_from(["same_zone_first", "zone_aware", {"kind": "zone_aware", "min_cluster_size": 2}])
+            )
+    if calm:
+        data |= {"faults": [], "deployments": [], "proxies": {}}
+        data["calls"] = {name: {k: v for k, v in policy.items() if k != "via"} for name, policy in data["calls"].items()}
+        data["calls"].pop("edge -> default", None)
+        return Scenario.model_validate(data)
+    for things in (data["services"], data["registries"], data.get("proxies", {})):
+        for spec in things.values():
+            if spec.get("placement") != "sidecar" and draw(st.booleans()):
+                spec["zones"] = draw(placements)
+    for queue in data.get("queues", {}).values():
+        queue |= draw(some(zone=st.sampled_from(["x", "y", "z"])))
+    data["load"] |= draw(some(zones=placements))
+    data["faults"] = [*data.get("faults", []), *draw(st.lists(zone_faults, max_size=2))]
+    return Scenario.model_validate(data)
+
+
 @st.composite
 def scenarios(draw, crash_only=False, guarded=True):
     """A system of one to four services in which calls lead to higher numbers only, up to two queues, and up to three faults.

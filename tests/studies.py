@@ -50,6 +50,7 @@ def fake(given: Scenario, seed: int) -> SimpleNamespace:
     )
     gauges = pd.DataFrame({"time_s": [1.0], "busy": [1]})
     rest = {"effects": effects_of([]), "gauges": gauges, "totals": totals_of(1.0), "changes": changes_of([])}
+    rest["zone_calls"] = pd.DataFrame(columns=["caller", "target", "from_zone", "to_zone", "troubled", "attempts", "good"])
     return SimpleNamespace(requests=requests, attempts=attempts, **rest)
 
 

@@ -59,6 +59,20 @@ def test_its_example_of_messages_is_read(tmp_path: Path) -> None:
     assert reference.MESSAGES in PAGE.read_text(encoding="utf-8")
 
 
+def test_its_example_of_zones_is_read(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "services:\n  shop: {workers: 1, operations: {buy: [{call: payment.charge}, {publish: mails}]}}\n"
+        "  payment: {workers: 1, operations: {charge: [{work: 1ms}]}}\n"
+        "queues: {mails: {consumer: payment.charge}}\nload: {rate: 1/s, mix: shop.buy}\n"
+    )
+    (tmp_path / "zones.yaml").write_text("base: base.yaml\n" + reference.ZONES)
+    found = load(tmp_path / "zones.yaml")
+    assert isinstance(found, Scenario)
+    assert found.zone_link("c", "a").latency.mean == 0.002
+    assert found.services["payment"].zones == {"a": 4, "b": 2}
+    assert reference.ZONES in PAGE.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("written", [law for laws in LAW_EXAMPLES.values() for law in laws.split(" or ")])
 def test_its_laws_are_read(written: str) -> None:
     text = f"services: {{a: {{workers: 1, operations: {{x: [{{work: {written}}}]}}}}}}\nload: {{rate: 1/s, mix: a.x}}"

@@ -12,6 +12,7 @@ from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
 from sim.analysis.states import staleness, state_spells
+from sim.analysis.zones import cross_zone, cross_zone_share
 
 __all__ = [
     "METRICS",
@@ -20,6 +21,8 @@ __all__ = [
     "backlog",
     "backlog_over_time",
     "broker_load",
+    "cross_zone",
+    "cross_zone_share",
     "done_all_the_same",
     "drain_s",
     "latency_cdf",

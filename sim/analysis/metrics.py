@@ -24,7 +24,7 @@ PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 #: Outcomes that answer the user, as they stand in the tables.
 GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
 #: Metrics that lie between 0 and 1, besides the `share_…` of each outcome.
-RATIOS: Final = frozenset({"success", "completeness"})
+RATIOS: Final = frozenset({"success", "completeness", "cross_zone"})
 _OF_EFFECTS: Final = frozenset(
     {"completeness", "duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished", "deliveries_per_message"}
 )
@@ -42,6 +42,7 @@ METRICS: Final[Mapping[str, str]] = {
     "tries_per_call_to": "the same of calls to one operation or queue, which stands in `of`: where retries and hedges multiply",
     "recovery_s": "seconds; from the end of the last fault until requests are answered well as before it, for good; NaN if never",
     "busy_s_per_good": "worker-seconds of all services per measured request answered well, abandoned work included",
+    "cross_zone": "ratio; attempts from one zone to another, of those with a zone at both ends; only where there are zones",
     "completeness": "ratio; effects that happened, of those asked for",
     "duplicates": "effects that happened although the request had all it asked for, those of one message again included",
     "out_of_order": "effects that happened after that of a later message with the same key in the same queue",

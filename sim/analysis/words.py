@@ -122,6 +122,7 @@ def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
     known = {
         "busy_s_per_good": "busy worker time per good request",
         "recovery_s": "recovery after the last fault",
+        "cross_zone": "calls across zones",
         "completeness": "completeness of effects",
     }
     return known.get(metric, plain)

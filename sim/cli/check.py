@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sim.scenario.doubts import doubts, doubts_between, doubts_of_cases
+from sim.scenario.faults import Partition
 from sim.scenario.forecast import Forecast, ServiceForecast, forecast
 from sim.scenario.model import Comparison, Scenario
+from sim.scenario.zone_doubts import placements
 from sim.units import format_duration
 
 if TYPE_CHECKING:
@@ -160,15 +162,23 @@ def details(scenario: Scenario) -> list[str]:
         what = f"tier of {proxy.replicas}" if proxy.placement == "tier" else "sidecars"
         users = [selector for selector, policy in scenario.calls.items() if policy.via == name]
         lines.append(f"proxy     {name} ({what}) for calls of {', '.join(users) or 'nobody'}")
+    if scenario.zones:
+        lines.append(f"zones     {'; '.join(f'{zone}: {_listed(here)}' for zone, here in placements(scenario).items())}")
     for what, events in (("fault", scenario.faults), ("deploy", scenario.deployments)):
         lines += [f"{what:9} {_event(event)}" for event in events]
     lines += [f"objective {slo.text}" for slo in scenario.slos]
     return lines
 
 
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing"
+
+
 def _event(event: Fault | Deployment) -> str:
     """What happens, and when, in one line."""
     said = event.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if isinstance(event, Partition):
+        said["partition"] = event.sides
     kind = next(name for name, field in type(event).model_fields.items() if field.is_required() and name != "at")
     return ", ".join([f"{kind} {said.pop(kind)}", *(f"{key} {value}" for key, value in said.items())])
 

@@ -189,7 +189,7 @@ def _shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
     present = set(rows["metric"])
     not_zero = set(rows.loc[rows["mean"] > 0, "metric"])
     shares = [m for m in rows["metric"].unique() if m.startswith("share_") and m != "share_ok" and m in not_zero]
-    wanted = ["success", *shares, "goodput_rps", "mean_s", *times, "recovery_s", *_ALWAYS[-2:], *_OF_EFFECTS]
+    wanted = ["success", *shares, "goodput_rps", "mean_s", *times, "recovery_s", *_ALWAYS[-2:], "cross_zone", *_OF_EFFECTS]
     return [m for m in wanted if m in present] + [m for m in _IF_ANY if m in not_zero]
 
 

@@ -13,6 +13,7 @@ from sim.policies.latency import PeakEwma
 from sim.policies.prequal import JoinIdleQueue, Prequal
 from sim.policies.reported import Utilisation
 from sim.policies.weights import WeightedRequests, WeightedRoundRobin
+from sim.policies.zones import Zoned, ZoneGate
 from sim.streams import child, salt
 
 _DEADLINES = salt("balancing", "deadlines")
@@ -52,7 +53,9 @@ _MAKERS: Final[dict[BalancingKind, _Maker]] = {
 }
 
 
-def new_balancer(spec: Balancing, process_key: int, shared_key: int = 0, start: int = 0, now_s: float = 0.0) -> Balancer:
+def new_balancer(
+    spec: Balancing, process_key: int, shared_key: int = 0, start: int = 0, now_s: float = 0.0, zone: ZoneGate | None = None
+) -> Balancer:
     """A balancer that has learned nothing, for one process.
 
     Args:
@@ -60,6 +63,11 @@ def new_balancer(spec: Balancing, process_key: int, shared_key: int = 0, start: 
         shared_key: names what all processes hash alike.
         start: an endpoint to begin at, for rules that take turns.
         now_s: when the process starts, in seconds.
+        zone: chooses a zone before the rule chooses there; absent: zones make no difference.
     """
-    rule = _MAKERS[spec.kind](spec, process_key, shared_key, start, now_s)
-    return rule if spec.subset_size is None else Subset(rule, spec.subset_size, process_key)
+
+    def make() -> Balancer:
+        rule = _MAKERS[spec.kind](spec, process_key, shared_key, start, now_s)
+        return rule if spec.subset_size is None else Subset(rule, spec.subset_size, process_key)
+
+    return make() if zone is None else Zoned(make, zone)

@@ -112,6 +112,8 @@ class EndpointGate:
     __slots__ = ()
 
     changes: list[tuple[float, int, bool]]
+    #: Whether `usable` gave endpoints that it would leave out, because too few would be left.
+    panics: bool = False
 
     def usable(self, now_s: float, believed: Indices) -> Indices:
         """Those of the endpoints that discovery believes in that may be chosen; perhaps `believed` itself, perhaps none."""
@@ -188,7 +190,7 @@ class OutlierGate(EndpointGate):
 
     __slots__ = (
         "_believed", "_ejected", "_endpoints", "_grpc", "_key", "_last_update_s", "_longest_s", "_next_s", "_pending_s", "_spec",
-        "_start_s", "_tick", "_usable", "changes",
+        "_start_s", "_tick", "_usable", "changes", "panics",
     )  # fmt: skip
 
     def __init__(self, spec: OutlierDetection, endpoints: int, key: int = 0, start_s: float = 0.0) -> None:
@@ -206,6 +208,7 @@ class OutlierGate(EndpointGate):
         self._believed: Indices = list(range(endpoints))
         self._usable: Indices = self._believed
         self.changes = []
+        self.panics = False
 
     def usable(self, now_s: float, believed: Indices) -> Indices:
         """The endpoints that are not ejected, or all of them in panic."""
@@ -376,13 +379,13 @@ class OutlierGate(EndpointGate):
         believed = self._believed
         left = [index for index in believed if not self._endpoints[index].ejected]
         everybody = len(believed)
-        panic = (
+        self.panics = (
             not self._grpc
             and everybody > 0
             and 100.0 * len(left) / everybody < self._spec.healthy_panic_threshold_percent
             and _OVERPROVISIONING * len(left) // everybody < 100
         )
-        self._usable = believed if panic or len(left) == everybody else left
+        self._usable = believed if self.panics or len(left) == everybody else left
 
     def _discover(self, believed: Indices, now_s: float) -> None:
         """Discovery sees other endpoints: one that was gone comes back as a new one. Such an update is never delayed."""

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from sim.laws import Constant
+from sim.policies.zones import Placement
 from sim.values import Duration, LawSpec, PositiveDuration, Spec
 
 _INF: Final = math.inf
@@ -41,9 +42,9 @@ class Registry(Spec):
                                                                                                renewal of the response_cache
 
     A crashed instance is still in the answer for lease - heartbeat/2 + (eviction_interval + response_cache)/2 on average; what
-    callers add is in `Discovery`. A stop with `deregister_on_stop` takes it out at once, and so does a crash after `crash_delay`
-    where somebody beside the process watches it. Without `heartbeat_interval` there are no leases: whoever is registered and
-    ready is in the answer, as with Kubernetes.
+    callers add is in `Discovery`. A stop with `deregister_on_stop` takes it out at once; so does a crash after `crash_delay`
+    where somebody beside the process watches it, and the end of its machine after `vanish_delay`. Without `heartbeat_interval`
+    there are no leases: whoever is registered and ready is in the answer, as with Kubernetes.
 
     Self-preservation: while the renewals of the last whole minute are not more than `self_preservation_percent` of the expected
     ones, (instances + clients_at_start) · 60 s / heartbeat_interval, nothing is evicted: the network is suspected, not the
@@ -84,9 +85,15 @@ class Registry(Spec):
     crash_delay: LawSpec | None = Field(
         None, description="until whoever watches the process says that it has died; none: nobody does, its lease has to end"
     )
+    vanish_delay: LawSpec | None = Field(
+        None,
+        description="until whoever watches the machines says that one has vanished (a silent crash, a zone that is down); none: "
+        "nobody does, leases have to end",
+    )
     response_cache: Duration = Field(0.0, description="how often the answer to lookups is made anew; 0: always the latest")
     publish_delay: LawSpec = Field(_NO_TIME, description="from a change until readers can see it: a zone or an EndpointSlice")
     nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="nodes of the registry, each with the whole table")
+    zones: Placement | None = Field(None, description="zones that the nodes are dealt out to; absent: all `zones`")
     replication_delay: LawSpec = Field(_NO_TIME, description="until the other nodes know what one node was told")
     workers: _Count | Literal["unbounded"] = Field("unbounded", description="lookups that a node handles at once")
     lookup_time: LawSpec = Field(_NO_TIME, description="how long a lookup holds its worker")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sim.kernel.tasks import Pool, Steps, Tally, Tasks
 from sim.laws import sampler
 from sim.records import OK, UNREACHABLE
+from sim.runtime.network import crossed_s
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Broker:
         self.spec = spec
         self.tally = Tally()
         self.nodes = [Node(world.tasks, spec, self.tally) for _ in range(spec.nodes)]
+        self.zones = world.places(spec.zones, spec.nodes)  # of the nodes; none where there are no zones
         self.seats: list[Seat] = []
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self._write = sampler(spec.write)
@@ -91,9 +93,9 @@ class Broker:
         if seat.era != era:
             return UNREACHABLE
         delays_s = sorted(
-            self._replicate.draw(child(child(bits, _COPY), number))
+            self._copied_s(seat.leader, node, child(child(bits, _COPY), number))
             for number, node in enumerate(seat.copies)
-            if node != seat.leader and not self.nodes[node].outages
+            if node != seat.leader and self._reaches(seat.leader, node)
         )
         now_s = tasks.now_s()
         if delays_s:
@@ -105,6 +107,21 @@ class Broker:
             yield confirmed_s - now_s
         message.wrote_s = tasks.now_s() - began_s - message.waited_s
         return OK if seat.era == era else UNREACHABLE
+
+    def _copied_s(self, leader: int, node: int, bits: int) -> float:
+        """Seconds until a copy is there and the leader knows."""
+        delay_s = self._replicate.draw(bits)
+        zoning = self.world.zoning
+        if zoning is not None:
+            ways = zoning.crossing(self.zones[leader], self.zones[node]), zoning.crossing(self.zones[node], self.zones[leader])
+            for number, way in enumerate(ways):  # the stream is TCP: what is lost is sent again
+                delay_s += max(0.0, crossed_s(0.0, way, child(bits, number)))
+        return delay_s
+
+    def _reaches(self, leader: int, node: int) -> bool:
+        """Whether another node, or itself, is up and not cut off from a leader."""
+        zoning = self.world.zoning
+        return not self.nodes[node].outages and (zoning is None or not zoning.cut(self.zones[leader], self.zones[node]))
 
     def hand_out(self, seat: Seat, bits: int) -> Steps:
         """Steps that a delivery takes at the broker."""
@@ -142,21 +159,20 @@ class Broker:
         """Nodes go down; return how they come back."""
         for index in nodes:
             self.nodes[index].outages += 1
-        self._look()
+        self.look()
 
         def mend() -> None:
             for index in nodes:
                 self.nodes[index].outages -= 1
-            self._look()
+            self.look()
 
         return mend
 
-    def _look(self) -> None:
-        """Nodes have gone or come: so have the queues that they lead, or that need a majority."""
+    def look(self) -> None:
+        """Nodes have gone or come, or are cut off: so have the queues that they lead, or that need a majority."""
         for seat in self.seats:
             leads = not self.nodes[seat.leader].outages
-            up = sum(not self.nodes[node].outages for node in seat.copies)
-            available = leads and self._suffices(up)
+            available = leads and self._suffices(self._with(seat, seat.leader))
             if seat.available and not available:
                 seat.available = False
                 seat.era += 1
@@ -165,8 +181,16 @@ class Broker:
             elif available and not seat.available:
                 seat.available = True
                 seat.queue.resume()
-            if not leads and self._suffices(up) and up:
+            if not available and self._candidates(seat):
                 self.world.tasks.start(self._elect(seat, seat.era))
+
+    def _with(self, seat: Seat, node: int) -> int:
+        """Copies that a node would have if it led, its own included; 0 if it is down."""
+        return 0 if self.nodes[node].outages else sum(self._reaches(node, other) for other in seat.copies)
+
+    def _candidates(self, seat: Seat) -> list[int]:
+        """Nodes that could lead."""
+        return [node for node in seat.copies if (up := self._with(seat, node)) and self._suffices(up)]
 
     def _suffices(self, up: int) -> bool:
         return self.spec.confirm != "majority" or up > self.spec.copies // 2
@@ -175,12 +199,14 @@ class Broker:
         """The next node that has a copy leads; what only the old leader had is lost."""
         if self.spec.failover > 0:
             yield self.spec.failover
-        up = [node for node in seat.copies if not self.nodes[node].outages]
-        if seat.era != era or seat.available or seat.leader in up or not up or not self._suffices(len(up)):
+        up = self._candidates(seat)
+        if seat.era != era or seat.available or seat.leader in up or not up:
             return
         seat.leader = up[0]
         seat.queue.lose_uncopied(seat.crashed_s)
-        self._look()
+        if self.world.zoning is not None:
+            self.world.zoning.moved()
+        self.look()
 
     def __repr__(self) -> str:
         return f"<Broker {self.name} {self.alive} of {len(self.nodes)} nodes, {len(self.seats)} queues>"

@@ -65,6 +65,7 @@ cdef class Caller:
     cdef unsigned long long _shared_key
     cdef list _past
     cdef View _view
+    cdef object _zone_gate
     cdef readonly long process
     cdef public bint plain
 
@@ -92,7 +93,7 @@ cdef class Caller:
     cpdef list _known(self, double now_s)
     @cython.locals(balancer=Balancer)
     cdef _tell_sent(self, Visit visit, double now_s)
-    cpdef double way_back_s(self, unsigned long long bits) except? -2
+    cpdef double way_back_s(self, long endpoint, unsigned long long bits) except? -2
     cpdef hear(self, long endpoint)
     @cython.locals(context=Context, now_s=double)
     cpdef _settle(self, Call call, Visit visit, int outcome)

@@ -104,7 +104,7 @@ class Caller:
 
     __slots__ = (
         "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_probes", "_process_key", "_recorder",
-        "_retry", "_shared_key", "_spare", "_tasks", "_view", "plain", "process",
+        "_retry", "_shared_key", "_spare", "_tasks", "_view", "_zone_gate", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
@@ -119,6 +119,7 @@ class Caller:
         self._process_key = process_key
         self._shared_key = key(world.seed, "balancing", edge.names[1].split(".")[0])  # what all its callers hash alike
         self._past: list[tuple[float, int, str]] = []  # changes of state in earlier lives of the process
+        self._zone_gate = world.zone_gate(edge, process)
         self.process = process
         self.plain = True
         self.forget()
@@ -133,7 +134,8 @@ class Caller:
     def _balance_anew(self) -> None:
         edge, own = self._edge, self._process_key
         endpoints = len(edge.target.endpoints)
-        balancer = new_balancer(edge.policy.balancing, own, self._shared_key, own % endpoints, self._tasks.now_s())
+        start, now_s = own % endpoints, self._tasks.now_s()
+        balancer = new_balancer(edge.policy.balancing, own, self._shared_key, start, now_s, self._zone_gate)
         self._balancer: Balancer = balancer
         self._counts = balancer.counts
         self._learns = balancer.learns
@@ -354,22 +356,22 @@ class Caller:
     def _probe(self, balancer: Balancer, endpoint: cython.long, bits: cython.ulonglong) -> Steps:
         """A question to an endpoint and its answer; it holds nothing up."""
         edge = self._edge
-        delay_s = edge.there.travel_s(bits)
+        delay_s = edge.there_s(endpoint, bits)
         if delay_s < 0:
             return
         if delay_s > 0:
             yield delay_s
         report = edge.target.endpoints[endpoint].probed()
-        delay_s = self.way_back_s(child(bits, _PROBE))
+        delay_s = self.way_back_s(endpoint, child(bits, _PROBE))
         if report is None or delay_s < 0:
             return
         if delay_s > 0:
             yield delay_s
         balancer.heard(endpoint, self._tasks.now_s(), report)  # in this life of the process, or in none
 
-    def way_back_s(self, bits: cython.ulonglong) -> float:
-        """How long a message from the target takes, in seconds; negative if it is lost."""
-        return self._edge.back.travel_s(bits)
+    def way_back_s(self, endpoint: cython.long, bits: cython.ulonglong) -> float:
+        """How long a message from an endpoint takes, in seconds; negative if it is lost."""
+        return self._edge.back_s(endpoint, bits)
 
     def hear(self, endpoint: cython.long) -> None:
         """An endpoint says that it is idle."""
@@ -399,3 +401,5 @@ class Caller:
             now_s = self._tasks.now_s()
             breaker.finish(call.permit, outcome, now_s, now_s - visit.sent_s)
         self._recorder.attempt(visit, call.context.attempt, edge.caller_code, edge.target_code, call.number, outcome)
+        if edge.zone is not None:
+            edge.zone.count(visit.chosen, visit.sent_s, outcome)

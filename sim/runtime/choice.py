@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sim.policies.balancing import Balancer
 from sim.policies.breaker import STATES, BreakerGate, breaker_gate
 from sim.policies.outlier import EndpointGate
+from sim.policies.zones import Zoned
 from sim.streams import child
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ class Choice:
 
     ::
 
-        believed alive -> not ejected -> breaker of the endpoint lets through -> not tried before -> balancing
-                          (or panic)     (none does: ALL_REFUSE)                (all tried: any)
+        believed alive -> not ejected -> breaker of the endpoint lets through -> in the zone -> not tried before -> balancing
+                          (or panic)     (none does: ALL_REFUSE)             (if chosen)     (all tried: any)
     """
 
-    __slots__ = ("_balancer", "_breakers", "_health")
+    __slots__ = ("_balancer", "_breakers", "_health", "_zoned")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Choice:
         active: EndpointGate | None = None,
     ) -> None:
         self._balancer = balancer
+        self._zoned = balancer if isinstance(balancer, Zoned) else None
         spec = policy.circuit_breaker
         self._breakers: list[BreakerGate] = []
         if spec is not None and spec.scope == "per_client_x_endpoint":
@@ -61,9 +63,12 @@ class Choice:
             candidates = [i for i in candidates if self._breakers[i].lets_through(now_s)]
             if not candidates:
                 return ALL_REFUSE
+        zoned = self._zoned
+        if zoned is not None:
+            candidates = zoned.narrow(candidates, any(gate.panics for gate in self._health), bits)
         if tried:
             candidates = [i for i in candidates if i not in tried] or candidates
-        return self._balancer.pick(candidates, in_flight, bits)
+        return self._balancer.pick(candidates, in_flight, bits) if zoned is None else zoned.pick_in(candidates, in_flight, bits)
 
     def permit(self, endpoint: int, now_s: float) -> int:
         """An attempt goes to this endpoint: the permit of its breaker for it; 0 without breakers."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Steps
 from sim.runtime.network import Disturbance
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Partition, Pause, Slow, Stop, ZoneOutage
 from sim.streams import child, key, uniform
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sim.runtime.replica import Replica
     from sim.runtime.world import World
+    from sim.runtime.zones import Zoning
 
 
 def start_faults(world: World, faults: tuple[Fault, ...]) -> None:
@@ -32,8 +33,10 @@ def _target(fault: Fault) -> str:
     match fault:
         case Crash(crash=target) | Slow(slow=target) | Errors(errors=target) | LinkFault(link=target) | Outage(outage=target):
             return target
-        case Pause(pause=target) | Flush(flush=target) | Stop(stop=target):
+        case Pause(pause=target) | Flush(flush=target) | Stop(stop=target) | ZoneOutage(zone=target):
             return target
+        case Partition():
+            return fault.sides
         case _:
             assert_never(fault)
 
@@ -78,6 +81,10 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             return [lambda: _flush(world, fault)]
         case LinkFault():
             return [lambda: _disturb(world, fault)]
+        case ZoneOutage(zone=zone, silent=silent):
+            return [lambda: _zoning(world).outage(zone, silent)]
+        case Partition(partition=parts):
+            return [lambda: _zoning(world).partition(parts)]
         case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Errors(errors=service) | Stop(stop=service):
             name = service.split(".")[0]
             group = world.services.get(name) or world.proxies.get(name)
@@ -89,6 +96,11 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             return [_together(fault, replicas if fault.replica == "all" else [replicas[fault.replica]])]
         case _:
             assert_never(fault)
+
+
+def _zoning(world: World) -> Zoning:
+    assert world.zoning is not None  # a scenario without zones has no such faults
+    return world.zoning
 
 
 def _slow(factors: list[float], factor: float) -> Callable[[], None]:

@@ -439,6 +439,8 @@ class GuardedCaller(Caller):
     def _record(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
         edge = self._edge
         self._recorder.attempt(visit, journey.context.attempt, edge.caller_code, edge.target_code, visit.number, outcome)
+        if edge.zone is not None:
+            edge.zone.count(visit.chosen, visit.sent_s, outcome)
 
     def _stuck_after(self, tries: int) -> None:
         """Stop a run in which retries without a pause would fail at one instant for ever."""
@@ -469,6 +471,7 @@ def new_caller(
 ) -> Caller:
     """A process's caller on an edge, as plain as its policy lets it be; `callers` are the same process's on other edges."""
     caller: Caller
+    edge = world.edge_from(edge, process)
     service = world.services.get(edge.names[1].split(".")[0])
     if edge.policy.guarded:
         caller = GuardedCaller(world, edge, process_key, process, callers)

@@ -78,7 +78,7 @@ class ActiveHealth(EndpointGate):
     Where fewer than `panic_threshold_percent` of those that it knows are healthy, it uses all of them.
     """
 
-    __slots__ = ("_edge", "_gates", "_spec", "_tasks", "changes", "running")
+    __slots__ = ("_edge", "_gates", "_spec", "_tasks", "changes", "panics", "running")
 
     def __init__(self, tasks: Tasks, edge: Edge, spec: HealthCheck, key: int) -> None:
         self._tasks = tasks
@@ -87,6 +87,7 @@ class ActiveHealth(EndpointGate):
         endpoints = edge.target.endpoints
         self._gates = [HealthGate(spec, tasks.now_s(), healthy=True) for _ in endpoints]
         self.changes: list[tuple[float, int, bool]] = []
+        self.panics = False
         self.running: list[Task] = [
             tasks.start(keep_checking(tasks, spec, gate, child(key, i), self._check_of(i), self._teller_of(i)))
             for i, gate in enumerate(self._gates)
@@ -101,7 +102,7 @@ class ActiveHealth(EndpointGate):
     def _check(self, endpoint: int, bits: int) -> Steps:
         """One check over the network, from end to end within the timeout."""
         edge, timeout_s = self._edge, self._spec.timeout
-        there_s, back_s = edge.there.travel_s(child(bits, _THERE)), edge.back.travel_s(child(bits, _BACK))
+        there_s, back_s = edge.there_s(endpoint, child(bits, _THERE)), edge.back_s(endpoint, child(bits, _BACK))
         if there_s < 0 or there_s >= timeout_s:
             yield timeout_s
             return TIMEOUT
@@ -121,7 +122,8 @@ class ActiveHealth(EndpointGate):
     def usable(self, now_s: float, believed: list[int]) -> list[int]:
         """Those that pass their checks."""
         healthy = [i for i in believed if self._gates[i].healthy]
-        return believed if 100 * len(healthy) < self._spec.panic_threshold_percent * len(believed) else healthy
+        self.panics = 100 * len(healthy) < self._spec.panic_threshold_percent * len(believed)
+        return believed if self.panics else healthy
 
     def settle(self, endpoint: int, outcome: int, now_s: float) -> None:
         """Live calls say nothing here."""

@@ -107,6 +107,11 @@ class Mailbox(Endpoint):
         """Whether it takes messages."""
         raise NotImplementedError
 
+    @property
+    def zone(self) -> int:
+        """In which zone it is, where there are zones."""
+        raise NotImplementedError
+
     def check(self, timeout_s: float, bits: int) -> Steps:
         """Whether it answers."""
         return OK if self.up else UNREACHABLE
@@ -153,6 +158,11 @@ class Topic(Mailbox):
     def up(self) -> bool:
         """Whether any of its queues takes messages."""
         return any(queue.up for queue in self._queues)
+
+    @property
+    def zone(self) -> int:
+        """That of its first queue, whose links it has as well."""
+        return self._queues[0].zone
 
     def _take(self, visit: Visit) -> Steps:
         tasks = self.world.tasks

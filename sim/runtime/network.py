@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sim.laws import Law, sampler
 from sim.scenario.model import Scenario
 from sim.scenario.services import Link
-from sim.streams import child, uniform
+from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
     import cython
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOST: Final = -1.0
 
 _LOSS, _FAULT = 1, 2
+_CROSSING = salt("network", "crossing")
 
 
 class Disturbance:
@@ -54,6 +55,14 @@ class Line:
             if disturbance.latency is not None:
                 delay_s += disturbance.latency.draw(own)
         return delay_s
+
+
+def crossed_s(delay_s: float, crossing: Line | None, bits: cython.ulonglong) -> float:
+    """Seconds of a way of `delay_s` that may also lead from one zone to another; LOST if either part loses the message."""
+    if crossing is None or delay_s < 0:
+        return delay_s
+    extra_s = crossing.travel_s(child(bits, _CROSSING))
+    return LOST if extra_s < 0 else delay_s + extra_s
 
 
 class Network:

@@ -34,14 +34,11 @@ class PolledQueue(MessageQueue):
 
     def _keep_asking(self, consumer: Consumer) -> Steps:
         """One consumer that polls: ask, work on what comes, one after the other, ask again; for ever."""
-        there, back = self._there, self._back
-        assert there is not None
-        assert back is not None
         spec, number = self.spec, 0
         while True:
             number += 1
             bits = child(consumer.key, number)
-            delay_s = back.travel_s(child(bits, _ASK))
+            delay_s = self.from_s(consumer, child(bits, _ASK))
             batch: list[Delivery] = []
             if delay_s < 0:
                 yield spec.receive_wait + spec.poll_interval  # the question is lost, and is asked again
@@ -51,7 +48,7 @@ class PolledQueue(MessageQueue):
             batch = yield from self._ask(consumer)
             if self._broker is not None and self._seat is not None:
                 yield from self._broker.hand_out(self._seat, bits)
-            delay_s = there.travel_s(child(bits, _DELIVER))
+            delay_s = self.to_s(consumer, child(bits, _DELIVER))
             if delay_s < 0:
                 self._answer_lost(consumer, batch)
                 yield spec.receive_wait + spec.poll_interval

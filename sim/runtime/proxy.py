@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 class ProxyGroup:
     """The processes of a proxy: those of a tier, or those beside the replicas of one calling service."""
 
-    def __init__(self, world: World, name: str, group_name: str, spec: Proxy, processes: int, slots: int) -> None:
+    def __init__(
+        self, world: World, name: str, group_name: str, spec: Proxy, processes: int, slots: int, zones: list[int] | None = None
+    ) -> None:
         self.world = world
         self.name = name  # in the scenario
         self.group_name = group_name  # in tables
         self.spec = spec
-        self.group = ServiceGroup(world, group_name, spec.service(processes), slots)
+        self.group = ServiceGroup(world, group_name, spec.service(processes), slots, zones)
         self._targets: dict[str, Target] = {}
         self._salt = salt("forward")
         self._work = salt("work", 1)
@@ -66,5 +68,6 @@ def proxy_groups(world: World) -> dict[tuple[str, str], ProxyGroup]:
             continue
         tier = ProxyGroup(world, name, name, spec, spec.replicas, spec.replicas) if spec.placement == "tier" else None
         for caller, (processes, slots) in callers.items():
-            found[name, caller] = tier or ProxyGroup(world, name, f"{name}@{caller}", spec, processes, slots)
+            zones = None if world.zoning is None else world.zoning.zones_of(caller)
+            found[name, caller] = tier or ProxyGroup(world, name, f"{name}@{caller}", spec, processes, slots, zones)
     return found

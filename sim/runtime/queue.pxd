@@ -7,7 +7,7 @@ from sim.policies.competing cimport Turns
 from sim.runtime.deliveries cimport Consumer, Delivery, Inbox
 from sim.runtime.ledger cimport Open
 from sim.runtime.messages cimport Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
-from sim.runtime.network cimport Line
+from sim.runtime.network cimport Line, crossed_s
 from sim.runtime.recorder cimport Recorder
 from sim.runtime.replica cimport Replica
 from sim.runtime.steps cimport Plan
@@ -66,7 +66,11 @@ cdef class MessageQueue(Mailbox):
     cdef bint _before
     cdef bint _timed
     cdef bint _overtakes
+    cdef readonly long _place
 
+    cpdef double to_s(self, Consumer consumer, unsigned long long bits) except? -2
+    cpdef double from_s(self, Consumer consumer, unsigned long long bits) except? -2
+    cdef double _crossed_s(self, double delay_s, Consumer consumer, bint there, unsigned long long bits) except? -2
     cdef bint _is_up(self) except -1
     cpdef _accept(self, Message message)
     cpdef _dispatch(self)

@@ -36,6 +36,7 @@ from sim.records import (
 from sim.runtime.deliveries import Consumer, Delivery, Inbox
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
+from sim.runtime.network import crossed_s
 from sim.runtime.visit import Visit
 from sim.streams import child, key, salt
 
@@ -109,6 +110,8 @@ class MessageQueue(Mailbox):
         self._dispatching = False
         self._before = spec.acknowledge == "before"
         self._timed = spec.visibility_timeout is not None
+        zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
+        self._place = zones[0] if zones else -1  # its zone, without a broker
         self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
 
     @property
@@ -130,6 +133,28 @@ class MessageQueue(Mailbox):
     def up(self) -> bool:
         """Whether it takes and delivers messages."""
         return self._is_up()
+
+    @property
+    def zone(self) -> int:
+        """In which zone it is, where there are zones; on a broker, where its leader is."""
+        return self._place if self._broker is None or self._seat is None else self._broker.zones[self._seat.leader]
+
+    def to_s(self, consumer: Consumer, bits: cython.ulonglong) -> float:
+        """Seconds of a message to a consumer; negative if it never arrives."""
+        assert self._there is not None
+        return self._crossed_s(self._there.travel_s(bits), consumer, True, bits)
+
+    def from_s(self, consumer: Consumer, bits: cython.ulonglong) -> float:
+        """Seconds of a consumer's word to the queue; negative if it never arrives."""
+        assert self._back is not None
+        return self._crossed_s(self._back.travel_s(bits), consumer, False, bits)
+
+    def _crossed_s(self, delay_s: float, consumer: Consumer, there: cython.bint, bits: cython.ulonglong) -> float:
+        zoning = self.world.zoning
+        if zoning is None:
+            return delay_s
+        ends = self.zone, consumer.replica.service.zones[consumer.replica.index]
+        return crossed_s(delay_s, zoning.crossing(*(ends if there else ends[::-1])), bits)
 
     def _is_up(self) -> cython.bint:
         return self._outages == 0 and (self._seat is None or self._seat.available)
@@ -315,11 +340,9 @@ class MessageQueue(Mailbox):
     def _deliver(self, delivery: Delivery) -> Steps:
         """Carry a message to the consumer, do the work when its turn comes, carry the acknowledgement back."""
         consumer, bits = delivery.consumer, delivery.bits
-        there = self._there
-        assert there is not None
         if self._broker is not None and self._seat is not None:
             yield from self._broker.hand_out(self._seat, bits)
-        delay_s = there.travel_s(child(bits, _DELIVER))
+        delay_s = self.to_s(consumer, child(bits, _DELIVER))
         if delay_s >= 0:
             if not self._overtakes:  # one connection: nothing overtakes, not even by rounding
                 now_s = self._tasks.now_s()
@@ -345,8 +368,7 @@ class MessageQueue(Mailbox):
 
     def _answer(self, delivery: Delivery, outcome: cython.int) -> Steps:
         """Carry the consumer's word about a message back to the queue."""
-        assert self._back is not None
-        back_s = self._back.travel_s(child(delivery.bits, _ACKNOWLEDGE))
+        back_s = self.from_s(delivery.consumer, child(delivery.bits, _ACKNOWLEDGE))
         if back_s > 0:
             yield back_s
         lost = back_s < 0  # where no timeout ends, the queue sees that the connection broke

@@ -54,6 +54,7 @@ cdef class Recorder:
     cdef object _gauges
     cdef object _totals
     cdef object _changes
+    cdef object _zone_calls
     cdef bint _handed_over
     cdef bint _record_attempts
     cdef bint _record_requests

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.records import ATTEMPTS, CHANGES, EFFECTS, FATE_DONE, GAUGES, IN_FLIGHT, REQUESTS, TOTALS, Table
+from sim.records import ATTEMPTS, CHANGES, EFFECTS, FATE_DONE, GAUGES, IN_FLIGHT, REQUESTS, TOTALS, ZONE_CALLS, Table
 from sim.runtime.sketched import Columns, SketchedRequests
 from sim.runtime.stretch import Stretch
 
@@ -152,6 +152,7 @@ class Recorder:
         self._gauges = _Rows(GAUGES)
         self._totals = _Rows(TOTALS)
         self._changes = _Rows(CHANGES)
+        self._zone_calls = _Rows(ZONE_CALLS)
         self._handed_over = False
         self._record_attempts = run.record_attempts
         self._record_requests = run.record_requests
@@ -251,6 +252,10 @@ class Recorder:
         """A breaker, or what a caller process knows of an endpoint, took another state."""
         self._changes.append(time_s, caller, process, target, endpoint, state)
 
+    def zone_calls(self, edge: tuple[int, int], zones: tuple[int, int], troubled: int, attempts: int, good: int) -> None:
+        """How many attempts went from one zone to another (or none: -1) on an edge, and how many of them were answered well."""
+        self._zone_calls.append(*edge, *zones, troubled, attempts, good)
+
     def tables(self) -> dict[str, Columns]:
         """All tables, once: requests in order of arrival, attempts in order of issue; what was recorded is handed over."""
         self._handed_over = True
@@ -265,5 +270,6 @@ class Recorder:
             "gauges": self._gauges.columns(),
             "totals": self._totals.columns(),
             "changes": self._changes.columns(),
+            "zone_calls": self._zone_calls.columns(),
             **({} if self._record_requests else self._sketched.tables()),
         }

@@ -7,7 +7,8 @@
     node --push--> what a caller process believes                           (push)
 
 Replicas and processes have a node of their own and ask the next one while it is down. Every message takes the lines between the
-two, so that links, partitions and losses count here, too. What a table says is decided by `sim.policies.registry`, what a
+two, so that links, zones, partitions and losses count here, too. Where there are zones, nodes in the own zone are tried first
+(Eureka's `preferSameZoneEureka`). What a table says is decided by `sim.policies.registry`, what a
 process believes by `sim.policies.discovery`.
 """
 
@@ -24,7 +25,9 @@ from sim.policies.discovery import Belief, Discovery
 from sim.policies.health import HealthGate
 from sim.policies.registry import Registry as RegistrySpec
 from sim.policies.registry import RegistryGate
+from sim.policies.zones import OUTSIDE
 from sim.runtime.health import ask, keep_checking
+from sim.runtime.network import crossed_s
 from sim.runtime.visit import View
 from sim.streams import child, key, salt, uniform
 
@@ -50,8 +53,9 @@ Act = Callable[["Node", int], None]
 class Node:
     """One node of a registry: its table, the workers that answer, whether it is up, and who wants to be told of changes."""
 
-    def __init__(self, tasks: Tasks, spec: RegistrySpec, node_key: int, tally: Tally) -> None:
+    def __init__(self, tasks: Tasks, spec: RegistrySpec, node_key: int, tally: Tally, zone: int) -> None:
         self.key = node_key
+        self.zone = zone
         self.gate = RegistryGate(spec, 0.0, uniform(child(node_key, _SWEEP)), uniform(child(node_key, _CACHE)))
         self.pool = Pool(tasks, inf if spec.workers == "unbounded" else spec.workers, inf, tally)
         self.outages = 0  # faults that keep it down
@@ -60,7 +64,7 @@ class Node:
         self.writes = 0  # so far; names the draws of a write
         self.told = 0  # changes of the table that those who want to be told know of
         self.readers: list[OwnView] = []
-        self.missed: list[tuple[int, Act]] = []  # changes that the others could not tell it, in order
+        self.missed: list[tuple[int, Act, Node]] = []  # changes that others could not tell it, in order
 
     def delay_key(self, purpose: int) -> int:
         """What names the draws of one more write."""
@@ -73,6 +77,7 @@ class OwnView(View):
 
     __slots__ = (
         "belief", "caller", "changes", "heard", "key", "lookups", "process", "registry", "service", "spec", "task", "told",
+        "zone",
     )  # fmt: skip
 
     def __init__(self, registry: Registry, service: str, caller: str, process: int, spec: Discovery) -> None:
@@ -81,6 +86,7 @@ class OwnView(View):
         self.service = service
         self.caller = caller
         self.process = process
+        self.zone = registry.zone_of(caller, process)
         self.spec = spec
         self.key = key(registry.world.seed, "discovery", caller, process, service)
         self.lookups = 0
@@ -92,7 +98,7 @@ class OwnView(View):
     def begin(self) -> None:
         """The process begins a life, and asks by itself from now on."""
         now_s, spec = self.registry.world.tasks.now_s(), self.spec
-        instances = self.registry.listed(self.service, self.process)
+        instances = self.registry.listed(self)
         phases = uniform(child(self.key, _LOOKUP)), uniform(child(self.key, _CACHE))
         self.belief = Belief(spec, instances, now_s, *phases)
         self.renew(now_s)
@@ -135,7 +141,10 @@ class Registry:
         self.name = name
         self.spec = spec
         self.tally = Tally()
-        self.nodes = [Node(world.tasks, spec, key(world.seed, "registry", name, i), self.tally) for i in range(spec.nodes)]
+        zones = world.places(spec.zones, spec.nodes) or [OUTSIDE] * spec.nodes
+        self.nodes = [
+            Node(world.tasks, spec, key(world.seed, "registry", name, i), self.tally, zone) for i, zone in enumerate(zones)
+        ]
         self.slow_factors: list[float] = []  # of active faults; they multiply
         self._members: list[Replica] = []  # by instance number
         self._first: dict[str, int] = {}  # instance number of a service's replica 0
@@ -144,6 +153,7 @@ class Registry:
         self._said: dict[int, int] = {}  # what each instance has had to say so far
         self._views: list[OwnView] = []
         self._crash = None if spec.crash_delay is None else sampler(spec.crash_delay)
+        self._vanish = None if spec.vanish_delay is None else sampler(spec.vanish_delay)
         self._publish = sampler(spec.publish_delay)
         self._replicate = sampler(spec.replication_delay)
         self._lookup = sampler(spec.lookup_time)
@@ -196,7 +206,9 @@ class Registry:
             self._die(number)
             if replica.silent and number in self._checks:
                 self._checks.pop(number).kill()  # the machine is gone, too
-            if self._crash is not None and not replica.silent:
+            if replica.silent:
+                self.world.tasks.start(self._machine_missed(number, replica))
+            elif self._crash is not None:
                 self.world.tasks.start(self._crash_seen(number, replica))
 
     def stopping(self, replica: Replica) -> None:
@@ -256,33 +268,52 @@ class Registry:
         if not replica.alive:
             yield from self._write(number, self._unready)
 
+    def _machine_missed(self, number: int, replica: Replica) -> Steps:
+        """Whoever watches the machines misses one, and says so to a node that is up; it is not where the replica was."""
+        if self._vanish is None:
+            return
+        lives = len(replica.service.lives)
+        yield self._vanish.draw(key(self.world.seed, "vanished", replica.service.name, replica.index, lives))
+        while (node := next((node for node in self.nodes if not node.outages), None)) is None:
+            yield _TELL_AGAIN_S
+        if not replica.alive:
+            self._said[number] = self._said.get(number, 0) + 1
+            self._tell_nodes(node, number, self._unready)
+
     def _write(self, number: int, act: Act) -> Steps:
         """Tell a node, which tells the others. Where nothing expires it is told until somebody hears it, or it is out of date."""
         replica = self._members[number]
-        there, _ = self._lines(replica.service.name)
+        name = replica.service.name
+        there, zone = self._lines(name)[0], self.zone_of(name, replica.index)
         said = self._said[number] = self._said.get(number, 0) + 1
         while True:
-            node = self._up(replica.index)
-            if node is not None and (yield from self._reach(node, there, node.delay_key(_THERE))):
+            node = self._up(replica.index, zone)
+            if node is not None and (yield from self._reach(node, there, zone, node.delay_key(_THERE))):
                 break
             if self.spec.heartbeat_interval is not None:
                 return  # the next heartbeat tells, or the lease ends
             yield _TELL_AGAIN_S
             if self._said[number] != said:
                 return
+        self._tell_nodes(node, number, act)
+
+    def _tell_nodes(self, node: Node, number: int, act: Act) -> None:
+        """Change the table of a node, which tells the others."""
         act(node, number)
         for other in self.nodes:
             if other is not node:
-                self.world.tasks.start(self._pass_on(other, number, act))
+                self.world.tasks.start(self._pass_on(node, other, number, act))
 
-    def _pass_on(self, node: Node, number: int, act: Act) -> Steps:
-        delay_s = self._replicate.draw(node.delay_key(_REPLICATE))
+    def _pass_on(self, source: Node, node: Node, number: int, act: Act) -> Steps:
+        bits = node.delay_key(_REPLICATE)
+        # The stream is TCP: what is lost is sent again.
+        delay_s = self._replicate.draw(bits) + max(0.0, crossed_s(0.0, self._crossing(source.zone, node.zone), bits))
         if delay_s > 0:
             yield delay_s
-        if not node.outages:
+        if not node.outages and not self._cut(source, node.zone):
             act(node, number)
         elif act != self._renew:
-            node.missed.append((number, act))
+            node.missed.append((number, act, source))
 
     def _register(self, node: Node, number: int) -> None:
         checked = self._members[number].service.spec.readiness is not None
@@ -328,13 +359,13 @@ class Registry:
         view = OwnView(self, service, caller, process, spec)
         self._views.append(view)
         if spec.mode == "push":
-            self.nodes[process % len(self.nodes)].readers.append(view)
+            self._turns(process, view.zone)[0].readers.append(view)
         return view
 
-    def listed(self, service: str, process: int) -> list[int]:
-        """Replicas of a service, by index, that a process is told of when it starts; nobody while the registry is down."""
-        node = self._up(process)
-        return [] if node is None else self._of_service(service, node.gate.instances(self.world.now))
+    def listed(self, view: OwnView) -> list[int]:
+        """Replicas, by index, that a process is told of when it starts; nobody while the registry is down."""
+        node = self._up(view.process, view.zone)
+        return [] if node is None else self._of_service(view.service, node.gate.instances(self.world.now))
 
     def _of_service(self, service: str, instances: tuple[int, ...]) -> list[int]:
         first = self._first[service]
@@ -355,16 +386,17 @@ class Registry:
     def _look_up(self, view: OwnView, bits: int) -> Steps:
         """Ask a node: what it lists, and as of when; None if it does not answer."""
         there, back = self._lines(view.caller)
-        node = self._up(view.process)
+        node = self._up(view.process, view.zone)
         if node is None:
             return None, self.world.now
-        if not (yield from self._reach(node, there, child(bits, _THERE))):
+        if not (yield from self._reach(node, there, view.zone, child(bits, _THERE))):
             return None, self.world.now
         era = node.era
         yield from self._work(node, child(bits, _LOOKUP))
         as_of_s = self.world.now
         found = self._of_service(view.service, node.gate.instances(as_of_s))
-        back_s = back.travel_s(child(bits, _BACK))
+        bits = child(bits, _BACK)
+        back_s = crossed_s(back.travel_s(bits), self._crossing(node.zone, view.zone), bits)
         if back_s < 0 or node.era != era:
             return None, as_of_s
         if back_s > 0:
@@ -386,11 +418,14 @@ class Registry:
                 self.world.tasks.start(self._tell(view, node, child(view.key, node.told)))
 
     def _tell(self, view: OwnView, node: Node, bits: int) -> Steps:
+        while self._cut(node, view.zone):
+            yield _TELL_AGAIN_S
         view.told += 1
         number, as_of_s = view.told, self.world.now
         found = self._of_service(view.service, node.gate.published(as_of_s))
         _, back = self._lines(view.caller)
-        delay_s, line_s = view.push_delay_s(child(bits, _PUSH)), back.travel_s(child(bits, _BACK))
+        delay_s, bits = view.push_delay_s(child(bits, _PUSH)), child(bits, _BACK)
+        line_s = crossed_s(back.travel_s(bits), self._crossing(node.zone, view.zone), bits)
         if line_s < 0:
             line_s = 0.0  # the stream is TCP: what is lost is sent again
         if delay_s + line_s > 0:
@@ -406,15 +441,33 @@ class Registry:
         network = self.world.network
         return network.line(service, self.name), network.line(self.name, service)
 
-    def _up(self, index: int) -> Node | None:
-        """The node of a replica or process, or the next one that is up."""
-        count = len(self.nodes)
-        turns = (self.nodes[(index + i) % count] for i in range(count))
-        return next((node for node in turns if not node.outages), None)
+    def zone_of(self, caller: str, process: int) -> int:
+        """The zone of a process that reads or writes here."""
+        zoning = self.world.zoning
+        return OUTSIDE if zoning is None else zoning.zones_of(caller)[process]
 
-    def _reach(self, node: Node, there: Line, bits: int) -> Steps:
-        """Travel to a node; whether it is there and up."""
-        delay_s = there.travel_s(bits)
+    def _crossing(self, one: int, other: int) -> Line | None:
+        """What lies between two zones."""
+        return None if self.world.zoning is None else self.world.zoning.crossing(one, other)
+
+    def _cut(self, node: Node, zone: int) -> bool:
+        """Whether a partition lies between a node and a zone."""
+        return self.world.zoning is not None and self.world.zoning.cut(node.zone, zone)
+
+    def _turns(self, index: int, zone: int) -> list[Node]:
+        """The nodes in the order in which a replica or process tries them: those in its zone first."""
+        count = len(self.nodes)
+        turns = [self.nodes[(index + i) % count] for i in range(count)]
+        return turns if zone == OUTSIDE else sorted(turns, key=lambda node: node.zone != zone)
+
+    def _up(self, index: int, zone: int) -> Node | None:
+        """The node of a replica or process, or the next one that is up and not cut off from it."""
+        turns = self._turns(index, zone)
+        return next((node for node in turns if not node.outages and not self._cut(node, zone)), None)
+
+    def _reach(self, node: Node, there: Line, zone: int, bits: int) -> Steps:
+        """Travel to a node from a zone; whether it is there and up."""
+        delay_s = crossed_s(there.travel_s(bits), self._crossing(zone, node.zone), bits)
         if delay_s > 0:
             yield delay_s
         if delay_s < 0 or node.outages:
@@ -456,10 +509,19 @@ class Registry:
     def _catch_up(self, node: Node) -> None:
         """A node is back: the others tell it what it missed, and it tells its readers what it lists."""
         missed, node.missed = node.missed, []
-        for number, act in missed:
-            act(node, number)
+        for number, act, source in missed:
+            if self._cut(source, node.zone):
+                node.missed.append((number, act, source))
+            else:
+                act(node, number)
         for view in node.readers:
             self.world.tasks.start(self._tell(view, node, child(view.key, node.delay_key(_PUSH))))
+
+    def healed(self) -> None:
+        """A partition has ended: nodes tell each other what they could not."""
+        for node in self.nodes:
+            if node.missed and not node.outages:
+                self._catch_up(node)
 
     def changes(self) -> list[tuple[float, str, int, str, int, str]]:
         """What each process learned and when: clock time, caller, process, service, replica, listed or unlisted."""

@@ -98,7 +98,7 @@ class Reporter:
         self._tasks.start(self._tell(listener, child(bits, _BACK)))
 
     def _tell(self, listener: Caller, bits: int) -> Steps:
-        delay_s = listener.way_back_s(bits)
+        delay_s = listener.way_back_s(self._index, bits)
         if delay_s < 0:
             return
         if delay_s > 0:

@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 class ServiceGroup:
     """All replicas of a service, and what callers believe of them (`discovery_delay` late)."""
 
-    def __init__(self, world: World, name: str, spec: Service, slots: int | None = None) -> None:
+    def __init__(
+        self, world: World, name: str, spec: Service, slots: int | None = None, zones: list[int] | None = None
+    ) -> None:
         self.world = world
         self.name = name
         self.spec = spec
         self.tally = Tally()
         self.wanted = Wanted()  # by callers that balance by what replicas say of themselves
         self.alive = spec.replicas
-        self.replicas = [Replica(world, self, index) for index in range(spec.replicas if slots is None else slots)]
+        slots = spec.replicas if slots is None else slots
+        self.zones = world.places(spec.zones, slots) if zones is None else zones  # of the replicas; empty without zones
+        self.replicas = [Replica(world, self, index) for index in range(slots)]
         self.view = View(list(range(spec.replicas)))  # of all callers, where there is no registry
         self.registry: Registry | None = None
         self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back

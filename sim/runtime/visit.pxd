@@ -3,7 +3,7 @@ cimport cython
 from sim.kernel.tasks cimport Limit, Reply, Task, Tasks, Ticket
 from sim.runtime.context cimport Context
 from sim.runtime.ledger cimport Ledger
-from sim.runtime.network cimport Line
+from sim.runtime.network cimport Line, crossed_s
 from sim.streams cimport child
 
 # Constants that this module only reads: C values here, Python's where the module runs uncompiled.
@@ -67,7 +67,11 @@ cdef class Edge:
     cdef readonly long number
     cdef readonly tuple names
     cdef public Edge fallback
+    cdef public object zone
     cdef Visit spare
+
+    cpdef double there_s(self, long endpoint, unsigned long long bits) except? -2
+    cpdef double back_s(self, long endpoint, unsigned long long bits) except? -2
 
 
 cdef class Visit(Context):
@@ -99,7 +103,7 @@ cdef class Visit(Context):
     cdef double _wakes_s
 
     cdef arise(self, long request, double arrived_s, int entry, Edge edge)
-    @cython.locals(edge=Edge)
+    @cython.locals(edge=Edge, bits=cython.ulonglong)
     cdef leave(self, double left_s)
     cdef _travel(self, double delay_s)
     cdef _sleep(self, double seconds)
@@ -110,7 +114,7 @@ cdef class Visit(Context):
     cdef worked(self)
     @cython.locals(server=Server)
     cpdef advance(self, object value)
-    @cython.locals(edge=Edge)
+    @cython.locals(edge=Edge, bits=cython.ulonglong)
     cpdef answer(self, int outcome)
     @cython.locals(edge=Edge)
     cpdef meets_nobody(self)

@@ -17,6 +17,7 @@ from sim.kernel.entry import Entry
 from sim.kernel.tasks import TIMED_OUT, Limit, Reply, Steps, Tasks
 from sim.records import IN_FLIGHT, UNREACHABLE
 from sim.runtime.context import ON_THE_WAY, ON_THE_WAY_BACK, OVER, RECEIVED, SILENCE, WORKED_ON, Context
+from sim.runtime.network import crossed_s
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sim.runtime.network import Line
     from sim.runtime.ties import Tie
     from sim.runtime.world import World
+    from sim.runtime.zones import ZoneSide
     from sim.scenario.calls import CallPolicy
 
 _INF = math.inf
@@ -99,7 +101,7 @@ class Edge:
     __slots__ = (
         "back", "caller_code", "cancellation", "connect_s", "fallback", "ledger", "names", "number", "per_try", "per_try_s",
         "policy", "propagate_deadline", "proxied", "reports", "spare", "target", "target_code", "tasks", "there", "timeout_s",
-        "whole",
+        "whole", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -136,6 +138,25 @@ class Edge:
         self.proxied = proxied  # whether it leads to a proxy
         self.spare: Visit | None = None  # a list, through `next_spare`, of visits that are over
         self.names = names  # of the caller, and of what it wants to call, perhaps through a proxy
+        self.zone: ZoneSide | None = None  # where there are zones: what lies between the caller process's and the endpoints'
+
+    def there_s(self, endpoint: cython.long, bits: cython.ulonglong) -> float:
+        """Seconds of a message to an endpoint, from its 64 random bits; negative if it never arrives."""
+        delay_s = self.there.travel_s(bits)
+        return delay_s if self.zone is None else crossed_s(delay_s, self.zone.there[endpoint], bits)
+
+    def back_s(self, endpoint: cython.long, bits: cython.ulonglong) -> float:
+        """Seconds of a message from an endpoint; negative if it never arrives."""
+        delay_s = self.back.travel_s(bits)
+        return delay_s if self.zone is None else crossed_s(delay_s, self.zone.back[endpoint], bits)
+
+    def on_side(self, world: World, side: ZoneSide) -> Edge:
+        """The same edge, of the caller processes in one zone."""
+        codes = self.caller_code, self.target_code
+        other = Edge(world, self.policy, self.names, self.target, self.there, self.back, codes, self.number, self.proxied)
+        other.fallback = self.fallback
+        other.zone = side
+        return other
 
 
 class Visit(Context):
@@ -190,7 +211,8 @@ class Visit(Context):
         assert edge is not None
         edge.ledger.opened(self)
         self.stage = ON_THE_WAY
-        self._travel(edge.there.travel_s(child(self.key, _THERE)))
+        bits = child(self.key, _THERE)
+        self._travel(edge.there.travel_s(bits) if edge.zone is None else edge.there_s(self.chosen, bits))
         if self.settled:
             return
         if edge.per_try_s < left_s:
@@ -271,7 +293,8 @@ class Visit(Context):
         else:
             self.outcome = outcome
             self.stage = ON_THE_WAY_BACK
-            self._travel(edge.back.travel_s(child(self.key, _BACK)))
+            bits = child(self.key, _BACK)
+            self._travel(edge.back.travel_s(bits) if edge.zone is None else edge.back_s(self.chosen, bits))
 
     def meets_nobody(self) -> None:
         """Nothing at the other end reacts: the visit ends, and its caller learns of it when it stops trying to connect."""
@@ -350,7 +373,7 @@ def use_again(visit: Visit, edge: Edge) -> None:
 
 
 def _cancel(visit: Visit, edge: Edge) -> Steps:
-    delay_s = edge.there.travel_s(child(visit.key, _CANCEL))
+    delay_s = edge.there_s(visit.chosen, child(visit.key, _CANCEL))
     if delay_s < 0:
         return
     if delay_s > 0:

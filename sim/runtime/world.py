@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Tasks
 from sim.policies.deduplication import DeduplicationGate
 from sim.policies.discovery import Discovery
+from sim.policies.zones import ZoneGate
 from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
@@ -35,6 +36,7 @@ from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner, WorkStep
 from sim.runtime.visit import Edge, Target, View, Visit
+from sim.runtime.zones import Zoning
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.model import Scenario
@@ -68,7 +70,10 @@ class World:
         self.network = Network(scenario)
         self._edges: dict[tuple[str, str], Edge] = {}
         self.callers: list[Caller] = []  # of all processes that have made a call
-        self.services = {
+        self.services: dict[str, ServiceGroup] = {}
+        self.proxies: dict[str, ServiceGroup] = {}
+        self.zoning = Zoning(self) if scenario.zones else None
+        self.services |= {
             name: ServiceGroup(self, name, spec, slots_of(scenario, name)) for name, spec in scenario.services.items()
         }
         self.registries = {name: Registry(self, name, spec) for name, spec in scenario.registries.items()}
@@ -87,7 +92,7 @@ class World:
         topics = {name: Topic(self, [self.queues[each] for each in spec.subscriptions]) for name, spec in scenario.topics.items()}
         self._mailboxes: dict[str, Mailbox] = {**self.queues, **topics}
         self._proxies = proxy_groups(self)
-        self.proxies = {proxy.group_name: proxy.group for proxy in self._proxies.values()}
+        self.proxies |= {proxy.group_name: proxy.group for proxy in self._proxies.values()}
         self._targets: dict[str, Target] = {
             **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
             **{name: mailbox.target for name, mailbox in self._mailboxes.items()},
@@ -216,6 +221,8 @@ class World:
         for queue in self.queues.values():
             queue.end_run()
         self._record_changes()
+        if self.zoning is not None:
+            self.zoning.record()
         return self.recorder.tables()
 
     def _edge(self, caller: str, to: str) -> Edge:
@@ -254,12 +261,43 @@ class World:
         service = self.services.get(target.split(".")[0])
         if service is None or service.registry is None:
             return edge.target.view
+        return self.own_view(service, caller, process, edge.policy.discovery)
+
+    def own_view(self, service: ServiceGroup, caller: str, process: int, spec: Discovery) -> View:
+        """What a process believes of a service, learned in this way: the same for all of its edges."""
+        if service.registry is None:
+            return service.view
         own = self._views.setdefault((caller, process), {})
-        spec = edge.policy.discovery
         view = own.get((service.name, spec))
         if view is None:
             view = own[service.name, spec] = service.registry.view(service.name, caller, process, spec)
         return view
+
+    def places(self, shares: Mapping[str, int] | None, count: int) -> list[int]:
+        """Zones of so many things by index; none where the scenario has none."""
+        return [] if self.zoning is None else self.zoning.places(shares, count)
+
+    def tiers(self) -> list[ProxyGroup]:
+        """Proxies that do not live and die with a replica."""
+        return list({proxy.name: proxy for proxy in self._proxies.values() if not proxy.beside}.values())
+
+    def edge_from(self, edge: Edge, process: int) -> Edge:
+        """An edge as a caller process sees it from where it is."""
+        return edge if self.zoning is None else self.zoning.edge(edge, process)
+
+    def zone_gate(self, edge: Edge, process: int) -> ZoneGate | None:
+        """How a caller process chooses zones on an edge; None where it does not."""
+        return None if self.zoning is None else self.zoning.gate(edge, process)
+
+    def zones_of_target(self, edge: Edge) -> list[int]:
+        """The zones of an edge's endpoints, by index."""
+        caller, target = edge.names
+        if edge.proxied:
+            assert edge.policy.via is not None
+            return self._proxies[edge.policy.via, caller].group.zones
+        if target in self._mailboxes:
+            return [self._mailboxes[target].zone]
+        return self.services[target.split(".")[0]].zones
 
     def _open_views(self) -> None:
         """Processes learn from registries also before their first call."""

@@ -18,6 +18,7 @@ from sim.policies.passive import PassiveHealth
 from sim.policies.rate import RateLimit
 from sim.policies.retry import Retry
 from sim.policies.throttle import AdaptiveThrottling
+from sim.policies.zones import ZoneRouting
 from sim.scenario.presets import PRESETS
 from sim.scenario.registries import DiscoverySpec, HealthCheckSpec
 from sim.scenario.words import nearest
@@ -111,6 +112,9 @@ class CallPolicy(Spec):
     )
     discovery: DiscoverySpec = Field(
         Discovery(), description="how a caller process learns from the target's registry which replicas there are"
+    )
+    zone_routing: ZoneRouting | None = Field(
+        None, description="which zones a caller process considers, before its balancing; absent: all, as if there were none"
     )
     balancing: Balancing = Field(Balancing(), description="how an endpoint is chosen, per caller process")
     cancellation: bool = Field(

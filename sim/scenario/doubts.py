@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sim.scenario.edges import operations_of
-from sim.scenario.faults import Crash, LinkFault
+from sim.scenario.faults import Crash, LinkFault, Partition, ZoneOutage
 from sim.scenario.finding_doubts import doubts_of_finding
 from sim.scenario.forecast import Edge, Forecast, edges_of, forecast
 from sim.scenario.load import Daily, Replay
@@ -16,6 +16,7 @@ from sim.scenario.model import Comparison, Scenario
 from sim.scenario.policy_doubts import doubts_of_policies
 from sim.scenario.slips import slips
 from sim.scenario.unused import uses
+from sim.scenario.zone_doubts import doubts_of_zones
 from sim.units import format_duration
 
 #: A run with more attempts than this takes gigabytes.
@@ -42,6 +43,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *slips(scenario),
         *(doubt for doubt in uses(scenario, edges).values() if doubt is not None),
         *doubts_of_finding(scenario, edges),
+        *doubts_of_zones(scenario, edges, expected),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),
@@ -95,6 +97,13 @@ def _overload(expected: Forecast, has_caches: bool) -> Iterator[str]:
             yield f"{service.name} cannot keep up at the peak: its work needs {times}"
 
 
+def _lost_between_zones(scenario: Scenario) -> list[str]:
+    """Why a call may vanish on its way to another zone, or there."""
+    causes = ["a zone is down silently" for fault in scenario.faults if isinstance(fault, ZoneOutage) and fault.silent]
+    causes += ["zones are cut off from each other" for fault in scenario.faults if isinstance(fault, Partition)]
+    return causes + ["a link between zones loses messages" for link in scenario.zone_links.values() if link.loss]
+
+
 def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     """Edges on which an answer may never come, and nobody stops waiting."""
     silent = {fault.crash for fault in scenario.faults if isinstance(fault, Crash) and fault.silent}
@@ -107,6 +116,7 @@ def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
         loss = scenario.link(caller, service).loss
         causes = [f"the link loses {loss:.3g} of its messages"] if loss else []
         causes += [f"{service} crashes silently"] if service in silent else []
+        causes += _lost_between_zones(scenario)
         causes += [f"a link fault loses messages at {selector}" for selector in selectors if selector in lossy]
         if causes:
             yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.scenario.services import Selector
 from sim.values import Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
@@ -130,6 +130,51 @@ class Flush(_Fault):
     flush: Selector = Field(description="whose: a selector of calls (their callers' caches), a service or service.operation")
 
 
+class ZoneOutage(_Fault):
+    """A zone is down: every replica, proxy, node of a registry or broker, and queue in it goes at once, with what it was doing.
+
+    When it is over, replicas start as a deployment starts them (`start_up`, then `warm_up`), and nodes and queues are there with
+    what they kept. Clients in the zone are outside of it all: they go on asking, and find nobody at home.
+    """
+
+    zone: Name = Field(description="the zone")
+    silent: bool = Field(
+        True,
+        description="whether its machines vanish (callers learn only by timeout) instead of refusing and resetting connections",
+    )
+
+
+class Partition(_Fault):
+    """Nothing gets from one part of the zones to another, either way: it is lost, not refused, and callers learn only by timeout.
+
+    ::
+
+        partition: [[a], [b, c]]      a alone; b and c reach each other
+
+    Calls, answers, health checks, heartbeats, lookups, replication, publishes and deliveries are cut off alike. What is on its
+    way when the cut comes arrives. A zone that is not named reaches all. Of a broker whose queues need a majority, a leader
+    without one stops, and after `failover` a node that has one leads. Nodes of a registry tell each other afterwards what they
+    missed; consumers stay connected to a queue that they cannot hear, and what is sent to them is lost, and comes back as ever.
+    """
+
+    partition: tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...] = Field(
+        description="the parts: a zone or a list of zones each; no zone in two of them"
+    )
+
+    @field_validator("partition", mode="before")
+    @classmethod
+    def _bare_zones(cls, value: Any) -> Any:
+        parts = [[part] if isinstance(part, str) else part for part in value] if isinstance(value, list | tuple) else value
+        if isinstance(parts, list) and len(parts) < 2:
+            raise ValueError("one part is no cut; name two at least, for example [[a], [b, c]]")
+        return parts
+
+    @property
+    def sides(self) -> str:
+        """The parts in words: ``a | b, c``."""
+        return " | ".join(", ".join(part) for part in self.partition)
+
+
 _FAULTS = {
     "crash": Crash,
     "stop": Stop,
@@ -139,6 +184,8 @@ _FAULTS = {
     "link": LinkFault,
     "outage": Outage,
     "flush": Flush,
+    "zone": ZoneOutage,
+    "partition": Partition,
 }
 
 
@@ -156,11 +203,14 @@ Fault = Annotated[
     | Annotated[Errors, Tag("errors")]
     | Annotated[LinkFault, Tag("link")]
     | Annotated[Outage, Tag("outage")]
-    | Annotated[Flush, Tag("flush")],
+    | Annotated[Flush, Tag("flush")]
+    | Annotated[ZoneOutage, Tag("zone")]
+    | Annotated[Partition, Tag("partition")],
     Discriminator(
         _fault_kind,
         custom_error_type="fault",
-        custom_error_message="is not a fault; write one of crash, stop, slow, pause, errors, link, outage, flush, "
+        custom_error_message="is not a fault; write one of crash, stop, slow, pause, errors, link, outage, flush, zone, "
+        "partition, "
         "for example {crash: payment, at: 20s, for: 10s}",
     ),
 ]

@@ -199,7 +199,8 @@ def _seen(registry: Registry, fault: Crash, readiness: HealthCheck | None) -> _L
     if registry.heartbeat_interval is not None:
         return _lease(registry)
     if fault.silent:
-        return None
+        delay = registry.vanish_delay
+        return None if delay is None else _Late().and_("vanish_delay", delay.mean, _most_s(delay))
     if registry.crash_delay is not None:
         return _Late().and_("crash_delay", registry.crash_delay.mean, _most_s(registry.crash_delay))
     if readiness is None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.laws import Constant, Law
+from sim.policies.zones import Placement
 from sim.values import Address, Duration, LawSpec, PositiveDuration, PositiveRate, Rate, Ratio, Spec
 
 #: Requests of one round that are followed when they are counted; rounds that go on for longer are rarer than rare.
@@ -20,6 +21,10 @@ class _Mix(Spec):
     )
     clients: Annotated[int, Field(ge=1, le=100_000)] = Field(
         1, description="client processes that take turns; each balances for itself"
+    )
+
+    zones: Placement | None = Field(
+        None, description="zones that the client processes are dealt out to; absent: they are outside of all, and near to all"
     )
 
     @model_validator(mode="before")

@@ -85,6 +85,10 @@ class Scenario(Spec):
     proxies: dict[Name, Proxy] = Field({}, description="who chooses replicas for callers; calls name theirs: `via`")
     registries: dict[Name, RegistrySpec] = Field({}, description="who knows which replicas there are; services name theirs")
     links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
+    zones: tuple[Name, ...] = Field((), description="places that fail together and lie apart: data centres, availability zones")
+    zone_links: dict[Selector, Link] = Field(
+        {}, description="what a message from one zone to another takes besides its link: default, or 'a -> b' (both ways)"
+    )
     calls: dict[Selector, CallPolicy] = Field({}, description="policies of calls and publishes, by selector")
     load: Load = Field(description="who asks, how often, for what")
     faults: tuple[Fault, ...] = Field((), description="what breaks, when")
@@ -162,6 +166,13 @@ class Scenario(Spec):
         for selector in (f"{one} -> {other}", f"{other} -> {one}", one, other, "default"):
             if selector in self.links:
                 return self.links[selector]
+        return Link()
+
+    def zone_link(self, one: str, other: str) -> Link:
+        """What lies between two zones, the same in both directions: the pair, or ``default``; without any, nothing."""
+        for selector in (f"{one} -> {other}", f"{other} -> {one}", "default"):
+            if selector in self.zone_links:
+                return self.zone_links[selector]
         return Link()
 
     def place(self, name: str) -> str:
@@ -289,7 +300,9 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
             return type(value)(inline(item) for item in value)
         return value
 
-    law_keys = ("services", "queues", "brokers", "registries", "proxies", "links", "calls", "load", "faults", "deployments")
+    law_keys = (
+        "services", "queues", "brokers", "registries", "proxies", "zone_links", "links", "calls", "load", "faults", "deployments",
+    )  # fmt: skip
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()
     }

@@ -15,6 +15,7 @@ from sim.scenario.load import Replay
 from sim.scenario.messaging.problems import problems_of_messages, publishable
 from sim.scenario.services import Call, Operation, Publish, Step
 from sim.scenario.words import nearest
+from sim.scenario.zones import problems_of_zones
 
 if TYPE_CHECKING:
     from sim.scenario.model import Scenario
@@ -44,6 +45,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     yield from _problems_of_deployments(scenario)
     yield from _problems_of_registries(scenario)
     yield from _problems_of_proxies(scenario)
+    yield from problems_of_zones(scenario)
     yield from _problems_of_selectors(scenario, operations)
     yield from _problems_of_fallbacks(scenario, operations)
     for i, fault in enumerate(scenario.faults):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sim.laws import Constant
+from sim.policies.zones import Placement
 from sim.scenario.services import Service, Waiting
 from sim.values import Duration, LawSpec, Spec
 
@@ -43,11 +44,12 @@ class Proxy(Spec):
     )
     work: LawSpec = Field(Constant(0.0005), description="processor time for each request, there and back")
     discovery_delay: Duration = Field(1.0, description="of a tier: how late callers learn of a proxy's death or return")
+    zones: Placement | None = Field(None, description="of a tier: zones that the proxies are dealt out to; absent: all `zones`")
 
     @model_validator(mode="after")
     def _of_a_tier(self) -> Proxy:
         if self.placement == "sidecar":
-            for name in ("replicas", "discovery_delay"):
+            for name in ("replicas", "discovery_delay", "zones"):
                 if name in self.model_fields_set:
                     raise ValueError(f"{name} is read by a tier only: there is one sidecar for each replica; leave it out")
         if self.cores != "unlimited" and self.workers != "unlimited":
@@ -63,5 +65,6 @@ class Proxy(Spec):
             sharing="processor" if shared else "none",
             queue=self.queue,
             discovery_delay=self.discovery_delay,
+            zones=self.zones,
             operations={"forward": {"steps": ()}},
         )

@@ -124,6 +124,23 @@ links: {shop -> rabbit: 1ms}              # a queue on a broker is linked by the
 faults: [{outage: rabbit, node: 0, at: 30s, for: 1min}]
 """
 
+#: Zones: keys of a scenario with a shop that calls a payment and publishes to mails; the test loads it.
+ZONES: Final = """\
+zones: [a, b, c]                          # places that fail together
+zone_links: {default: 1ms, a -> c: 2ms}   # one way, besides the link between the two services
+services:
+  shop: {replicas: 3}                     # absent: one after the other in all zones
+  payment: {replicas: 6, zones: {a: 4, b: 2}}    # by index: a b a a b a, and so on for those that come later
+queues:
+  mails: {zone: b}                        # a queue is in one zone; on a broker, where its leader is
+calls:
+  payment: {zone_routing: same_zone_first}       # or zone_aware, Envoy's rule; before the balancing chooses
+load: {clients: 3, zones: [a, b, c]}      # absent: clients are outside of all zones, and near to all
+faults:
+  - {zone: b, at: 60s, for: 30s}          # all that is there goes and comes together
+  - {partition: [[a], [b, c]], at: 2min, for: 30s}    # nothing gets across
+"""
+
 _HEAD: Final = """\
 # The scenario language
 
@@ -220,6 +237,19 @@ Envoy, Istio and gRPC have for that is `outlier_detection`.
 Mind the counting, too: `attempts: 3` of Istio, `num_retries: 3` of Envoy and `MaxRetryAttempts: 3` of Polly are `max_attempts: 4`
 here; `maxAttempts: 3` of gRPC and resilience4j is `max_attempts: 3`.
 
+## Zones
+
+What is in a zone fails together, and messages between two zones take longer. Replicas, proxies of a tier, and nodes of registries
+and brokers are dealt out by index, in turn and in proportion to their shares; so are those that a deployment or an autoscaler
+starts later. A sidecar is where its replica is.
+
+```yaml
+{zones}```
+
+A request from outside has no zone unless `load.zones` gives its client one: client processes take turns, each balances for
+itself, and one in a zone is a user or a gateway there. Replicas and processes use a node of their registry in their own zone
+first. The table `zone_calls` has the attempts of each edge by pair of zones, and `cross_zone` the share of those that cross.
+
 ## Messages
 
 A *queue* keeps messages and hands them to consumers; a *topic* copies what is published to its queues. A message is *ready*
@@ -269,6 +299,8 @@ _TITLES: Final = {
     "Waiting": "Line of a service",
     "CpuLimit": "CPU limit",
     "LinkFault": "Link fault",
+    "ZoneOutage": "Zone outage",
+    "ZoneRouting": "Zone routing",
 }
 
 
@@ -278,7 +310,8 @@ def page() -> str:
     presets = {of.replace(" ", "_"): _presets(of) for of in GROUPS}
     presets["presets"] = presets.pop("calls")
     head = _HEAD.format(
-        example=EXAMPLE, comparison=COMPARISON, finding=FINDING, messages=MESSAGES, only=ONLY_CONDITION, laws=laws, **presets
+        example=EXAMPLE, comparison=COMPARISON, finding=FINDING, zones=ZONES, messages=MESSAGES, only=ONLY_CONDITION, laws=laws,
+        **presets,
     )
     return "\n".join([head, *(_section(model, place) for model, place in models())])
 

@@ -98,11 +98,17 @@ REGISTRIES: Final[dict[str, Preset]] = {
                 "crash_delay": fact(
                     Uniform(0.0, 1.0), "kubelet.go: genericPlegRelistPeriod 1 s; prober/worker.go: not running is not ready"
                 ),
+                "vanish_delay": fact(
+                    Uniform(30.0, 45.0),
+                    "kube-controller-manager: node-monitor-grace-period 40 s since the last sign of life, one every 10 s; "
+                    "looked at every node-monitor-period, 5 s",
+                ),
             },
             {},
             (
                 "A process that has died is seen by the kubelet, without a probe; one that hangs by its readiness probe: use "
-                "health check kubernetes@1. A node that dies takes 40 s or more.",
+                "health check kubernetes@1. A node that a partition cuts off keeps its pods in the slice here; in truth they "
+                "leave it as those of a dead node do.",
                 "The slice is written without a batch period (endpointslice-updates-batch-period 0 s); what kube-proxy adds is "
                 "in discovery kubernetes@1. SIGTERM and the change of the slice set out at the same time.",
             ),

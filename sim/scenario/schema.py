@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from sim import values
 from sim.policies.balancing_kinds import Balancing
 from sim.policies.discipline import Discipline
+from sim.policies.zones import Placement, ZoneRouting
 from sim.scenario.calls import OFF
 from sim.scenario.messaging.queues import Topic
 from sim.scenario.services import Link, Operation, Selector, Waiting
@@ -26,6 +27,7 @@ from sim.scenario.words import plain
 #: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
 SHORTHAND: Final[dict[type[BaseModel], str]] = {
     Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind", Balancing: "kind", Topic: "subscriptions",
+    ZoneRouting: "kind",
 }  # fmt: skip
 
 
@@ -45,11 +47,13 @@ _KINDS: Final[dict[BeforeValidator, tuple[str, str]]] = {
     _reader(values.LawSpec): ("law", "{exponential: 20ms}"),
     _reader(Selector): ("selector", "shop -> payment"),
     _reader(SloSpec): ("objective", "p99 <= 300ms"),
+    _reader(Placement): ("placement", "[a, b]"),
 }
 
 _KIND_WORDS: Final = {
     "objective": "an objective in words, for example p99 <= 300ms",
     "service.operation": "service.operation, for example payment.charge",
+    "placement": "a zone, a list of zones, or shares by zone, for example {a: 4, b: 2}",
     "selector": "a selector, for example default, payment or 'shop -> payment'",
 }
 
@@ -71,6 +75,7 @@ _EXAMPLES: Final = {
     "factor": "factor: 3",
     "max_concurrent": "max_concurrent: 20",
     "consumer": "consumer: email.send",
+    "partition": "partition: [[a], [b, c]]",
     "parallel": "parallel: [{call: stock.reserve}, {call: payment.charge}]",
     "repeat": "repeat: [{call: stock.look}, {call: prices.ask}]",
     "saga": "saga: [{do: {call: payment.charge}, undo: {call: payment.refund}}, {do: {call: stock.reserve}}]",

@@ -15,6 +15,7 @@ from sim.policies.deduplication import Inbox
 from sim.policies.discipline import Discipline
 from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
+from sim.policies.zones import Placement
 from sim.scenario.registries import HealthCheckSpec
 from sim.values import Address, Duration, LawSpec, Name, Ratio, Spec
 
@@ -296,6 +297,9 @@ class Service(Spec):
     shedding: Shedding | None = Field(None, description="what each replica refuses under overload, before it waits")
     adaptive_concurrency: AdaptiveConcurrency | None = Field(
         None, description="a limit per replica on what is inside, that follows the latency; the rest is rejected"
+    )
+    zones: Placement | None = Field(
+        None, description="zones that the replicas are dealt out to in turn, by index; absent: all `zones`"
     )
     discovery_delay: Duration = Field(
         1.0,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
+from sim.analysis.zones import cross_zone_share
 from sim.scenario.edges import operations_of
 from sim.scenario.faults import Flush
 from sim.scenario.model import Scenario
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The tables of a run, in the order in which they are stored.
-TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes")
+TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls")
 
 
 class Tables(Protocol):
@@ -62,9 +63,23 @@ class Tables(Protocol):
     def changes(self) -> pd.DataFrame:
         """One row per change of state of a breaker or of an endpoint, as a caller knows it."""
 
+    @property
+    def zone_calls(self) -> pd.DataFrame:
+        """One row per edge and pair of zones, where there are zones."""
+
 
 def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
     """The metrics of one replication (metric, of, value), the percentiles of the scenario's objectives included."""
+    found = _of_requests(result, scenario)
+    if not scenario.zones:
+        return found
+    import pandas as pd
+
+    across = pd.DataFrame({"metric": ["cross_zone"], "of": ["all"], "value": [cross_zone_share(result.zone_calls)]})
+    return pd.concat([found, across], ignore_index=True)
+
+
+def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
     if not scenario.run.record_requests:
         return sketched_metrics(
             result.outcomes,

@@ -18,7 +18,7 @@ from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.states import CALLS_STATES, state_spells
 from sim.errors import ScenarioError
-from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Pause, Slow, Stop
+from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Partition, Pause, Slow, Stop, ZoneOutage
 from sim.scenario.model import Scenario
 from sim.scenario.words import nearest
 from sim.study import store
@@ -362,6 +362,10 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
                 label = f"stop of {fault.stop}"
             case Flush():
                 label = f"flush of {fault.flush}"
+            case ZoneOutage():
+                label = f"outage of zone {fault.zone}"
+            case Partition():
+                label = f"partition {fault.sides}"
         replica = getattr(fault, "replica", None)
         if isinstance(replica, int) and sum(type(other) is type(fault) for other in scenario.faults) <= _NAMED:
             label += f", replica {replica}"

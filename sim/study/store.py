@@ -36,8 +36,11 @@ MANIFEST: Final = "manifest.json"
 _ROWS: Final = "rows"
 _LABELS: Final = dict.fromkeys(("candidate", "condition", "metric", "of", "value"), str)
 _NAMED: Final = frozenset(
-    {"candidate", "condition", "entry", "caller", "target", "effect", "queue", "name", "outcome", "fate", "state"}
-)
+    {
+        "candidate", "condition", "entry", "caller", "target", "effect", "queue", "name", "outcome", "fate", "state", "from_zone",
+        "to_zone",
+    }
+)  # fmt: skip
 _FIXED: Final[Mapping[str, tuple[str, ...]]] = {"outcome": OUTCOMES, "fate": FATES, "state": STATES}
 
 

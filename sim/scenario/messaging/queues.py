@@ -9,6 +9,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from sim.laws import Constant
 from sim.policies.backlog import Backlog
+from sim.policies.zones import Placement
 from sim.scenario.messaging.systems import QUEUES
 from sim.scenario.preset import Settings, in_base_units, merged
 from sim.scenario.words import nearest
@@ -42,6 +43,7 @@ class Queue(Backlog):
     broker: Name | None = Field(
         None, description="the machine of `brokers` that keeps it; absent: one of its own, that is never busy"
     )
+    zone: Name | None = Field(None, description="without a broker: the zone that it is in; absent: the first of `zones`")
     consumer: Address | None = Field(
         None, description="the operation that handles a message; absent: nobody, it keeps what it gets"
     )
@@ -112,6 +114,8 @@ class Queue(Backlog):
             raise ValueError(
                 "delivery: poll would ask an empty queue without end; give a receive_wait or a poll_interval, at least 1ms"
             )
+        if self.broker is not None and self.zone is not None:
+            raise ValueError(f"zone: the queue is where its node of {self.broker} is; leave it out, and give the broker zones")
         if self.broker is not None and self.persist != _NO_TIME:
             raise ValueError("persist: the queue is on a broker, whose `write` says how long that takes; leave it out")
         return self
@@ -150,6 +154,7 @@ class Broker(Spec):
     """
 
     nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="machines")
+    zones: Placement | None = Field(None, description="zones that the nodes are dealt out to; absent: all `zones`")
     workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
         "unlimited", description="writes and deliveries that a node handles at once; more wait in line"
     )
