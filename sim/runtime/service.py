@@ -12,6 +12,7 @@ from sim.runtime.visit import Target, View
 
 if TYPE_CHECKING:
     from sim.policies.balancing_kinds import Balancing
+    from sim.runtime.connections import Pool
     from sim.runtime.queue import MessageQueue
     from sim.runtime.registry import Registry
     from sim.runtime.steps import Plan
@@ -35,6 +36,7 @@ class ServiceGroup:
         self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back
         self.rows = Rows()  # what `read_version` and `commit` are about
         self.queues: list[MessageQueue] = []  # whose messages this service consumes
+        self.pools: list[Pool] = []  # of connections to its replicas
 
     def report(self, balancing: Balancing) -> None:
         """Let the replicas say of themselves what an edge's balancing wants to know."""
@@ -44,6 +46,9 @@ class ServiceGroup:
 
     def changed(self, replica: Replica) -> None:
         """Tell the callers that a replica died or came back: through the registry, or all of them after the discovery delay."""
+        if not replica.alive:
+            for pool in self.pools:
+                pool.lost(replica)
         if self.registry is not None:
             self.lives.append((self.world.now, replica.index, replica.alive))
             self.registry.changed(replica)
@@ -52,10 +57,16 @@ class ServiceGroup:
 
     def stopping(self, replica: Replica) -> None:
         """Tell the callers that a replica will stop."""
+        self.closing(replica)
         if self.registry is not None:
             self.registry.stopping(replica)
         else:
             self.world.tasks.start(self._tell(replica.index, False))
+
+    def closing(self, replica: Replica) -> None:
+        """Tell those that are connected to a replica to make no more calls there."""
+        for pool in self.pools:
+            pool.stopping(replica)
 
     def _tell(self, index: int, alive: bool) -> Steps:
         if self.spec.discovery_delay > 0:
