@@ -268,7 +268,7 @@ def test_an_age_ends_a_connection_and_grace_cuts_what_is_left():
     found = run(scenario(ages, at=every(1, 0, 15), shop=work))
     assert set(outcomes(found)) == {"ok"}
     assert [state for _, _, state in life(found)][:4] == ["connected", "draining", "connected", "disconnected"]
-    assert [time_s for time_s, _, _ in life(found)][1:4] == [10.02, 11.02, 12.12]
+    assert [time_s for time_s, _, _ in life(found)][1:4] == [10.02, 11.02, 13.02]
     found = run(scenario({**ages, "max_age_grace": 1.5}, at=every(1, 0, 15), shop=work))
     assert [i for i, outcome in enumerate(outcomes(found)) if outcome != "ok"] == [9, 10]  # at 11.52 they had 3.02 s and no more
     assert found.requests.ended_s[9] == found.requests.ended_s[10] == pytest.approx(11.52)
@@ -350,3 +350,91 @@ def test_with_an_age_new_replicas_fill_up_within_it():
 
 def test_balanced_per_call_new_replicas_have_their_share_at_once():
     assert 0.45 < calls_of_new(grown(None), 101, 600) < 0.55
+
+
+# A balancer of connections.
+
+
+def through(at=(0.0,), proxy=None, connections=None, lb=None, call=None, pay=None, clients=1, **rest):
+    """Clients that call `pay.do`, 0.1 s of work, through a balancer of connections; 10 ms from each to the next."""
+    spec = {"replicas": 2, "workers": "unlimited", "discovery_delay": 0, "operations": {"do": [{"work": 0.1}]}}
+    return Scenario(
+        services={"pay": {**spec, **(pay or {})}},
+        proxies={"lb": {"layer": 4, "replicas": 1, "discovery_delay": 0, **(proxy or {})}},
+        calls={"client -> pay": {"via": "lb", "connections": connections or {}, **(call or {})}, **(lb or {})},
+        links={"default": LATENCY_S},
+        load={"kind": "replay", "times": at, "mix": "pay.do", "clients": clients},
+        run={"duration": 100.0, "sample_every": 100.0},
+        **rest,
+    )
+
+
+def backends(found):
+    rows = found.attempts[found.attempts.caller == "lb"]
+    return rows.replica.tolist()
+
+
+def test_a_balancer_of_connections_chooses_once_for_each():
+    found = run(through(at=(0.0, 1.0, 2.0)))
+    assert took(found) == [180, 140, 140]  # the round trips to the balancer and on to the replica, for the first
+    assert len(set(backends(found))) == 1
+    assert life(found, caller="client") == [(0.02, 0, "connected")]
+    assert life(found, caller="lb") == [(0.05, backends(found)[0], "connected")]
+    found = run(through(at=(0.0, 1.0, 2.0), connections={"max_requests": 1}))
+    assert backends(found) in ([0, 1, 0], [1, 0, 1])
+    assert took(found) == [180] * 3
+
+
+def test_what_the_packets_of_a_call_take():
+    assert took(run(through(at=(0.0, 1.0), proxy={"work": 0.001}))) == [181, 141]
+
+
+def test_the_death_of_a_replica_resets_the_callers_connection():
+    crash = [{"crash": "pay", "replica": "all", "at": 1.06, "for": 0.5}]
+    found = run(through(at=(0.0, 1.0, 3.0), faults=crash))
+    assert outcomes(found) == ["ok", "unreachable", "ok"]
+    assert took(found)[1] == 80  # the answer and the reset come two links back
+    assert [(time_s, state) for time_s, _, state in life(found, caller="client")] == [
+        (0.02, "connected"),
+        (1.08, "disconnected"),
+        (3.02, "connected"),
+    ]
+
+
+def test_the_death_of_the_balancer_does_so_too():
+    crash = [{"crash": "lb", "at": 1.06, "for": 0.5}]
+    found = run(through(at=(0.0, 1.0, 3.0), faults=crash))
+    assert outcomes(found) == ["ok", "unreachable", "ok"]
+    assert [state for *_, state in life(found, caller="lb")] == ["connected", "disconnected", "connected"]
+
+
+def test_that_a_replica_will_stop_goes_through_to_the_caller():
+    stop = [{"stop": "pay", "replica": i, "at": 10.0, "for": 50.0, "drain": 2.0, "grace": 5.0} for i in (0,)]
+    found = run(through(at=every(0.5, 0.25, 20), lb={"lb -> pay": {"balancing": {"kind": "pick_first"}}}, faults=stop))
+    assert set(outcomes(found)) == {"ok"}
+    assert [(t, s) for t, _, s in life(found, caller="client")] == [
+        (0.27, "connected"),
+        (10.02, "draining"),
+        (10.02, "disconnected"),
+        (10.27, "connected"),
+    ]
+    assert backends(found)[19:21] == [0, 1]
+
+
+def test_a_caller_that_gives_up_gives_up_behind_the_balancer():
+    found = run(through(call={"timeout": 0.15, "cancellation": True}, pay={"operations": {"do": [{"work": 5.0}]}}))
+    assert found.totals.set_index("name").busy_worker_s["pay"] == pytest.approx(0.17 - 0.06)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"lb": {"lb -> pay": {"retry": {"max_attempts": 2}}}}, "reads no calls; write it for its callers"),
+        ({"lb": {"lb -> pay": {"connections": {}}}}, "reads no calls; write it for its callers"),
+        ({"lb": {"lb -> default": {"preset": "envoy@1.40"}}}, "reads no calls; take another"),
+        ({"call": {"connections": None}}, "say which there are"),
+    ],
+)
+def test_what_a_balancer_of_connections_cannot_be(data, words):
+    with pytest.raises(ValidationError, match=words):
+        through(**data)

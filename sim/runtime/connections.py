@@ -77,7 +77,7 @@ class Pool:
         self.spec: Connections = edge.policy.connections
         self.gate = ConnectionsGate(self.spec)
         self.owner: ConnectedCaller | None = None  # whose balancing chooses
-        self.names = names  # codes of the caller and the target, and which of the caller's processes it is
+        self.names = names  # code of the caller, which of its processes it is, code of the target
         self._tasks: Tasks = edge.tasks
         self._edge = edge
         self._replicas = replicas

@@ -242,10 +242,8 @@ class World:
             for time_s, caller, process, service, replica, state in registry.changes():
                 found.append((time_s, codes[caller], process, codes[service], replica, code_of(state)))
         for pool in self._pools.values():
-            caller, target, process = pool.names
-            found += [
-                (time_s, caller, process, target, endpoint, code_of(state)) for time_s, endpoint, state in pool.gate.changes
-            ]
+            for time_s, endpoint, state in pool.gate.changes:
+                found.append((time_s, *pool.names, endpoint, code_of(state)))
         for name, group in self.services.items():
             for time_s, replica, alive in group.lives:
                 found.append((time_s, codes[name], replica, codes[name], replica, code_of("up" if alive else "down")))
@@ -278,7 +276,7 @@ class World:
             group = self._reached(edge)
             balancer = self.proxies.get(caller)
             kind = FlowTable if balancer is not None and self.scenario.proxies[caller.partition("@")[0]].layer == 4 else Pool
-            pool = kind(edge, group.replicas, own, (edge.caller_code, self._codes[group.name], process))
+            pool = kind(edge, group.replicas, own, (edge.caller_code, process, self._codes[group.name]))
             self._pools[caller, process, service, edge.policy] = pool
             group.pools.append(pool)
         return pool

@@ -136,7 +136,8 @@ class Scenario(Spec):
         Order: ``default``, ``service``, ``service.operation``, ``caller -> service``, ``caller -> service.operation``; nested
         settings (retry, backoff) are merged field by field. A preset lies below them all, whichever selector names it. To a
         proxy, as the caller, apply only ``proxy -> default`` and those narrower ones that name it; one of layer 4 has one
-        connection onward for each that comes in. A publish is not cached, not hedged and has no `connections`, whatever wide selectors say.
+        connection onward for each that comes in. A publish is not cached, not hedged and has no `connections`, whatever wide
+        selectors say.
         """
         settings: dict[str, Any] = {}
         for selector in selectors_of(caller, target, proxy=caller in self.proxies):
