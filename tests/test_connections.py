@@ -112,11 +112,12 @@ def test_settings_that_contradict_each_other(settings, words):
 
 def scenario(connections, at=(0.0,), replicas=2, call=None, shop=None, length=100.0, clients=1, **rest):
     """Clients that call `shop.buy`, 0.1 s of work, over connections; 10 ms each way."""
+    own = {} if connections is None else {"connections": connections}
     operations = {"buy": [{"work": 0.1}], "look": [{"work": 0.1}]}
     spec = {"replicas": replicas, "workers": "unlimited", "discovery_delay": 0, "operations": operations}
     return Scenario(
         services={"shop": {**spec, **(shop or {})}, **rest.pop("services", {})},
-        calls={"shop": {"connections": connections, **(call or {})}, **rest.pop("calls", {})},
+        calls={"shop": {**own, **(call or {})}, **rest.pop("calls", {})},
         links={"default": LATENCY_S},
         load={"kind": "replay", "times": at, "mix": rest.pop("mix", "shop.buy"), "clients": clients},
         run={"duration": length, "sample_every": length},

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from sim.scenario.connection_doubts import doubts_of_connections
 from sim.scenario.edges import operations_of
 from sim.scenario.faults import Crash, LinkFault
 from sim.scenario.finding_doubts import doubts_of_finding
@@ -37,6 +38,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *_deadlines(edges),
         *doubts_of_policies(scenario, edges),
         *doubts_of_finding(scenario, edges),
+        *doubts_of_connections(scenario, edges),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),

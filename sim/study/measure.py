@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import pandas as pd
+
+from sim.analysis.balance import balance_metrics
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
-from sim.scenario.edges import operations_of
+from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
 from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Parallel, Publish, Repeat, Step
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: The tables of a run, in the order in which they are stored.
 TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes")
@@ -74,7 +74,7 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
             window_s=scenario.run.duration,
             percentiles=percentiles_of(scenario.slos),
         )
-    return run_metrics(
+    numbers = run_metrics(
         result.requests,
         result.attempts,
         result.effects,
@@ -85,6 +85,27 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
         effects_per_request=effects_asked_for(scenario),
         trouble_s=trouble_of(scenario),
     )
+    replicas = called_over_connections(scenario, result.gauges)
+    if not replicas:
+        return numbers
+    window = {"start_s": scenario.run.warmup, "end_s": scenario.run.end}
+    return pd.concat([numbers, balance_metrics(result.attempts, result.changes, replicas, **window)], ignore_index=True)
+
+
+def called_over_connections(scenario: Scenario, gauges: pd.DataFrame) -> dict[str, int]:
+    """Services and proxies that are called over connections, with the most replicas that a sample has found alive."""
+    if all(policy.connections is None and policy.preset is None for policy in scenario.calls.values()):
+        return {}
+    called = dict.fromkeys(
+        policy.via or target.split(".")[0]
+        for caller, target in edges_of(scenario)
+        if (policy := scenario.policy(caller, target)).connections is not None
+    )
+    for name in [name for name in called if name in scenario.proxies and scenario.proxies[name].layer == 4]:
+        behind = [target for caller, target in edges_of(scenario) if scenario.policy(caller, target).via == name]
+        called |= dict.fromkeys(target.split(".")[0] for target in behind)
+    alive = gauges["alive"].groupby(gauges["name"].astype(str)).max()
+    return {name: int(alive[name]) for name in called if name in alive.index}
 
 
 def trouble_of(scenario: Scenario) -> tuple[float, float] | None:
