@@ -70,10 +70,10 @@ def balance_metrics(
     Without rows of attempts only the number of connections is known.
     """
     found: list[tuple[str, str, float]] = []
-    spread = imbalance(attempts, replicas, start_s, end_s).set_index("service")
+    spread = {str(row["service"]): row for row in imbalance(attempts, replicas, start_s, end_s).to_dict("records")}
     made = connections(changes, start_s, end_s).groupby("target")["made"].sum()
     for service in replicas:
-        if service in spread.index:
-            found += [(metric, service, float(spread.loc[service, metric])) for metric in BALANCE[:-1]]
+        if service in spread:
+            found += [(metric, service, float(spread[service][metric])) for metric in BALANCE[:-1]]
         found.append((BALANCE[-1], service, float(made.get(service, 0))))
     return pd.DataFrame(found, columns=["metric", "of", "value"]).astype({"value": float})

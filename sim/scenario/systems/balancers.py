@@ -62,8 +62,8 @@ _NLB: Final = preset(
     blocks={},
     notes=(
         "A flow hash with the client's port and sequence number is another draw for each connection: random here.",
-        "Idle connections are forgotten after 350 s (adjustable since September 2024): write connections: {idle_timeout: 350s} for "
-        "its callers.",
+        "Idle connections are forgotten after 350 s (adjustable since September 2024): write connections: {idle_timeout: 350s} "
+        "for its callers.",
         "Health checks are of the balancer: `health_check` of the same calls. Not modelled: zones and cross-zone balancing, "
         "stickiness by address, ending the connections of targets that are deregistered or unhealthy (follow_discovery at the "
         "callers does not reach behind the balancer).",
