@@ -8,8 +8,10 @@ from math import comb
 
 import numpy as np
 import pytest
+from harness import assert_reproduces, luck_of_arrivals, luck_of_work, measured, poisson, scenario, service
 from scipy import stats
 
+from sim import theory
 from sim.scenario.model import Scenario
 from sim.single import run
 
@@ -115,18 +117,25 @@ def test_a_replica_with_j_connections_is_a_queue_of_its_own_mean_and_tail():
 
 def test_an_http1_pool_is_a_queue_with_so_many_servers():
     """C connections with one call at a time, in front of enough workers: M/M/C (P3 of the published results)."""
-    case = Scenario(
-        services={"back": {"workers": "unlimited", "operations": {"do": [{"work": {"exponential": 0.1}}]}}},
-        calls={"back": {"connections": {"per_process": 6, "max_concurrent": 1}}},
-        load={"kind": "poisson", "rate": 50.0, "mix": "back.do"},
-        run={"duration": 2000.0, "warmup": 20.0, "sample_every": 2020.0, "drain": 1e6, "record_attempts": False},
+    rate_rps, work_s, most = 50.0, 0.1, 6
+    case = scenario(
+        {"back": service({"exponential": work_s}, workers="unlimited")},
+        poisson(rate_rps, "back.do"),
+        calls={"back": {"connections": {"per_process": most, "max_concurrent": 1}}},
+        duration_s=400.0,
+        warmup_s=20.0,
     )
-    waits_s = []
-    for seed in range(1, 21):
-        rows = run(case, seed).requests
-        waits_s.append(rows[rows.arrived_s > 20.0].queue_s.to_numpy())
-    waited_s = np.concatenate(waits_s)
-    assert (waited_s > 1e-9).mean() == pytest.approx(0.587516, rel=0.02)
-    assert waited_s.mean() == pytest.approx(0.05875, rel=0.02)
-    # P(wait > t) = P(wait) e^-(Cµ - λ)t
-    assert np.quantile(waited_s, 0.99) == pytest.approx(np.log(0.587516 / 0.01) / 10, rel=0.05)
+
+    def read(result):
+        rows = measured(result)
+        wait_s = rows["queue_s"]
+        begun = np.sort(rows["arrived_s"] + wait_s)
+        done = np.searchsorted(np.sort(rows["ended_s"]), rows["arrived_s"], side="right")
+        busy = np.minimum(most, np.maximum(0, np.searchsorted(begun, rows["arrived_s"], side="right") - done))
+        states = {"wait": wait_s, "busy": busy}
+        luck = luck_of_arrivals(rows, rate_rps, states) | luck_of_work(rows["service_s"], work_s, {"wait": wait_s})
+        return {"wait": wait_s, "waits": wait_s > 1e-9}, luck
+
+    p99_s = theory.mmc_wait_quantile(rate_rps, 1 / work_s, most, 0.99)
+    expected = {"mean of waits": (0.587516, 0.02), "mean of wait": (0.05875, 0.02), "p99 of wait": (p99_s, 0.05)}
+    assert_reproduces(case, read, expected)
