@@ -88,6 +88,14 @@ def test_what_ran_out_bears_the_time_at_which_it_did():
     assert gate.changes[3:] == [(55.0, 0, "draining"), (55.0, 0, "disconnected")]
 
 
+def test_a_connection_that_retires_with_a_call_on_it_ends_with_the_call():
+    gate = ConnectionsGate(Connections(max_age=10.0, max_age_jitter=0))
+    one = made(gate, call="a")
+    gate.done(one, "a", 12.0)
+    gate.advance(40.0)
+    assert gate.changes[1:] == [(10.0, 0, "draining"), (12.0, 0, "disconnected")]
+
+
 def test_who_may_wait():
     gate = ConnectionsGate(Connections(max_queue=1))
     assert (gate.may_wait(0), gate.may_wait(1)) == (True, False)
@@ -181,6 +189,13 @@ def test_whom_the_line_refuses():
     found = run(scenario({"max_concurrent": 1}, at=(0.0, 0.0), call={"timeout": 0.2}))
     assert (outcomes(found), took(found)) == (["ok", "timeout"], [140, 200])
     assert len(found.attempts) == 2  # the second got a place at 0.14, and no answer
+
+
+def test_calls_that_wait_get_the_places_of_a_connection_that_is_made_at_once():
+    case = scenario({"max_requests": 1}, at=(0.0, 0.0, 0.0)).as_data() | {"links": {"default": 0}}
+    found = run(Scenario.model_validate(case))
+    assert took(found) == [100, 100, 100]  # the first is full at once, takes no more calls, and does not count any longer
+    assert len(life(found)) == 9
 
 
 def test_operations_of_a_process_share_its_connections():

@@ -187,6 +187,7 @@ class ConnectionsGate:
         """A call is over, however; where the connection only waited for that, so is the connection."""
         if call not in connection.calls:
             return
+        self.advance(now_s)  # what retired meanwhile did so with this call on it
         full = len(connection.calls) >= self._room
         connection.calls.remove(call)
         if connection.state == CLOSED:

@@ -84,6 +84,7 @@ class Pool:
         self._key = key
         self._opened = 0
         self._line: deque[Seat] = deque()
+        self._serving = False
         self._ended = False
 
     def forget(self) -> None:
@@ -142,11 +143,14 @@ class Pool:
         return replica.refuses or replica.life != channel.life
 
     def _serve_line(self) -> None:
-        while self._line:
-            if self._line[0].settled or self._place(self._line[0]):
+        if self._serving:
+            return  # a connection that was made at once asks for what is going on already
+        self._serving = True
+        try:
+            while self._line and (self._line[0].settled or self._place(self._line[0])):
                 self._line.popleft()
-            else:
-                return
+        finally:
+            self._serving = False
 
     def _place(self, seat: Seat) -> bool:
         """Give a call its place on a connection, if there can be one now."""
