@@ -6,13 +6,11 @@ import pandas as pd
 import pytest
 from test_connections import every, scenario, through
 
-from sim.analysis import balance_metrics, calls_by_replica, connections, imbalance
+from sim.analysis import balance_metrics, calls_by_replica, connections, imbalance, state_spells
 from sim.scenario.doubts import doubts
 from sim.scenario.model import Scenario
 from sim.single import run
 from sim.study.measure import measure
-
-QUIET = {"balancing": "round_robin"}
 
 
 def said(case):
@@ -109,6 +107,12 @@ def test_without_rows_of_attempts_connections_are_counted_all_the_same():
     found = run(Scenario.model_validate(few.as_data()))
     numbers = balance_metrics(found.attempts, found.changes, {"shop": 2}, start_s=0.0, end_s=100.0)
     assert numbers.values.tolist() == [["connections", "shop", 2.0]]
+
+
+def test_spells_of_states_are_not_those_of_connections():
+    breaker = {"circuit_breaker": {"consecutive_failures": 1, "open_duration": 1.0}}
+    case = scenario({}, at=(0.0, 1.0), replicas=1, call=breaker, faults=[{"crash": "shop", "at": 1.05}])
+    assert state_spells(run(case).changes, end_s=10.0).state.tolist() == ["open", "half_open"]
 
 
 # Presets.
