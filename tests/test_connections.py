@@ -373,11 +373,16 @@ def test_balanced_per_call_new_replicas_have_their_share_at_once():
 
 def through(at=(0.0,), proxy=None, connections=None, lb=None, call=None, pay=None, clients=1, **rest):
     """Clients that call `pay.do`, 0.1 s of work, through a balancer of connections; 10 ms from each to the next."""
-    spec = {"replicas": 2, "workers": "unlimited", "discovery_delay": 0, "operations": {"do": [{"work": 0.1}]}}
+    operations = {"do": [{"work": 0.1}], "else": [{"work": 0.1}]}
+    spec = {"replicas": 2, "workers": "unlimited", "discovery_delay": 0, "operations": operations}
     return Scenario(
         services={"pay": {**spec, **(pay or {})}},
         proxies={"lb": {"layer": 4, "replicas": 1, "discovery_delay": 0, **(proxy or {})}},
-        calls={"client -> pay": {"via": "lb", "connections": connections or {}, **(call or {})}, **(lb or {})},
+        calls={
+            "client -> pay": {"via": "lb", "connections": connections or {}, **(call or {})},
+            **(lb or {}),
+            **rest.pop("calls", {}),
+        },
         links={"default": LATENCY_S},
         load={"kind": "replay", "times": at, "mix": "pay.do", "clients": clients},
         run={"duration": 100.0, "sample_every": 100.0},
@@ -449,6 +454,13 @@ def test_a_caller_that_gives_up_gives_up_behind_the_balancer():
         ({"lb": {"lb -> pay": {"connections": {}}}}, "reads no calls; write it for its callers"),
         ({"lb": {"lb -> default": {"preset": "envoy@1.40"}}}, "reads no calls; take another"),
         ({"call": {"connections": None}}, "say which there are"),
+        (
+            {
+                "call": {"via": None, "connections": None, "fallback": {"call": "pay.else"}},
+                "calls": {"client -> pay.else": {"via": "lb"}},
+            },
+            "say which",
+        ),
     ],
 )
 def test_what_a_balancer_of_connections_cannot_be(data, words):

@@ -221,13 +221,21 @@ def _problems_of_flows(scenario: Scenario) -> Iterator[str]:
         for key in sorted(set(preset) - OF_FLOWS):
             yield f"calls.{selector}.preset: {policy.preset} says {key}, and {caller} (layer: 4) reads no calls; take another"
             break
-    for caller, target in edges_of(scenario) if flows else ():
+    for caller, target in _edges_and_fallbacks(scenario) if flows else ():
         policy = scenario.policy(caller, target)
         if policy.via in flows and target not in publishable(scenario) and policy.connections is None:
             yield (
                 f"proxies.{policy.via}: {caller} -> {target} goes through it, and it balances connections (layer: 4); say which "
                 f"there are: calls: {{{caller} -> {target.split('.')[0]}: {{connections: {{per_process: 1}}}}}}"
             )
+
+
+def _edges_and_fallbacks(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    for caller, target in edges_of(scenario):
+        yield caller, target
+        fallback = scenario.policy(caller, target).fallback
+        if fallback is not None and fallback.call is not None:
+            yield caller, fallback.call
 
 
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:

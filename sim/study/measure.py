@@ -96,14 +96,13 @@ def called_over_connections(scenario: Scenario, gauges: pd.DataFrame) -> dict[st
     """Services and proxies that are called over connections, with the most replicas that a sample has found alive."""
     if all(policy.connections is None and policy.preset is None for policy in scenario.calls.values()):
         return {}
-    called = dict.fromkeys(
-        policy.via or target.split(".")[0]
-        for caller, target in edges_of(scenario)
-        if (policy := scenario.policy(caller, target)).connections is not None
-    )
-    for name in [name for name in called if name in scenario.proxies and scenario.proxies[name].layer == 4]:
-        behind = [target for caller, target in edges_of(scenario) if scenario.policy(caller, target).via == name]
-        called |= dict.fromkeys(target.split(".")[0] for target in behind)
+    called: dict[str, None] = {}
+    for caller, target in edges_of(scenario):
+        policy, service = scenario.policy(caller, target), target.split(".")[0]
+        if policy.connections is not None:
+            called[policy.via or service] = None
+        if policy.via is not None and scenario.policy(policy.via, target).connections is not None:
+            called[service] = None
     alive = gauges["alive"].groupby(gauges["name"].astype(str)).max()
     return {name: int(alive[name]) for name in called if name in alive.index}
 
