@@ -485,3 +485,12 @@ def scenarios(draw, crash_only=False, guarded=True):
         faults=hurt,
         run={"duration": 10, "warmup": draw(st.sampled_from([0.0, 2.0])), "drain": draw(st.sampled_from([0.0, 40.0, 40.0]))},
     )
+
+
+@st.composite
+def connected(draw):
+    """A random system in which all calls go over connections, some through a balancer of connections."""
+    data = draw(st.one_of(scenarios(), searches())).as_data()
+    data["calls"]["default"]["connections"] = draw(connections)
+    data["calls"] = without_breakers_of_endpoints(data["calls"])
+    return Scenario.model_validate(data)

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rows import fingerprint
-from strategies import connections, scenarios, searches, without_breakers_of_endpoints
+from strategies import connected
 
 from sim.records import PARTS
 from sim.scenario.model import Scenario
@@ -22,15 +22,6 @@ thorough = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 seeds = st.integers(0, 2**32)
-
-
-@st.composite
-def connected(draw):
-    """A random system in which all calls go over connections, some through a balancer of connections."""
-    data = draw(st.one_of(scenarios(), searches())).as_data()
-    data["calls"]["default"]["connections"] = draw(connections)
-    data["calls"] = without_breakers_of_endpoints(data["calls"])
-    return Scenario.model_validate(data)
 
 
 def lives(changes):
