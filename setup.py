@@ -34,6 +34,7 @@ COMPILED = [
     "sim/runtime/caller.py",
     "sim/runtime/journey.py",
     "sim/runtime/guarded.py",
+    "sim/runtime/connected.py",
     "sim/runtime/lines.py",
     "sim/runtime/replica.py",
     "sim/runtime/steps.py",

@@ -171,10 +171,13 @@ STATES: Final = (
     "unlisted",  # and that it is not
     "down",  # the replica itself stopped answering; the caller is its own service
     "up",  # and began to
+    "connected",  # a connection of the process to the endpoint was made
+    "draining",  # it takes no new calls
+    "disconnected",  # it is over
 )
 
 #: One row per change of a breaker's or endpoint's state, at each caller process, in services with a registry also of replicas;
-#: closed, used, and listed as in the first row, until then.
+#: closed, used, and listed as in the first row, until then. Where calls go over connections, one row per change of each of them.
 CHANGES = Table(
     "changes",
     (

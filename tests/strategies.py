@@ -118,6 +118,31 @@ caches = st.fixed_dictionaries(
     },
 )
 
+connections = st.builds(
+    lambda kind, limits, ages: {**kind, **limits, **ages},
+    st.sampled_from(
+        [
+            {},
+            {"per_process": 2, "max_concurrent": 1},
+            {"per_process": 3, "use": "spread"},
+            {"per_process": 20, "max_concurrent": 1, "max_requests": 1},
+            {"max_concurrent": 2, "follow_discovery": True},
+        ]
+    ),
+    some(
+        max_queue=st.sampled_from([0, 2]),
+        max_requests=st.integers(1, 5),
+        round_trips=st.integers(0, 2),
+    ),
+    some(
+        max_age=st.sampled_from([0.5, 3.0]),
+        idle_timeout=st.sampled_from([0.2, 2.0]),
+        keepalive=st.just(1.0),
+    ).flatmap(
+        lambda ages: some(max_age_grace=st.sampled_from([0.0, 0.3])).map(lambda g: {**ages, **(g if "max_age" in ages else {})})
+    ),
+)
+
 fallbacks = st.one_of(
     st.just("value"), st.just({"on": ["timeout", "error"]}), st.just({"call": "last.resort"}), st.just({"call": "last.resort"})
 )
@@ -232,9 +257,27 @@ guards = {
     "concurrency_limit": limits,
     "adaptive_concurrency": adaptive,
     "cache": caches,
+    "connections": connections,
     "fallback": fallbacks,
     "order": st.permutations(LAYERS).map(tuple),
 }
+
+
+def without_breakers_of_endpoints(calls):
+    """Policies of selectors that lie over each other; where one has connections, there is no endpoint to choose."""
+    if not any("connections" in policy for policy in calls.values()):
+        return calls
+    return {
+        selector: {
+            **policy,
+            **{
+                key: {name: value for name, value in policy[key].items() if name != "scope"}
+                for key in ("circuit_breaker",)
+                if policy.get(key)
+            },
+        }
+        for selector, policy in calls.items()
+    }
 
 
 @st.composite
@@ -369,11 +412,16 @@ def searches(draw):
             **data["calls"].get("default", {}),
             "via": "edge",
         }
-        data["calls"]["edge -> default"] = {
-            "timeout": 1,
-            "discovery": draw(discoveries),
-            **draw(some(health_check=st.just(checks))),
-        }
+        of_proxies = {"discovery": draw(discoveries), **draw(some(health_check=st.just(checks)))}
+        if draw(st.booleans()):
+            data["calls"]["edge -> default"] = {"timeout": 1, **of_proxies}
+        else:  # a balancer of connections
+            data["proxies"] = {"edge": {"layer": 4, **draw(some(replicas=st.just(3), work=st.just(0.002)))}}
+            data["calls"]["edge -> default"] = of_proxies
+            for policy in data["calls"].values():
+                if policy.get("via") is not None:
+                    policy["connections"] = draw(connections)
+            data["calls"] = without_breakers_of_endpoints(data["calls"])
     replica = draw(st.sampled_from(["all", 0]))
     stop = {"stop": names[-1], "replica": replica, "at": 4.0, "for": 2.0, **draw(some(drain=st.just(1.0), grace=st.just(0.5)))}
     more = draw(st.lists(st.sampled_from([stop, {"outage": "book", "at": 3.0, "for": 2.0}]), max_size=2, unique_by=str))
@@ -456,7 +504,7 @@ def scenarios(draw, crash_only=False, guarded=True):
             },
         }
     services["last"] = {"workers": 1, "queue": 2, "operations": {"resort": [{"work": 0.01}, {"fail": 0.1}]}}
-    calls = {"default": draw(kind), "client -> s0": draw(kind), "last": {"fallback": None}}
+    calls = without_breakers_of_endpoints({"default": draw(kind), "client -> s0": draw(kind), "last": {"fallback": None}})
     hurt = draw(st.lists(faults(count, queues, crash_only), min_size=int(crash_only), max_size=3))
     cached = any("cache" in policy for policy in calls.values()) or any(
         "cache" in s["operations"]["op0"] for s in services.values() if "op0" in s["operations"]
@@ -492,3 +540,12 @@ def scenarios(draw, crash_only=False, guarded=True):
         faults=hurt,
         run={"duration": 10, "warmup": draw(st.sampled_from([0.0, 2.0])), "drain": draw(st.sampled_from([0.0, 40.0, 40.0]))},
     )
+
+
+@st.composite
+def connected(draw):
+    """A random system in which all calls go over connections, some through a balancer of connections."""
+    data = draw(st.one_of(scenarios(), searches())).as_data()
+    data["calls"]["default"]["connections"] = draw(connections)
+    data["calls"] = without_breakers_of_endpoints(data["calls"])
+    return Scenario.model_validate(data)

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 import sim, sim.kernel.clock, sim.runtime.caller
 from rows import fingerprint
 from messaging_strategies import messagings
-from strategies import scenarios, zoned
+from strategies import connected, scenarios, zoned
 
 found = {"clock": type(sim.kernel.clock.new_environment()).__module__, "caller": sim.runtime.caller.__file__}
 
@@ -53,9 +53,16 @@ def messages_at_random(scenario):
 def zones_at_random(scenario):
     found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
 
+@seed(20261128)
+@settings(max_examples=20, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+@given(connected())
+def connections_at_random(scenario):
+    found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
+
 at_random()
 messages_at_random()
 zones_at_random()
+connections_at_random()
 print(json.dumps(found))
 """
 
@@ -100,7 +107,7 @@ def test_the_same_seed_gives_the_same_rows(plain, choice, clock, caller):
     assert found.pop("clock") == clock
     assert found.pop("caller").endswith(caller) or os.name == "nt"
     expected = {case: rows for case, rows in plain.items() if case not in ("clock", "caller")}
-    assert len(expected) > len(EXAMPLES) + 90
+    assert len(expected) > len(EXAMPLES) + 110
     assert found == expected
 
 

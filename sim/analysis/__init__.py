@@ -3,6 +3,7 @@
 It imports floor 0, numpy, pandas and scipy only, never a live object of a run, so it works on last month's Parquet files.
 """
 
+from sim.analysis.balance import balance_metrics, calls_by_replica, connections, imbalance
 from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import paired_differences, summarise
@@ -20,11 +21,15 @@ __all__ = [
     "attempts_over_time",
     "backlog",
     "backlog_over_time",
+    "balance_metrics",
     "broker_load",
+    "calls_by_replica",
+    "connections",
     "cross_zone",
     "cross_zone_share",
     "done_all_the_same",
     "drain_s",
+    "imbalance",
     "latency_cdf",
     "messages_by_queue",
     "out_of_order",

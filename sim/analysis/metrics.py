@@ -53,6 +53,10 @@ METRICS: Final[Mapping[str, str]] = {
     "deliveries_per_message": "deliveries to consumers per message",
     "ack_mean_s": "seconds; from the publisher's send until the broker had the message safely; also ack_pNN_s",
     "effect_mean_s": "seconds; from the request's arrival until the effect was there; also effect_pNN_s",
+    "busiest_over_mean": "calls of the busiest replica over those of a replica in the mean; of services called over connections",
+    "calls_cv": "standard deviation over mean of the calls of replicas; of the same",
+    "idle_replicas": "replicas without calls; of the same",
+    "connections": "connections that callers made to the service in the window",
 }
 
 #: What is told of all requests, whatever the focus.

@@ -13,6 +13,8 @@ KNOWN_BY: Final = ("caller", "process", "target", "endpoint")
 _OF_ENDPOINTS: Final = ("ejected", "returned")
 #: States of breakers, and of endpoints as outlier detection has them; the other changes are of replicas and registries.
 CALLS_STATES: Final = ("closed", "open", "half_open", *_OF_ENDPOINTS)
+#: Changes of single connections, of which an endpoint may have several.
+OF_CONNECTIONS: Final = ("connected", "draining", "disconnected")
 #: What tells one run from the others, where the rows are of several.
 _RUN: Final = ("candidate", "condition", "replication")
 
@@ -25,13 +27,15 @@ def state_spells(changes: pd.DataFrame, *, end_s: float) -> pd.DataFrame:
         changes    2 s open, 7 s half_open, 7.1 s closed
         spells     open 2 to 7 s, half_open 7 to 7.1 s, closed 7.1 s to end_s
 
-    Before its first row a breaker is closed and an endpoint used: that has no spell.
+    Before its first row a breaker is closed and an endpoint used: that has no spell. Connections are left out; for them see
+    `sim.analysis.connections`.
 
     Args:
         changes: the table of `sim.records`, of one replication, decoded.
         end_s: where the last spell of each ends, clock time; later changes are left out.
     """
-    rows = changes[changes["time_s"] < end_s].astype({"caller": str, "target": str, "state": str})
+    told = (changes["time_s"] < end_s) & ~changes["state"].isin(OF_CONNECTIONS)
+    rows = changes[told].astype({"caller": str, "target": str, "state": str})
     rows = rows.assign(ejection=rows["state"].isin(_OF_ENDPOINTS)).sort_values("time_s", kind="stable")
     next_s = rows.groupby([*KNOWN_BY, "ejection"], sort=False)["time_s"].shift(-1)
     rows = rows.assign(start_s=rows["time_s"], end_s=next_s.fillna(end_s))

@@ -160,6 +160,7 @@ def details(scenario: Scenario) -> list[str]:
         lines.append(f"registry  {name} ({what}) of {', '.join(members) or 'nobody'}")
     for name, proxy in scenario.proxies.items():
         what = f"tier of {proxy.replicas}" if proxy.placement == "tier" else "sidecars"
+        what += ", of connections" if proxy.layer == 4 else ""
         users = [selector for selector, policy in scenario.calls.items() if policy.via == name]
         lines.append(f"proxy     {name} ({what}) for calls of {', '.join(users) or 'nobody'}")
     if scenario.zones:

@@ -94,7 +94,11 @@ def show_results(console: Console, results: Results) -> None:
         for table in _number_tables(results, condition, console.width):
             console.print()
             console.print(table)
-        for made in (_difference_table(differences, condition, results.focus), _objective_table(judged, condition, results)):
+        for made in (
+            _balance_table(results, condition),
+            _difference_table(differences, condition, results.focus),
+            _objective_table(judged, condition, results),
+        ):
             if made is not None:
                 console.print()
                 console.print(made)
@@ -147,6 +151,27 @@ def _retried(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     most = mine.groupby("of")["mean"].max().sort_values(ascending=False, kind="stable")
     for target in most[most >= _RETRIED].index[:_MOST_RETRIED]:
         yield f"tries per call to {target}", mine[mine["of"] == target]
+
+
+def _balance_table(results: Results, condition: str) -> Table | None:
+    """How evenly replicas are called, and how many connections were made: of services that are called over connections."""
+    from sim.analysis import words
+    from sim.analysis.balance import BALANCE
+
+    summary = results.summary
+    rows = summary[(summary["condition"] == condition) & summary["metric"].isin(BALANCE)]
+    if not len(rows):
+        return None
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("replicas of", "under", *(words.metric_words(metric) for metric in BALANCE)):
+        table.add_column(heading)
+    for (service, name), found in rows.groupby(["of", "candidate"], sort=False, observed=True):
+        means = dict(zip(found["metric"], found["mean"], strict=True))
+        cells = [words.amount(metric, means[metric]) if metric in means else "no value" for metric in BALANCE]
+        table.add_row(_plain(str(service)), _plain(str(name)), *cells)
+    return table
 
 
 def _number_table(shown: Sequence[tuple[str, pd.DataFrame]], names: list[str]) -> Table:

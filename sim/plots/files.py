@@ -171,7 +171,7 @@ def charts(
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
-            `backlog_over_time`, `latency_cdf`, `time_parts`, `states` (of `state_spells`, with candidate, condition and seed); and
+            `backlog_over_time`, `latency_cdf`, `time_parts`, `states` (of `state_spells`, with candidate, condition, seed); and
             optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are shaded, and `warmup`
             with columns condition, end_s, which is hatched.
         directory: where to; made if it is not there.

@@ -54,9 +54,7 @@ class Choice:
         """Index of an endpoint, or NONE_ALIVE, or ALL_REFUSE."""
         if not alive:
             return NONE_ALIVE
-        candidates = alive
-        for gate in self._health:
-            candidates = gate.usable(now_s, candidates)
+        candidates = self.usable(alive, now_s)
         if not candidates:
             return NONE_ALIVE
         if self._breakers:
@@ -69,6 +67,12 @@ class Choice:
         if tried:
             candidates = [i for i in candidates if i not in tried] or candidates
         return self._balancer.pick(candidates, in_flight, bits) if zoned is None else zoned.pick_in(candidates, in_flight, bits)
+
+    def usable(self, alive: list[int], now_s: float) -> list[int]:
+        """Those that are not left out for what was learned of them."""
+        for gate in self._health:
+            alive = gate.usable(now_s, alive)
+        return alive
 
     def permit(self, endpoint: int, now_s: float) -> int:
         """An attempt goes to this endpoint: the permit of its breaker for it; 0 without breakers."""

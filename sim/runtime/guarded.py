@@ -377,16 +377,9 @@ class GuardedCaller(Caller):
 
     def _dispatch(self, journey: Journey) -> Visit:
         """Choose an endpoint and let a visit begin its way; nothing is `chosen` if there is none to send it to."""
-        edge, context, choice, now_s = self._edge, journey.context, self._choice, self._tasks.now_s()
+        choice, now_s = self._choice, self._tasks.now_s()
         assert choice is not None
-        number = journey.next_number()
-        visit = new_visit(context, edge)
-        visit.sent_s = now_s
-        visit.key = child(journey.key, number)
-        visit.call_key = journey.key
-        visit.number = number
-        if edge.propagate_deadline:
-            visit.due_s = journey.due_s
+        visit = self._new_attempt(journey, now_s)
         known = self._known(now_s)
         if self._learns and known:
             known = self._balancer.look(now_s, journey.key, known)
@@ -394,11 +387,34 @@ class GuardedCaller(Caller):
         if chosen == ALL_REFUSE:
             visit.outcome = SHORT_CIRCUITED
             return visit
-        visit.attempt = self._recorder.next_attempt(context.request, context.entry, context.arrived_s)
+        self._number_attempt(journey, visit)
         if chosen == NONE_ALIVE:
             visit.outcome = UNREACHABLE
             self._record(journey, visit, UNREACHABLE)
             return visit
+        self._let_go(journey, visit, chosen, now_s)
+        return visit
+
+    def _new_attempt(self, journey: Journey, began_s: float) -> Visit:
+        """A visit that is not sent yet, nor counted."""
+        number = journey.next_number()
+        visit = new_visit(journey.context, self._edge)
+        visit.sent_s = began_s
+        visit.key = child(journey.key, number)
+        visit.call_key = journey.key
+        visit.number = number
+        if self._edge.propagate_deadline:
+            visit.due_s = journey.due_s
+        return visit
+
+    def _number_attempt(self, journey: Journey, visit: Visit) -> None:
+        context = journey.context
+        visit.attempt = self._recorder.next_attempt(context.request, context.entry, context.arrived_s)
+
+    def _let_go(self, journey: Journey, visit: Visit, chosen: cython.long, now_s: float) -> None:
+        """Let a visit begin its way to an endpoint."""
+        edge, choice = self._edge, self._choice
+        assert choice is not None
         visit.chosen = chosen
         visit.permit = choice.permit(chosen, now_s)
         if journey.tie is not None:
@@ -411,11 +427,10 @@ class GuardedCaller(Caller):
         if self._learns:
             self._tell_sent(visit, now_s)
         # The first attempt has the whole timeout, and not what is left of it after rounding.
-        whole = number == 1 and now_s + edge.timeout_s == journey.due_s
+        whole = visit.number == 1 and now_s + edge.timeout_s == journey.due_s
         left_s = edge.timeout_s if whole else journey.due_s - now_s
         journey.cut_off = left_s <= edge.per_try_s
         visit.leave(left_s)
-        return visit
 
     def _conclude(self, journey: Journey, visit: Visit, outcome: cython.int) -> None:
         """Account for an attempt that is over."""
@@ -464,20 +479,3 @@ class GuardedCaller(Caller):
         """Empty the cache of answers."""
         if self._shelf is not None:
             self._shelf.flush()
-
-
-def new_caller(
-    world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]
-) -> Caller:
-    """A process's caller on an edge, as plain as its policy lets it be; `callers` are the same process's on other edges."""
-    caller: Caller
-    edge = world.edge_from(edge, process)
-    service = world.services.get(edge.names[1].split(".")[0])
-    if edge.policy.guarded:
-        caller = GuardedCaller(world, edge, process_key, process, callers)
-    else:
-        caller = Caller(world, edge, process_key, process)
-    world.callers.append(caller)
-    if service is not None and edge.policy.balancing.kind == "join_idle_queue":
-        service.wanted.listeners.append(caller)
-    return caller

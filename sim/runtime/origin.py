@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sim.kernel.tasks import Steps, Task
 from sim.records import IN_FLIGHT
 from sim.runtime.caller import Call, Caller
+from sim.runtime.callers import new_caller
 from sim.runtime.context import Context
-from sim.runtime.guarded import new_caller
 from sim.streams import child, key
 
 if TYPE_CHECKING:

@@ -52,6 +52,7 @@ cdef class Replica(Server):
     cdef long _crashes
     cdef public bint silent
     cdef public bint stopping
+    cdef readonly long life
     cdef bint _closed
     cdef Reply _last_left
     cdef double _warm_s

@@ -11,9 +11,9 @@ from sim.policies.caching import Cache
 from sim.policies.cpu import CpuGate
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import Caller
+from sim.runtime.callers import new_caller
 from sim.runtime.context import CALLING, IN_LINE, IN_TASK, RECEIVED, SILENCE, WORKED_ON, Context
 from sim.runtime.gatehouse import Gatehouse
-from sim.runtime.guarded import new_caller
 from sim.runtime.health import ask
 from sim.runtime.lines import DisciplinedPool
 from sim.runtime.processor import Processor
@@ -68,6 +68,7 @@ class Replica(Server):
         self._closed = False  # whether it lets nobody in any more, for it will stop
         self._last_left: Reply | None = None  # settled when the last one has left
         self.stopping = False  # whether it was asked to stop
+        self.life = 0  # number of the life that it has, or had last
 
     def _wake_up(self) -> None:
         """Begin a life of the process: nothing to do, nothing learned, nothing kept."""
@@ -349,6 +350,7 @@ class Replica(Server):
         self.silent = silent
         if self._crashes > 1:
             return
+        self.life += 1
         self._closed = self.stopping = False
         self.service.alive -= 1
         self.service.consumers_stop(self)
@@ -392,6 +394,7 @@ class Replica(Server):
             yield drain_s
         if self.alive and self.stopping:
             self._closed = True
+            self.service.closing(self)
             if self._occupied() and grace_s > 0:
                 self._last_left = Reply(self.tasks)
                 yield from self._last_left.within(grace_s)

@@ -12,6 +12,7 @@ from sim.runtime.visit import Target, View
 
 if TYPE_CHECKING:
     from sim.policies.balancing_kinds import Balancing
+    from sim.runtime.connections import Pool
     from sim.runtime.queue import MessageQueue
     from sim.runtime.registry import Registry
     from sim.runtime.steps import Plan
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 class ServiceGroup:
     """All replicas of a service, and what callers believe of them (`discovery_delay` late)."""
 
-    def __init__(
-        self, world: World, name: str, spec: Service, slots: int | None = None, zones: list[int] | None = None
-    ) -> None:
+    def __init__(self, world: World, name: str, spec: Service, slots: int | None = None, zones: list[int] | None = None) -> None:
         self.world = world
         self.name = name
         self.spec = spec
@@ -39,6 +38,7 @@ class ServiceGroup:
         self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back
         self.rows = Rows()  # what `read_version` and `commit` are about
         self.queues: list[MessageQueue] = []  # whose messages this service consumes
+        self.pools: list[Pool] = []  # of connections to its replicas
 
     def report(self, balancing: Balancing) -> None:
         """Let the replicas say of themselves what an edge's balancing wants to know."""
@@ -48,6 +48,9 @@ class ServiceGroup:
 
     def changed(self, replica: Replica) -> None:
         """Tell the callers that a replica died or came back: through the registry, or all of them after the discovery delay."""
+        if not replica.alive:
+            for pool in self.pools:
+                pool.lost(replica)
         if self.registry is not None:
             self.lives.append((self.world.now, replica.index, replica.alive))
             self.registry.changed(replica)
@@ -56,10 +59,16 @@ class ServiceGroup:
 
     def stopping(self, replica: Replica) -> None:
         """Tell the callers that a replica will stop."""
+        self.closing(replica)
         if self.registry is not None:
             self.registry.stopping(replica)
         else:
             self.world.tasks.start(self._tell(replica.index, False))
+
+    def closing(self, replica: Replica) -> None:
+        """Tell those that are connected to a replica to make no more calls there."""
+        for pool in self.pools:
+            pool.stopping(replica)
 
     def _tell(self, index: int, alive: bool) -> Steps:
         if self.spec.discovery_delay > 0:

@@ -77,6 +77,7 @@ cdef class Edge:
 cdef class Visit(Context):
     cdef readonly Edge edge
     cdef public long chosen
+    cdef public object connection
     cdef public unsigned long long call_key
     cdef public long number
     cdef public long permit

@@ -123,7 +123,9 @@ class Edge:
         self.per_try_s = _INF if policy.per_try_timeout is None else policy.per_try_timeout
         if policy.hedging is not None and policy.hedging.on_per_try_timeout:
             self.per_try_s = _INF  # a further attempt is sent when that time has passed, and the one before it goes on
-        self.connect_s = _INF if policy.connect_timeout is None else policy.connect_timeout
+        # With connections, making one is what has a limit; on one that is there, silence is waited out.
+        limit_s = policy.connect_timeout if policy.connections is None else None
+        self.connect_s = _INF if limit_s is None else limit_s
         self.fallback: Edge | None = None  # to what is called when this call fails
         self.per_try = Limit(world.tasks, self.per_try_s)
         self.whole = Limit(world.tasks, self.timeout_s)
@@ -162,17 +164,19 @@ class Edge:
 class Visit(Context):
     """One attempt at an endpoint: from leaving the caller until its answer is back.
 
-    A consumer's visit has no edge: the message came another way, and the acknowledgement goes one.
+    A consumer's visit has no edge: the message came another way, and the acknowledgement goes one. `connection` is that on which
+    it comes; only where calls come on connections.
     """
 
     __slots__ = (
-        "_seconds", "_wakes_s", "call", "call_key", "chosen", "edge", "found", "inside", "next_spare", "number", "outcome",
-        "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server", "stage",
-        "started_s", "task", "ticket", "tie", "working",
+        "_seconds", "_wakes_s", "call", "call_key", "chosen", "connection", "edge", "found", "inside", "next_spare", "number",
+        "outcome", "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server",
+        "stage", "started_s", "task", "ticket", "tie", "working",
     )  # fmt: skip
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
         self.open(tasks)
+        self.connection: Any = None
         self.arise(request, arrived_s, entry, edge)
 
     def arise(self, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:

@@ -19,6 +19,7 @@ from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
+from sim.runtime.connections import FlowTable, Pool, connected
 from sim.runtime.deliveries import Inbox
 from sim.runtime.faults import start_faults
 from sim.runtime.fleet import Fleet
@@ -37,6 +38,7 @@ from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, Planner, WorkStep
 from sim.runtime.visit import Edge, Target, View, Visit
 from sim.runtime.zones import Zoning
+from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.model import Scenario
@@ -73,6 +75,7 @@ class World:
         self.services: dict[str, ServiceGroup] = {}
         self.proxies: dict[str, ServiceGroup] = {}
         self.zoning = Zoning(self) if scenario.zones else None
+        self._pools: dict[tuple[str, int, str, CallPolicy], Pool] = {}  # by caller process, target and what is said of calls
         self.services |= {
             name: ServiceGroup(self, name, spec, slots_of(scenario, name)) for name, spec in scenario.services.items()
         }
@@ -208,6 +211,8 @@ class World:
             before_s, before = self._spent_before.get(name, (0.0, 0))
             busy_worker_s, served = what.spent()
             self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
+        for pool in self._pools.values():
+            pool.end_run()
         # What is still open gets its row from its own `finally`, in the order in which it began.
         for open_ in self.ledger.everything():
             if isinstance(open_, Visit | Request):
@@ -246,6 +251,9 @@ class World:
         for registry in self.registries.values():
             for time_s, caller, process, service, replica, state in registry.changes():
                 found.append((time_s, codes[caller], process, codes[service], replica, code_of(state)))
+        for pool in self._pools.values():
+            for time_s, endpoint, state in pool.gate.changes:
+                found.append((time_s, *pool.names, endpoint, code_of(state)))
         for name, group in self.services.items():
             for time_s, replica, alive in group.lives:
                 found.append((time_s, codes[name], replica, codes[name], replica, code_of("up" if alive else "down")))
@@ -299,6 +307,28 @@ class World:
             return [self._mailboxes[target].zone]
         return self.services[target.split(".")[0]].zones
 
+    def pool(self, edge: Edge, process: int) -> Pool:
+        """A caller process's connections to the target of an edge; operations for which the same is said share them."""
+        caller, service = edge.names[0], edge.names[1].split(".")[0]
+        pool = self._pools.get((caller, process, service, edge.policy))
+        if pool is None:
+            before = sum(place[:3] == (caller, process, service) for place in self._pools)
+            own = key(self.seed, "connections", caller, process, service, before)
+            group = self._reached(edge)
+            balancer = self.proxies.get(caller)
+            kind = FlowTable if balancer is not None and self.scenario.proxies[caller.partition("@")[0]].layer == 4 else Pool
+            pool = kind(edge, group.replicas, own, (edge.caller_code, process, self._codes[group.name]))
+            self._pools[caller, process, service, edge.policy] = pool
+            group.pools.append(pool)
+        return pool
+
+    def _reached(self, edge: Edge) -> ServiceGroup:
+        """Whose replicas an edge leads to: those of a service, or the proxies in between."""
+        caller, to = edge.names
+        if edge.proxied and edge.policy.via is not None:
+            return self._proxies[edge.policy.via, caller].group
+        return self.services[to.split(".")[0]]
+
     def _open_views(self) -> None:
         """Processes learn from registries also before their first call."""
         for (caller, to), edge in self._edges.items():
@@ -337,6 +367,8 @@ class World:
         group = self.services.get(target) if proxy is None else proxy.group
         if group is not None:
             group.report(policy.balancing)
+        if policy.connections is not None and group is not None:
+            where = connected(where, group.replicas)
         return Edge(self, policy, (caller, to), where, *lines, codes, self._numbers(caller), proxy is not None)
 
     def edge_of_proxy(self, proxy: ProxyGroup, to: str) -> Edge:
@@ -348,7 +380,10 @@ class World:
             policy = self.scenario.policy(proxy.name, to)
             codes = self._codes[name], self._codes[to]
             self.services[service].report(policy.balancing)
-            edge = Edge(self, policy, (name, to), self._targets[to], *lines, codes, self._numbers(name), False)
+            where = self._targets[to]
+            if policy.connections is not None:
+                where = connected(where, self.services[service].replicas)
+            edge = Edge(self, policy, (name, to), where, *lines, codes, self._numbers(name), False)
             self._edges[name, to] = edge
         return edge
 

@@ -227,4 +227,3 @@ def _all(mends: list[Mend]) -> Mend:
             each()
 
     return mend
-

@@ -11,6 +11,7 @@ from sim.policies.balancing_kinds import Balancing
 from sim.policies.breaker import CircuitBreaker
 from sim.policies.caching import Cache
 from sim.policies.concurrency import ConcurrencyLimit
+from sim.policies.connections import Connections
 from sim.policies.discovery import Discovery
 from sim.policies.hedging import Hedging
 from sim.policies.outlier import OutlierDetection
@@ -117,6 +118,9 @@ class CallPolicy(Spec):
         None, description="which zones a caller process considers, before its balancing; absent: all, as if there were none"
     )
     balancing: Balancing = Field(Balancing(), description="how an endpoint is chosen, per caller process")
+    connections: Connections | None = Field(
+        None, description="the connections that calls go over: balancing chooses for each of these, not for each call (layer 4)"
+    )
     cancellation: bool = Field(
         False,
         description="whether giving up tells the server, which then stops and frees its worker; else it finishes for nobody",
@@ -134,6 +138,16 @@ class CallPolicy(Spec):
         if value is not None and value not in PRESETS:
             raise ValueError(f"no preset {value!r}; {nearest(value, PRESETS)}")
         return value
+
+    @model_validator(mode="after")
+    def _knows_connections_only(self) -> CallPolicy:
+        breaker = self.circuit_breaker
+        if self.connections is not None and breaker is not None and breaker.scope == "per_client_x_endpoint":
+            raise ValueError(
+                "connections: a call goes to the replica of its connection, so circuit_breaker.scope = per_client_x_endpoint has "
+                "nothing to choose; write per_client_process, or leave connections out"
+            )
+        return self
 
     @field_validator("order")
     @classmethod
@@ -159,7 +173,7 @@ class CallPolicy(Spec):
         """Whether more is asked for than deadline, retries with pauses and a breaker of failures in a row."""
         rich = (
             self.hedging, self.throttling, self.outlier_detection, self.health_check, self.passive_health, self.rate_limit,
-            self.concurrency_limit, self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout,
+            self.concurrency_limit, self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout, self.connections,
         )  # fmt: skip
         simple = _is_simple_retry(self.retry) and (
             self.circuit_breaker is None or self.circuit_breaker.scope == "per_client_process"

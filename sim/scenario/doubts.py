@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from sim.scenario.connection_doubts import doubts_of_connections
 from sim.scenario.edges import operations_of
 from sim.scenario.faults import Crash, LinkFault, Partition, ZoneOutage
 from sim.scenario.finding_doubts import doubts_of_finding
@@ -44,6 +45,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *(doubt for doubt in uses(scenario, edges).values() if doubt is not None),
         *doubts_of_finding(scenario, edges),
         *doubts_of_zones(scenario, edges, expected),
+        *doubts_of_connections(scenario, edges),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),

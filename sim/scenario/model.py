@@ -20,7 +20,7 @@ from sim.scenario.load import Load
 from sim.scenario.messaging.queues import Broker, Queue, Topic
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import NOT_TO_QUEUES, problems_of
-from sim.scenario.proxies import Proxy
+from sim.scenario.proxies import AS_A_FLOW, Proxy
 from sim.scenario.registries import RegistrySpec
 from sim.scenario.services import Link, Selector, Service
 from sim.scenario.slo import SloSpec
@@ -139,8 +139,9 @@ class Scenario(Spec):
 
         Order: ``default``, ``service``, ``service.operation``, ``caller -> service``, ``caller -> service.operation``; nested
         settings (retry, backoff) are merged field by field. A preset lies below them all, whichever selector names it. To a
-        proxy, as the caller, apply only ``proxy -> default`` and those narrower ones that name it. A publish is not cached and
-        not hedged, whatever wide selectors say.
+        proxy, as the caller, apply only ``proxy -> default`` and those narrower ones that name it; one of layer 4 has one
+        connection onward for each that comes in. A publish is not cached, not hedged and has no `connections`, whatever wide
+        selectors say.
         """
         settings: dict[str, Any] = {}
         for selector in selectors_of(caller, target, proxy=caller in self.proxies):
@@ -148,6 +149,8 @@ class Scenario(Spec):
                 settings = merged(settings, self.calls[selector].model_dump(exclude_unset=True))
         if settings.get("preset") is not None:
             settings = PRESETS[settings["preset"]].under(settings)
+        if caller in self.proxies and self.proxies[caller].layer == 4:
+            settings = merged(settings, AS_A_FLOW)
         if target in self.queues or target in self.topics:
             settings = {key: value for key, value in settings.items() if key not in NOT_TO_QUEUES}
         return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))

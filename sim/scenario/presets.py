@@ -14,9 +14,11 @@ from __future__ import annotations
 from typing import Final
 
 from sim.scenario.preset import Preset, merged
-from sim.scenario.systems import clients, libraries, proxies
+from sim.scenario.systems import balancers, clients, libraries, proxies
 
 __all__ = ["PRESETS", "Preset", "merged"]
 
 #: All presets, by name.
-PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in (*proxies.SYSTEMS, *clients.SYSTEMS, *libraries.SYSTEMS)}
+PRESETS: Final[dict[str, Preset]] = {
+    preset.name: preset for preset in (*proxies.SYSTEMS, *balancers.SYSTEMS, *clients.SYSTEMS, *libraries.SYSTEMS)
+}

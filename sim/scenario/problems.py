@@ -13,6 +13,8 @@ from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, 
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Replay
 from sim.scenario.messaging.problems import problems_of_messages, publishable
+from sim.scenario.presets import PRESETS
+from sim.scenario.proxies import OF_FLOWS
 from sim.scenario.services import Call, Operation, Publish, Step
 from sim.scenario.words import nearest
 from sim.scenario.zones import problems_of_zones
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
 _MOST_SLOTS = 100_000
 #: Policies that make no sense for a publish: a kept answer would throw the message away, a second one send it twice.
-NOT_TO_QUEUES = ("cache", "hedging")
+NOT_TO_QUEUES = ("cache", "hedging", "connections")
+_WHY_NOT_TO_QUEUES = {
+    "cache": "and a publish that is answered so would throw its message away",
+    "hedging": "and a publish that is answered so would send its message twice",
+    "connections": "and a publish has a broker to itself",
+}
 
 
 def problems_of(scenario: Scenario) -> Iterator[str]:
@@ -123,8 +130,7 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
             yield f"calls.{selector}: no caller {caller[0]!r}; {nearest(caller[0], callers)}"
         for key in NOT_TO_QUEUES if target in publishable(scenario) else ():
             if getattr(scenario.calls[selector], key) is not None:
-                why = "would throw its message away" if key == "cache" else "would send its message twice"
-                yield f"calls.{selector}.{key}: {target} is a queue, and a publish that is answered so {why}; leave it out"
+                yield f"calls.{selector}.{key}: {target} is a queue, {_WHY_NOT_TO_QUEUES[key]}; leave it out"
     elsewhere = {name: scenario.place(name) for name in publishable(scenario) if scenario.place(name) != name}
     nodes = dict.fromkeys(
         [CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies, *scenario.brokers]
@@ -204,6 +210,37 @@ def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
             yield f"calls.{selector}.via: {target} is a queue or topic, and messages go to it directly; leave it out"
         if policy.via is not None and policy.via not in scenario.proxies:
             yield f"calls.{selector}.via: no proxy {policy.via!r}; {nearest(policy.via, scenario.proxies)}"
+    yield from _problems_of_flows(scenario)
+
+
+def _problems_of_flows(scenario: Scenario) -> Iterator[str]:
+    """What is asked of balancers of connections that they cannot do, and callers of theirs without connections."""
+    flows = [name for name, proxy in scenario.proxies.items() if proxy.layer == 4]
+    for selector, policy in scenario.calls.items() if flows else ():
+        caller = selector.split(" -> ")[0]
+        if caller not in flows:
+            continue
+        preset = PRESETS[policy.preset].on if policy.preset is not None else {}
+        for key in sorted(policy.model_fields_set - OF_FLOWS):
+            yield f"calls.{selector}.{key}: {caller} balances connections (layer: 4) and reads no calls; write it for its callers"
+        for key in sorted(set(preset) - OF_FLOWS):
+            yield f"calls.{selector}.preset: {policy.preset} says {key}, and {caller} (layer: 4) reads no calls; take another"
+            break
+    for caller, target in _edges_and_fallbacks(scenario) if flows else ():
+        policy = scenario.policy(caller, target)
+        if policy.via in flows and target not in publishable(scenario) and policy.connections is None:
+            yield (
+                f"proxies.{policy.via}: {caller} -> {target} goes through it, and it balances connections (layer: 4); say which "
+                f"there are: calls: {{{caller} -> {target.split('.')[0]}: {{connections: {{per_process: 1}}}}}}"
+            )
+
+
+def _edges_and_fallbacks(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    for caller, target in edges_of(scenario):
+        yield caller, target
+        fallback = scenario.policy(caller, target).fallback
+        if fallback is not None and fallback.call is not None:
+            yield caller, fallback.call
 
 
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,15 @@ from sim.laws import Constant
 from sim.policies.zones import Placement
 from sim.scenario.services import Service, Waiting
 from sim.values import Duration, LawSpec, Spec
+
+#: How a balancer of connections calls: one connection for each that comes in, and what a caller gives up is given up.
+AS_A_FLOW: Final[dict[str, Any]] = {
+    "connections": {"per_process": "unlimited", "max_concurrent": "unlimited"},
+    "cancellation": True,
+    "propagate_deadline": True,
+}
+#: What can be said of the calls of one.
+OF_FLOWS: Final = frozenset({"preset", "balancing", "discovery", "health_check", "connect_timeout"})
 
 
 class Proxy(Spec):
@@ -30,9 +39,17 @@ class Proxy(Spec):
     a rejection, a timeout of its own a timeout. A sidecar lives and dies with its replica; `replicas` and `discovery_delay` are
     those of a tier only. The work of a sidecar at the other end is not a hop of its own: add it to `work`.
 
-    Not for a balancer of connections (layer 4): it is none of this, it adds a hop to the link and balances once per connection.
+    With `layer: 4` it is a balancer of connections (AWS NLB, IPVS on a machine of its own, HAProxy in TCP mode): it chooses a
+    replica when the first call comes on a connection, and passes on all calls of it, until one of the two ends closes. It reads
+    no calls, so it tries none again and bounds none: of its own calls only balancing, discovery, health_check and connect_timeout
+    can be said, and its callers must say their `connections`. `work` is then what the packets of a call take, 0 if absent. Making
+    a connection takes the round trips to the balancer and from there to the replica. What kube-proxy does on the caller's own
+    machine needs no proxy: `connections` and `balancing: random` of the call are that.
     """
 
+    layer: Literal[4, 7] = Field(
+        7, description="7: it chooses for each call, 4: for each connection that comes in, whose calls it passes on unread"
+    )
     placement: Literal["tier", "sidecar"] = Field("tier", description="some proxies for all callers, or one for each replica")
     replicas: Annotated[int, Field(ge=1, le=100_000)] = Field(2, description="of a tier: how many proxies")
     workers: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
@@ -45,6 +62,11 @@ class Proxy(Spec):
     work: LawSpec = Field(Constant(0.0005), description="processor time for each request, there and back")
     discovery_delay: Duration = Field(1.0, description="of a tier: how late callers learn of a proxy's death or return")
     zones: Placement | None = Field(None, description="of a tier: zones that the proxies are dealt out to; absent: all `zones`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_nothing(cls, data: Any) -> Any:
+        return {"work": 0, **data} if isinstance(data, dict) and data.get("layer") == 4 else data
 
     @model_validator(mode="after")
     def _of_a_tier(self) -> Proxy:

@@ -310,7 +310,13 @@ def page() -> str:
     presets = {of.replace(" ", "_"): _presets(of) for of in GROUPS}
     presets["presets"] = presets.pop("calls")
     head = _HEAD.format(
-        example=EXAMPLE, comparison=COMPARISON, finding=FINDING, zones=ZONES, messages=MESSAGES, only=ONLY_CONDITION, laws=laws,
+        example=EXAMPLE,
+        comparison=COMPARISON,
+        finding=FINDING,
+        zones=ZONES,
+        messages=MESSAGES,
+        only=ONLY_CONDITION,
+        laws=laws,
         **presets,
     )
     return "\n".join([head, *(_section(model, place) for model, place in models())])

@@ -6,19 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import pandas as pd
+
+from sim.analysis.balance import balance_metrics
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
 from sim.analysis.zones import cross_zone_share
-from sim.scenario.edges import operations_of
+from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
 from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Parallel, Publish, Repeat, Saga, Step
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: The tables of a run, in the order in which they are stored.
 TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls")
@@ -89,7 +89,7 @@ def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
             window_s=scenario.run.duration,
             percentiles=percentiles_of(scenario.slos),
         )
-    return run_metrics(
+    numbers = run_metrics(
         result.requests,
         result.attempts,
         result.effects,
@@ -100,6 +100,26 @@ def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
         effects_per_request=effects_asked_for(scenario),
         trouble_s=trouble_of(scenario),
     )
+    replicas = called_over_connections(scenario, result.gauges)
+    if not replicas:
+        return numbers
+    window = {"start_s": scenario.run.warmup, "end_s": scenario.run.end}
+    return pd.concat([numbers, balance_metrics(result.attempts, result.changes, replicas, **window)], ignore_index=True)
+
+
+def called_over_connections(scenario: Scenario, gauges: pd.DataFrame) -> dict[str, int]:
+    """Services and proxies that are called over connections, with the most replicas that a sample has found alive."""
+    if all(policy.connections is None and policy.preset is None for policy in scenario.calls.values()):
+        return {}
+    called: dict[str, None] = {}
+    for caller, target in edges_of(scenario):
+        policy, service = scenario.policy(caller, target), target.split(".")[0]
+        if policy.connections is not None:
+            called[policy.via or service] = None
+        if policy.via is not None and scenario.policy(policy.via, target).connections is not None:
+            called[service] = None
+    alive = gauges["alive"].groupby(gauges["name"].astype(str)).max()
+    return {name: int(alive[name]) for name in called if name in alive.index}
 
 
 def trouble_of(scenario: Scenario) -> tuple[float, float] | None:

@@ -23,6 +23,13 @@ _GRPC: Final = preset(
         },
     },
     blocks={
+        "connections": {
+            "per_process": fact(1, "gRFC A62: one connection, to the address that pick_first chose"),
+            "max_concurrent": fact(100, "grpc-go internal/transport/defaults.go: defaultMaxStreamsClient, until the server says"),
+            "max_age_jitter": fact(0.1, "grpc-go internal/transport/http2_server.go: getJitter, ± 10 % of MaxConnectionAge"),
+            "idle_timeout": fact(1800.0, "gRPC core legacy_channel_idle_filter.cc: kDefaultIdleTimeout, 30 minutes"),
+            "follow_discovery": fact(True, "gRFC A62: a new list without the selected address ends its subchannel"),
+        },
         "retry": {
             "max_attempts": fact(4, _EXAMPLE),
             "on": fact(("error", "rejected", "unreachable"), f"{_A6}, its example: UNAVAILABLE"),
