@@ -50,7 +50,7 @@ def written(queue="", queues="", more="", publish="mails", send="", slos=""):
         ("queues.mails.broker: no broker 'rabit'; did you mean 'rabbit'", {"queue": "broker: rabit", "more": RABBIT}),
         ("queues.mails.dead_letter: no queue 'deed'; did you mean 'dead'", {"queue": "dead_letter: deed", "queues": "dead: {}"}),
         ("mails → dead → mails is a circle", {"queue": "dead_letter: dead", "queues": "dead: {dead_letter: mails}"}),
-        ("no queue or topic 'mails2'; did you mean 'mails'", {"publish": "mails2"}),
+        ("no queue, topic or log 'mails2'; did you mean 'mails'", {"publish": "mails2"}),
         ("topics.all: no queue 'mail'; did you mean 'mails'", {"more": "topics: {all: [mail]}"}),
         ("names a queue twice", {"more": "topics: {all: [mails, mails]}"}),
         ("its queues are on different brokers", {
