@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from sim.kernel.tasks import TIMED_OUT, Limit, Reply, Steps
+from sim.kernel.tasks import TIMED_OUT, Reply, Steps
 from sim.policies.batching import Accumulator, Batch
 from sim.policies.partitions import Sticky, partition_of
 from sim.records import OK, UNREACHABLE
@@ -60,11 +60,12 @@ class Publication:
 class Connection:
     """From one publishing process to one node: requests on it arrive in order, and are worked on one after the other."""
 
-    __slots__ = ("in_flight", "last_s", "open", "tail")
+    __slots__ = ("in_flight", "last_s", "open", "tail", "watched")
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.open: dict[Reply, None] = {}  # requests that are not answered
+        self.open: dict[Reply, float] = {}  # requests that are not answered, the oldest first, and when they were sent
+        self.watched = False  # whether somebody waits for their time to run out
         self.last_s = 0.0  # when the latest arrived, or will
         self.tail: Reply | None = None  # settled when the broker has done with the latest that it has got
 
@@ -86,7 +87,6 @@ class Producer:
         self.abandoned: dict[int, set[int]] = {}  # by partition, batches that were given up: the broker does not wait for them
         self._most = inf if spec.max_in_flight == "unlimited" else spec.max_in_flight
         self._connections: dict[int, Connection] = {}
-        self._limit = Limit(self._tasks, spec.request_timeout)
 
     def send(self, visit: Visit, copies: list[Message]) -> None:
         """Take a publish."""
@@ -107,6 +107,7 @@ class Producer:
         for connection in self._connections.values():
             for reply in list(connection.open):
                 reply.settle(TIMED_OUT)
+            connection.open.clear()
 
     def _look_in(self, after_s: float, partition: int) -> Steps:
         yield after_s
@@ -140,11 +141,12 @@ class Producer:
             for batch in batches:
                 self._answer(batch, OK)
             return
-        connection.open[reply] = None
-        self._limit.watch(reply)
+        connection.open[reply] = tasks.now_s()
+        if not connection.watched:
+            connection.watched = True
+            tasks.start(self._watch(connection))
         tasks.start(self._carry(connection, batches, bits, reply))
         answer = reply.value if reply.settled else (yield reply)
-        reply.watched_no_more()
         if not self._alive:
             return
         connection.open.pop(reply, None)
@@ -161,6 +163,17 @@ class Producer:
             else:
                 self._again(batch, node)
         self._pump(node)
+
+    def _watch(self, connection: Connection) -> Steps:
+        """Let requests time out; one sleep for all of them."""
+        while connection.open:
+            oldest, sent_s = next(iter(connection.open.items()))
+            left_s = sent_s + self._spec.request_timeout - self._tasks.now_s()
+            if left_s > 0:
+                yield left_s
+            elif connection.open.pop(oldest, None) is not None:
+                oldest.settle(TIMED_OUT)
+        connection.watched = False
 
     def _carry(self, connection: Connection, batches: list[Batch], bits: int, reply: Reply) -> Steps:
         """The way there, the broker's work, the way back."""
