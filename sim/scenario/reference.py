@@ -259,10 +259,10 @@ per_key` and `key` at the publisher.
 |---|---|---|
 {queues}
 
-A *log* keeps messages in *partitions*: those of one key in one of them, in order. Each of its *groups* reads all of it and is a queue
-of its own in the rows, `LOG.GROUP`; each partition has one reader among a group's consumers, and a *commit* says how far they are. A
-message is `done` when it was handled and is committed, `dead` when it was passed over, `dropped` when it was committed before work
-that failed, or lost with a node.
+A *log* keeps messages in *partitions*: those of one key in one of them, in order. Each of its *groups* reads all of it and is a
+queue of its own in the rows, `LOG.GROUP`; each partition has one reader among a group's consumers, and a *commit* says how far they
+are. A message is `done` when it was handled and is committed, `dead` when it was passed over, `dropped` when it was committed before
+work that failed, or lost with a node.
 
 ```yaml
 {logs_example}```
@@ -311,7 +311,14 @@ def page() -> str:
     presets = {of.replace(" ", "_"): _presets(of) for of in GROUPS}
     presets["presets"] = presets.pop("calls")
     head = _HEAD.format(
-        example=EXAMPLE, comparison=COMPARISON, finding=FINDING, messages=MESSAGES, logs_example=LOGS_EXAMPLE, only=ONLY_CONDITION, laws=laws, **presets
+        example=EXAMPLE,
+        comparison=COMPARISON,
+        finding=FINDING,
+        messages=MESSAGES,
+        logs_example=LOGS_EXAMPLE,
+        only=ONLY_CONDITION,
+        laws=laws,
+        **presets,
     )
     return "\n".join([head, *(_section(model, place) for model, place in models())])
 
