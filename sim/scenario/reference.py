@@ -260,9 +260,9 @@ per_key` and `key` at the publisher.
 {queues}
 
 A *log* keeps messages in *partitions*: those of one key in one of them, in order. Each of its *groups* reads all of it and is a
-queue of its own in the rows, `LOG.GROUP`; each partition has one reader among a group's consumers, and a *commit* says how far they
-are. A message is `done` when it was handled and is committed, `dead` when it was passed over, `dropped` when it was committed before
-work that failed, or lost with a node.
+queue of its own in the rows, `LOG.GROUP`; each partition has one reader among a group's consumers, and a *commit* says how far
+they are. A message is `done` when it was handled and is committed, `dead` when it was passed over, `dropped` when it was
+committed before work that failed, or lost with a node.
 
 ```yaml
 {logs_example}```
