@@ -180,6 +180,15 @@ class Log(Spec):
             raise ValueError(f"no preset {name!r} of logs; {nearest(name, LOGS)}")
         return merged(_in_base_units(LOGS[name].on), data)
 
+    @model_serializer(mode="wrap")
+    def _also_what_is_off(self, handler: Any) -> Any:
+        # What was put back over the preset to what would be there without it has to be said, or the preset's would come back.
+        data = handler(self)
+        if self.preset is not None and isinstance(data, dict):
+            for key in ("producer", "consuming"):
+                data.setdefault(key, getattr(self, key).model_dump(mode="json", exclude_unset=True))
+        return data
+
     @model_validator(mode="after")
     def _fits(self) -> Log:
         if self.broker is not None and self.persist != _NO_TIME:
