@@ -88,6 +88,10 @@ class Accumulator:
         last.items.append(item)
         return fresh
 
+    def waiting(self) -> list[int]:
+        """The partitions for which there is anything."""
+        return list(self._pending)
+
     def ready(self, partitions: Iterable[int], now_s: float) -> list[Batch]:
         """Take the first batch of each of these partitions that may be sent: what waits for a retry holds up all behind it."""
         found = []
@@ -95,6 +99,8 @@ class Accumulator:
             line = self._pending.get(partition)
             if line and self._may_go(line[0], now_s):
                 found.append(line.popleft())
+                if not line:
+                    del self._pending[partition]
         return found
 
     def _may_go(self, batch: Batch, now_s: float) -> bool:

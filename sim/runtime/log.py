@@ -270,10 +270,6 @@ class PartitionedLog(Mailbox):
         seat = self.partitions[partition].seat
         return 0 if seat is None else seat.leader
 
-    def led_by(self, node: int) -> list[int]:
-        """The partitions that a node leads."""
-        return [p.number for p in self.partitions if p.seat is None or p.seat.leader == node]
-
     def append(self, batches: list[Batch]) -> Steps:
         """Steps that write the batches of one request; they return the outcome of each."""
         if len(batches) == 1:

@@ -117,7 +117,8 @@ class Producer:
         """Send what may go to a node, as long as it takes more requests."""
         connection = self._connections.setdefault(node, Connection())
         while connection.in_flight < self._most:
-            batches = self.accumulator.ready(self.log.led_by(node), self._tasks.now_s())
+            mine = [partition for partition in self.accumulator.waiting() if self.log.node_of(partition) == node]
+            batches = self.accumulator.ready(mine, self._tasks.now_s()) if mine else []
             if not batches:
                 return
             connection.in_flight += 1
