@@ -54,13 +54,13 @@ def test_partitions_with_a_reader_each_are_independent_m_m_1():
     mean_s, p99_s = mm1_mixture_mean(rate_rps, shares, 1.0), mm1_mixture_quantile(rate_rps, shares, 1.0, 0.99)
     assert mean_s == pytest.approx(theory.mm1_time_mean(0.5, 1.0), rel=0.01), "as even as keys can be"
     assert p99_s == pytest.approx(theory.mm1_time_quantile(0.5, 1.0, 0.99), rel=0.02)
-    case = stream(Exponential(1.0), poisson(rate_rps, "gate.do"), key=key, duration_s=4000, warmup_s=100)
+    case = stream(Exponential(1.0), poisson(rate_rps, "gate.do"), key=key, duration_s=2500, warmup_s=100)
     expected = {"mean of time": (mean_s, 0.02), "p99 of time": (p99_s, 0.05)}
     assert_reproduces(case, effect_times, expected, seeds=range(1, 21))
 
 
 def test_work_of_another_law_is_m_g_1():
-    case = stream(Constant(1.0), poisson(0.5 * PARTITIONS, "gate.do"), key={"keys": 100_000}, duration_s=2000, warmup_s=100)
+    case = stream(Constant(1.0), poisson(0.5 * PARTITIONS, "gate.do"), key={"keys": 100_000}, duration_s=1200, warmup_s=100)
     shares = partition_shares(PARTITIONS, 100_000, 0.0)
     mean_s = sum(s * (1 + theory.mg1_wait_mean(s * 0.5 * PARTITIONS, 1.0, 0.0)) for s in shares)
     assert_reproduces(case, effect_times, {"mean of time": (mean_s, 0.02)}, seeds=range(1, 21))
@@ -69,11 +69,11 @@ def test_work_of_another_law_is_m_g_1():
 def test_popular_keys_make_a_partition_hot():
     key = {"keys": 200, "zipf": 1.0}
     shares = partition_shares(PARTITIONS, 200, 1.0)
-    rate_rps = 0.7 / max(shares)  # the fullest is busy to 70 %, all together to less
+    rate_rps = 0.6 / max(shares)  # the fullest is busy to 60 %, all together to less
     assert rate_rps / PARTITIONS < 0.5
     mean_s, p99_s = mm1_mixture_mean(rate_rps, shares, 1.0), mm1_mixture_quantile(rate_rps, shares, 1.0, 0.99)
-    assert mean_s > 1.2 * theory.mm1_time_mean(rate_rps / PARTITIONS, 1.0), "what an even spread would take"
-    case = stream(Exponential(1.0), poisson(rate_rps, "gate.do"), key=key, duration_s=6000, warmup_s=200)
+    assert mean_s > 1.1 * theory.mm1_time_mean(rate_rps / PARTITIONS, 1.0), "what an even spread would take"
+    case = stream(Exponential(1.0), poisson(rate_rps, "gate.do"), key=key, duration_s=3000, warmup_s=200)
     expected = {"mean of time": (mean_s, 0.02), "p99 of time": (p99_s, 0.05)}
     assert_reproduces(case, effect_times, expected, seeds=range(1, 21))
 
@@ -82,7 +82,7 @@ def test_popular_keys_make_a_partition_hot():
 def test_a_message_waits_in_its_batch_for_linger_or_size(linger_s, size):
     mean_size, wait_s = batches(2.0, linger_s, size)
     producer = {"linger": linger_s, "batch_size": size, "delivery_timeout": 1000}
-    case = stream(Constant(0.0), poisson(2.0, "gate.do"), partitions=1, producer=producer, duration_s=2500)
+    case = stream(Constant(0.0), poisson(2.0, "gate.do"), partitions=1, producer=producer, duration_s=1500)
 
     def read(result):
         requests = records(result, "requests")

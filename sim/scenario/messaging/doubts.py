@@ -148,7 +148,8 @@ def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     """Queues that only fill."""
     dead_letters = {spec.dead_letter: name for name, spec in scenario.queues.items() if spec.dead_letter is not None}
     for name, log in scenario.logs.items():
-        dead_letters |= {log.group(group).dead_letter: f"{name}.{group}" for group in log.groups}
+        letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
+        dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
     for name, queue in scenario.queues.items():
         if queue.consumer is None and name in dead_letters:
             yield (
