@@ -117,7 +117,8 @@ class GroupGate:
         if not self._preparing:
             first = len(self.members) == 1
             self._prepare(now_s)
-            self._not_before_s = now_s + (self._spec.initial_rebalance_delay if first else 0.0)
+            if first:
+                self._not_before_s = min(now_s + self._spec.initial_rebalance_delay, self._deadline_s)
         elif fresh and now_s < self._not_before_s:
             self._not_before_s = min(now_s + self._spec.initial_rebalance_delay, self._deadline_s)
         self._end_round(now_s)
