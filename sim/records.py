@@ -123,7 +123,7 @@ EFFECTS = Table(
     (
         ("effect", "i"),  # code of the operation that is the effect; -1 for a message in a queue without a consumer
         ("request", "q"),  # the request that asked for it
-        ("queue", "i"),  # code of the queue, -1 for a synchronous effect
+        ("queue", "i"),  # code of the queue, or of the group of a log (LOG.GROUP); -1 for a synchronous effect
         ("arrived_s", "d"),  # when its request arrived at the origin
         ("published_s", "d"),  # when the publisher sent it; for a synchronous effect, when the server received the call
         ("acked_s", "d"),  # when the broker had it safely; NaN for a synchronous effect
@@ -133,8 +133,9 @@ EFFECTS = Table(
         ("fate", "b"),  # code into FATES
         ("times_done", "i"),  # how often the effect happened; `done_s` is the first time
         ("key", "q"),  # what the message is about; -1 if it has no key
-        ("number", "q"),  # of the message, in the order in which its queue took them; -1 where none did
+        ("number", "q"),  # of the message, in the order in which its queue (of a log: its producers) took them; -1: none did
         ("dead_letter_of", "i"),  # code of the queue that gave it up; -1 for what was published
+        ("partition", "i"),  # of the log; -1 for what is in none
     ),
 )
 
@@ -143,8 +144,8 @@ GAUGES = Table(
     "gauges",
     (
         ("time_s", "d"),
-        ("name", "i"),  # code of the service, queue or broker
-        ("busy", "i"),  # workers held, over all replicas or nodes; for a queue, messages that are unacknowledged
+        ("name", "i"),  # code of the service, queue, group of a log (LOG.GROUP), partition (LOG.GROUP/0), or broker
+        ("busy", "i"),  # workers held, over all replicas or nodes; for a queue, messages that are unacknowledged (uncommitted)
         ("queued", "i"),  # waiting for a worker; for a queue, messages that are at no consumer: ready, or delayed
         ("alive", "i"),  # replicas or nodes that are up
     ),

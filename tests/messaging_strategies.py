@@ -104,3 +104,74 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
             **rest,
         }
     )
+
+
+#: How those who publish to a log do it; the last ones may lose or turn round what is sent again.
+producers = some(
+    linger=st.sampled_from([0.0, 0.05]),
+    batch_size=st.sampled_from([1, 3]),
+    max_in_flight=st.sampled_from([1, 5]),
+    request_timeout=st.sampled_from([0.5, 2.0]),
+    delivery_timeout=st.sampled_from([3.0, 100.0]),
+)
+#: How groups read.
+readers = st.builds(
+    lambda protocol, rest: {**protocol, "session_timeout": 6.0, "heartbeat_interval": 1.0, **rest},
+    st.sampled_from(
+        [{"protocol": "eager", "assignor": "range"}, {"protocol": "eager", "assignor": "round_robin"}, {}, {"protocol": "server"}]
+    ),
+    some(
+        consumers=st.sampled_from([1, 3]),
+        max_poll_records=st.sampled_from([1, 4]),
+        commit=st.sampled_from(["interval", "each", "batch"]),
+        commit_interval=st.just(1.0),
+        max_deliveries=st.integers(1, 3),
+        max_poll_interval=st.sampled_from([2.0, 50.0]),
+        initial_rebalance_delay=st.sampled_from([0.0, 1.0]),
+    ),
+)
+anyhow = st.sampled_from([{}, {"acks": 1, "idempotent": False}, {"acks": 0, "idempotent": False}, {"idempotent": False}])
+
+
+@st.composite
+def logs(draw, safety=anyhow, reading=readers, outage=True, **publish):
+    """A shop that publishes to a log, read by one or two groups of consumers that fail and die; a broker that may lose a node."""
+    machine = draw(st.one_of(st.none(), broker_machines))
+    groups = {"a": {"consumer": "worker.a"}, "b": {"consumer": "worker.b", **draw(some(commit=st.just("each")))}}
+    log = {
+        "partitions": draw(st.integers(1, 4)),
+        "producer": {"request_timeout": 2.0, **draw(producers), **draw(safety)},
+        "consuming": draw(reading),
+        "groups": {name: groups[name] for name in draw(st.sampled_from(["a", "ab"]))},
+        **({} if machine is None else {"broker": "kafka"}),
+    }
+    if machine is None:
+        log |= draw(some(persist=st.sampled_from([0.01, {"exponential": 0.1}])))
+    outages = [{"outage": "orders"}] if machine is None else [{"outage": "kafka"}, {"outage": "kafka", "node": 0}]
+    lossy = [{"link": "worker", "loss": 0.3}, {"link": "shop -> orders" if machine is None else "shop -> kafka", "loss": 0.3}]
+    hurt = [{"crash": "worker"}, {"crash": "worker", "replica": 0}, {"stop": "worker"}, *lossy, *outages]
+    window = st.fixed_dictionaries({"at": st.sampled_from([0.0, 1.0, 3.03]), "for": st.sampled_from([0.2, 2.0])})
+    faults = st.lists(st.tuples(st.sampled_from(hurt if outage else hurt[:5]), window), max_size=2)
+    steps = [{"work": draw(laws)}, {"fail": draw(st.sampled_from([0.0, 0.2]))}]
+    return Scenario.model_validate(
+        {
+            "services": {
+                "shop": {
+                    "workers": "unlimited",
+                    "operations": {"buy": [{"work": draw(laws)}, {"publish": "orders", "key": {"keys": 4}, **publish}]},
+                },
+                "worker": {
+                    "replicas": draw(st.integers(1, 2)),
+                    "workers": draw(st.sampled_from([1, "unlimited"])),
+                    "operations": {"a": {"steps": steps, **draw(some(deduplicate=st.just({})))}, "b": steps},
+                },
+            },
+            "logs": {"orders": log},
+            "brokers": {} if machine is None else {"kafka": machine},
+            "calls": {"client -> shop": {"timeout": 300.0}},
+            "links": {"default": draw(st.sampled_from([0.0, 0.01, {"exponential": 0.05}]))},
+            "load": {"rate": draw(st.sampled_from([3, 10])), "mix": "shop.buy"},
+            "faults": [{**fault, **when} for fault, when in draw(faults)],
+            "run": {"duration": 8, "drain": 400},
+        }
+    )

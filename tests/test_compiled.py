@@ -20,7 +20,7 @@ warnings.simplefilter("ignore")
 from hypothesis import HealthCheck, Phase, given, seed, settings
 import sim, sim.kernel.clock, sim.runtime.caller
 from rows import fingerprint
-from messaging_strategies import messagings
+from messaging_strategies import logs, messagings
 from strategies import connected, scenarios, zoned
 
 found = {"clock": type(sim.kernel.clock.new_environment()).__module__, "caller": sim.runtime.caller.__file__}
@@ -59,10 +59,17 @@ def zones_at_random(scenario):
 def connections_at_random(scenario):
     found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
 
+@seed(20261128)
+@settings(max_examples=40, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+@given(logs())
+def logs_at_random(scenario):
+    found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
+
 at_random()
 messages_at_random()
 zones_at_random()
 connections_at_random()
+logs_at_random()
 print(json.dumps(found))
 """
 
@@ -107,7 +114,7 @@ def test_the_same_seed_gives_the_same_rows(plain, choice, clock, caller):
     assert found.pop("clock") == clock
     assert found.pop("caller").endswith(caller) or os.name == "nt"
     expected = {case: rows for case, rows in plain.items() if case not in ("clock", "caller")}
-    assert len(expected) > len(EXAMPLES) + 110
+    assert len(expected) > len(EXAMPLES) + 150
     assert found == expected
 
 

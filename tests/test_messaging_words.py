@@ -50,7 +50,7 @@ def written(queue="", queues="", more="", publish="mails", send="", slos=""):
         ("queues.mails.broker: no broker 'rabit'; did you mean 'rabbit'", {"queue": "broker: rabit", "more": RABBIT}),
         ("queues.mails.dead_letter: no queue 'deed'; did you mean 'dead'", {"queue": "dead_letter: deed", "queues": "dead: {}"}),
         ("mails → dead → mails is a circle", {"queue": "dead_letter: dead", "queues": "dead: {dead_letter: mails}"}),
-        ("no queue or topic 'mails2'; did you mean 'mails'", {"publish": "mails2"}),
+        ("no queue, topic or log 'mails2'; did you mean 'mails'", {"publish": "mails2"}),
         ("topics.all: no queue 'mail'; did you mean 'mails'", {"more": "topics: {all: [mail]}"}),
         ("names a queue twice", {"more": "topics: {all: [mails, mails]}"}),
         ("its queues are on different brokers", {
@@ -160,7 +160,7 @@ def test_a_careful_queue_leaves_no_doubt():
         ("queue heap: nobody consumes it", {"queues": "heap: {}"}),
         ("shop.buy publishes poison, and max_deliveries is unlimited", {"publish": "mails, poison: 1 %"}),
         ("it keeps an order per key, and what is published there has none", {"queue": "order: per_key"}),
-        ("broker rabbit: no queue is on it", {"more": "brokers: {rabbit: {}}"}),
+        ("broker rabbit: no queue or log is on it", {"more": "brokers: {rabbit: {}}"}),
         ("broker rabbit cannot keep up: writing and delivering keeps 2 workers busy, and there are 1 on each of the 1 nodes",
          {"queue": "broker: rabbit", "more": "brokers: {rabbit: {workers: 1, write: 150ms, deliver: 50ms}}"}),
     ],

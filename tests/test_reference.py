@@ -57,6 +57,13 @@ def test_its_example_of_messages_is_read(tmp_path: Path) -> None:
     assert found.consumers("orders") == {"mails": "mail.send", "bills": "bill.write"}
     assert found.link("shop", "orders").latency.mean == 0.001
     assert reference.MESSAGES in PAGE.read_text(encoding="utf-8")
+    (tmp_path / "logs.yaml").write_text("base: base.yaml\n" + reference.LOGS_EXAMPLE)
+    found = load(tmp_path / "logs.yaml")
+    assert isinstance(found, Scenario)
+    assert found.consumers("orders") == {"orders.bills": "bill.write", "orders.mails": "mail.send"}
+    assert found.logs["orders"].producer.linger == 0.01
+    assert found.logs["orders"].group("bills").commit == "batch"
+    assert found.logs["orders"].group("mails").commit_interval == 5.0
 
 
 def test_its_example_of_zones_is_read(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ replication to a few rows, and the function without the suffix puts a band aroun
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -154,7 +154,7 @@ def _bands(per_run: pd.DataFrame, column: str, short: str, confidence: float) ->
     return found.rename(columns=names)[["candidate", "condition", "time_s", *names.values(), "n"]]
 
 
-def backlog_over_time_of_run(gauges: pd.DataFrame, queues: Sequence[str], *, end_s: float = math.inf) -> pd.DataFrame:
+def backlog_over_time_of_run(gauges: pd.DataFrame, queues: Collection[str], *, end_s: float = math.inf) -> pd.DataFrame:
     """Messages in queues at every sample of one replication: time_s, backlog (waiting or at consumers, all queues together).
 
     Args:

@@ -153,6 +153,10 @@ def details(scenario: Scenario) -> list[str]:
         what = "".join(f" ({said})" for said in (queue.preset, queue.broker and f"on {queue.broker}") if said)
         lines.append(f"queue     {name}{what} → {queue.consumer or 'nobody'}")
     lines += [f"topic     {name} → {', '.join(topic.subscriptions)}" for name, topic in scenario.topics.items()]
+    for name, log in scenario.logs.items():
+        what = "".join(f" ({said})" for said in (log.preset, log.broker and f"on {log.broker}") if said)
+        readers = ", ".join(f"{group} {spec.consumer}" for group, spec in log.groups.items())
+        lines.append(f"log       {name}{what}: {log.partitions} partitions → {readers or 'nobody'}")
     lines += [f"broker    {name}: {broker.nodes} nodes, {broker.copies} copies" for name, broker in scenario.brokers.items()]
     for name, registry in scenario.registries.items():
         members = [member for member, service in scenario.services.items() if service.registry == name]

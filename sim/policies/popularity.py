@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 
@@ -22,10 +23,11 @@ class Popularity:
     (2, 0, 1)
     """
 
-    __slots__ = ("_keys", "_popular")
+    __slots__ = ("_keys", "_popular", "_zipf")
 
     def __init__(self, keys: int, zipf: float) -> None:
         self._keys = keys
+        self._zipf = zipf
         self._popular = _up_to(keys, zipf) if zipf > 0 else None
 
     def key_of(self, u: float) -> int:
@@ -33,3 +35,12 @@ class Popularity:
         if self._popular is None:
             return min(int(u * self._keys), self._keys - 1)
         return bisect_left(self._popular, u)
+
+    def shares(self) -> Iterator[float]:
+        """The probability of each key, from 0 on.
+
+        >>> [round(share, 3) for share in Popularity(3, 1.0).shares()]
+        [0.545, 0.273, 0.182]
+        """
+        total = sum(k**-self._zipf for k in range(1, self._keys + 1))
+        return (k**-self._zipf / total for k in range(1, self._keys + 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sim.kernel.tasks import Pool, Steps, Tally, Tasks
 from sim.laws import sampler
@@ -19,8 +19,6 @@ from sim.runtime.network import crossed_s
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
-    from sim.runtime.messages import Message
-    from sim.runtime.queue import MessageQueue
     from sim.runtime.world import World
     from sim.scenario.messaging.queues import Broker as BrokerSpec
 
@@ -38,13 +36,36 @@ class Node:
         self.served = 0
 
 
+class Kept(Protocol):
+    """What has a seat at a broker: a queue, or a partition of a log."""
+
+    def cut(self) -> None:
+        """Its leader is gone: connections to consumers break."""
+
+    def resume(self) -> None:
+        """It is led again."""
+
+    def lose_uncopied(self, crashed_s: float) -> None:
+        """Another node leads: what only the old leader had, which went down at a clock time, is lost."""
+
+
+class Job(Protocol):
+    """What is written: a message, or a batch of them."""
+
+    write_bits: int
+    waited_s: float
+    wrote_s: float
+    copied_s: float
+
+
 class Seat:
-    """A queue's place at a broker: which nodes have a copy, and which of them leads."""
+    """The place of a queue or partition at a broker: which nodes have a copy, and which of them leads."""
 
-    __slots__ = ("available", "committed_s", "copies", "crashed_s", "era", "leader", "queue")
+    __slots__ = ("available", "committed_s", "confirm", "copies", "crashed_s", "era", "leader", "queue")
 
-    def __init__(self, queue: MessageQueue, copies: list[int]) -> None:
+    def __init__(self, queue: Kept, copies: list[int], confirm: str) -> None:
         self.queue = queue
+        self.confirm = confirm  # how many copies there must be: one, majority, all
         self.copies = copies  # nodes, by index
         self.leader = copies[0]
         self.available = True
@@ -78,20 +99,34 @@ class Broker:
         """Integral of the workers held so far, in seconds, and what they did."""
         return sum(node.pool.busy_worker_s for node in self.nodes), sum(node.served for node in self.nodes)
 
-    def seat(self, queue: MessageQueue) -> Seat:
-        """A place for one more queue: its leader on the next node."""
+    def seat(self, queue: Kept, confirm: str | None = None) -> Seat:
+        """A place for one more queue or partition: its leader on the next node. It is confirmed as the broker says, or so."""
         first, nodes = len(self.seats), len(self.nodes)
-        seat = Seat(queue, [(first + i) % nodes for i in range(self.spec.copies)])
+        seat = Seat(queue, [(first + i) % nodes for i in range(self.spec.copies)], confirm or self.spec.confirm)
         self.seats.append(seat)
         return seat
 
-    def write(self, seat: Seat, message: Message) -> Steps:
+    def write(self, seat: Seat, message: Job) -> Steps:
         """Steps that write a message and its copies; they return OK once it is confirmed, UNREACHABLE if that cannot be."""
-        tasks, era, bits = self.world.tasks, seat.era, message.write_bits
+        outcome = yield from self.lead(seat, message)
+        return (yield from self.copy(seat, message)) if outcome == OK else outcome
+
+    def lead(self, seat: Seat, message: Job) -> Steps:
+        """Steps that write at the leader: OK, or UNREACHABLE."""
+        tasks, era = self.world.tasks, seat.era
         began_s = tasks.now_s()
-        message.waited_s = yield from self._hold(seat, self._write.draw(child(bits, _WRITE)))
-        if seat.era != era:
-            return UNREACHABLE
+        message.copied_s = inf
+        message.waited_s = yield from self._hold(seat, self._write.draw(child(message.write_bits, _WRITE)))
+        message.wrote_s = tasks.now_s() - began_s - message.waited_s
+        return OK if seat.era == era else UNREACHABLE
+
+    def up(self, seat: Seat) -> int:
+        """Copies that are up and that the leader reaches, its own included."""
+        return self._with(seat, seat.leader)
+
+    def copy(self, seat: Seat, message: Job) -> Steps:
+        """Steps that write the copies of what the leader has: OK once it is confirmed, in the order of the log; UNREACHABLE."""
+        tasks, era, bits = self.world.tasks, seat.era, message.write_bits
         delays_s = sorted(
             self._copied_s(seat.leader, node, child(child(bits, _COPY), number))
             for number, node in enumerate(seat.copies)
@@ -100,12 +135,12 @@ class Broker:
         now_s = tasks.now_s()
         if delays_s:
             message.copied_s = now_s + delays_s[0]
-        needed = {"one": 0, "majority": self.spec.copies // 2, "all": len(delays_s)}[self.spec.confirm]
+        needed = {"one": 0, "majority": self.spec.copies // 2, "all": len(delays_s)}[seat.confirm]
         confirmed_s = max(now_s + (delays_s[needed - 1] if needed else 0.0), seat.committed_s)
         seat.committed_s = confirmed_s
         if confirmed_s > now_s:
             yield confirmed_s - now_s
-        message.wrote_s = tasks.now_s() - began_s - message.waited_s
+        message.wrote_s += tasks.now_s() - now_s
         return OK if seat.era == era else UNREACHABLE
 
     def _copied_s(self, leader: int, node: int, bits: int) -> float:
@@ -172,7 +207,7 @@ class Broker:
         """Nodes have gone or come, or are cut off: so have the queues that they lead, or that need a majority."""
         for seat in self.seats:
             leads = not self.nodes[seat.leader].outages
-            available = leads and self._suffices(self._with(seat, seat.leader))
+            available = leads and self._suffices(seat, self._with(seat, seat.leader))
             if seat.available and not available:
                 seat.available = False
                 seat.era += 1
@@ -190,10 +225,10 @@ class Broker:
 
     def _candidates(self, seat: Seat) -> list[int]:
         """Nodes that could lead."""
-        return [node for node in seat.copies if (up := self._with(seat, node)) and self._suffices(up)]
+        return [node for node in seat.copies if (up := self._with(seat, node)) and self._suffices(seat, up)]
 
-    def _suffices(self, up: int) -> bool:
-        return self.spec.confirm != "majority" or up > self.spec.copies // 2
+    def _suffices(self, seat: Seat, up: int) -> bool:
+        return seat.confirm != "majority" or up > self.spec.copies // 2
 
     def _elect(self, seat: Seat, era: int) -> Steps:
         """The next node that has a copy leads; what only the old leader had is lost."""
@@ -209,4 +244,4 @@ class Broker:
         self.look()
 
     def __repr__(self) -> str:
-        return f"<Broker {self.name} {self.alive} of {len(self.nodes)} nodes, {len(self.seats)} queues>"
+        return f"<Broker {self.name} {self.alive} of {len(self.nodes)} nodes, {len(self.seats)} queues and partitions>"

@@ -229,12 +229,12 @@ class Pool:
         edge, wait_s = self._edge, _RESEND_S
         for turn in range(_SENDS):
             sent_s, own = self._tasks.now_s(), child(bits, turn)
-            delay_s = edge.there.travel_s(own)
+            delay_s = edge.there_s(replica.index, own)
             if delay_s > 0:
                 yield delay_s
             if delay_s >= 0 and (replica.alive or not replica.silent):
                 life = -1 if replica.refuses else replica.life
-                delay_s = edge.back.travel_s(child(own, 1))
+                delay_s = edge.back_s(replica.index, child(own, 1))
                 if delay_s > 0:
                     yield delay_s
                 if delay_s >= 0:
@@ -306,7 +306,7 @@ class Pool:
     def _news(self, channel: Channel, cuts: bool) -> Steps:
         wait_s = _RESEND_S
         for turn in range(_SENDS):
-            delay_s = self._edge.back.travel_s(child(child(channel.key, _NEWS + cuts), turn))
+            delay_s = self._edge.back_s(channel.endpoint, child(child(channel.key, _NEWS + cuts), turn))
             if delay_s > 0:
                 yield delay_s
             if delay_s >= 0:

@@ -1,9 +1,10 @@
 cimport cython
 
-from sim.kernel.tasks cimport Task
+from sim.kernel.tasks cimport Task, Tasks
 from sim.runtime.messages cimport Message
 from sim.runtime.replica cimport Replica
 from sim.runtime.steps cimport Plan
+from sim.runtime.visit cimport Visit
 from sim.streams cimport child
 
 
@@ -31,3 +32,5 @@ cdef class Delivery:
 cdef class Inbox:
     cdef readonly object gate
     cdef readonly Plan plan
+
+

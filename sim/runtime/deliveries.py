@@ -1,14 +1,19 @@
-"""Consumers of queues, what they hold, and what they remember."""
+"""Consumers of messages, what they hold, what they do with a message, and what they remember."""
 
 from __future__ import annotations
 
 from collections import deque
+from math import isnan
 from typing import TYPE_CHECKING
 
+from sim.records import DEGRADED, ERROR, OK
+from sim.runtime.visit import Visit
 from sim.streams import child
 
 if TYPE_CHECKING:
-    from sim.kernel.tasks import Reply, Task
+    import cython
+
+    from sim.kernel.tasks import Reply, Steps, Task, Tasks
     from sim.policies.deduplication import DeduplicationGate
     from sim.runtime.messages import Message
     from sim.runtime.replica import Replica
@@ -51,3 +56,28 @@ class Inbox:
     def __init__(self, gate: DeduplicationGate, plan: Plan) -> None:
         self.gate = gate
         self.plan = plan
+
+
+def perform(tasks: Tasks, replica: Replica, message: Message, bits: cython.ulonglong, plan: Plan, inbox: Inbox | None) -> Steps:
+    """Steps of a message's work at a replica: they return its outcome. An effect that happened is written into the message."""
+    visit = Visit(tasks, message.request, message.arrived_s, message.entry, None)
+    visit.key = bits
+    visit.call_key = message.bits
+    visit.sent_s = tasks.now_s()
+    if inbox is not None and inbox.gate.knows(message.id, visit.sent_s):
+        plan = inbox.plan
+    outcome: int = yield from replica.serve(visit, plan)
+    if outcome not in (OK, DEGRADED):
+        return outcome
+    if message.poisoned:
+        return ERROR
+    now_s = tasks.now_s()
+    if inbox is not None:
+        if inbox.gate.knows(message.id, now_s):
+            return outcome  # done before, or meanwhile by another: its writing wins, and this one's is undone
+        inbox.gate.remember(message.id, now_s)
+    message.times_done += 1
+    if isnan(message.done_s):
+        message.started_s = visit.started_s
+        message.done_s = now_s
+    return outcome

@@ -75,3 +75,26 @@ class Ledger:
         while what is not None:
             yield what
             what = what._later
+
+
+class Presence:
+    """Something in the ledger while there is any of it."""
+
+    __slots__ = ("_count", "_ledger", "_open")
+
+    def __init__(self, ledger: Ledger, tasks: Tasks) -> None:
+        self._ledger = ledger
+        self._open = Open(tasks)
+        self._count = 0
+
+    def more(self) -> None:
+        """One more."""
+        if not self._count:
+            self._ledger.opened(self._open)
+        self._count += 1
+
+    def less(self) -> None:
+        """One less."""
+        self._count -= 1
+        if not self._count:
+            self._ledger.closed(self._open)

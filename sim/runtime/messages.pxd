@@ -20,6 +20,11 @@ cdef class Stamp:
     cdef readonly long priority
     cdef readonly double poison
     cdef readonly bint confirmed
+    cdef readonly long process
+    cdef object _step
+    cdef dict _by_process
+
+    cpdef Stamp of(self, long process)
 
 
 @cython.final
@@ -39,6 +44,7 @@ cdef class Message(Item):
     cdef public int at_work
     cdef public int fate
     cdef public bint poisoned
+    cdef public int partition
     cdef public double copied_s
     cdef public double waited_s
     cdef public double wrote_s
@@ -47,6 +53,7 @@ cdef class Message(Item):
 cdef class Mailbox(Endpoint):
     cdef readonly object world
     cdef readonly Target target
+    cdef public bint by_process
 
 
 cdef class Topic(Mailbox):

@@ -25,21 +25,31 @@ _KEY, _POISON, _SUBSCRIPTION, _DEAD_LETTER = (salt("message", name) for name in 
 class Stamp:
     """What a step puts on each message that it publishes."""
 
-    __slots__ = ("confirmed", "poison", "popularity", "priority")
+    __slots__ = ("_by_process", "_step", "confirmed", "poison", "popularity", "priority", "process")
 
-    def __init__(self, step: Publish) -> None:
+    def __init__(self, step: Publish, process: int = -1) -> None:
+        self._step = step
+        self.process = process  # that publishes, where the mailbox wants to know
+        self._by_process: dict[int, Stamp] = {}
         self.popularity = None if step.key is None else Popularity(step.key.keys, step.key.zipf)
         self.priority = step.priority
         self.poison = step.poison
         self.confirmed = step.confirm
+
+    def of(self, process: cython.long) -> Stamp:
+        """The same, with the name of the process that publishes."""
+        stamp = self._by_process.get(process)
+        if stamp is None:
+            stamp = self._by_process[process] = Stamp(self._step, process)
+        return stamp
 
 
 class Message(Item):
     """One message in one queue: what it asks for and what has become of it."""
 
     __slots__ = (
-        "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "poisoned",
-        "published_s", "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
+        "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "partition",
+        "poisoned", "published_s", "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
     )  # fmt: skip
 
     def __init__(self, request: int, arrived_s: float, entry: int, bits: int, published_s: float) -> None:
@@ -59,6 +69,7 @@ class Message(Item):
         self.at_work = 0  # deliveries of which a consumer still thinks that they are its
         self.fate = -1  # once it has ended
         self.poisoned = False
+        self.partition = -1  # of a log
         self.copied_s = inf  # when a second node had it
         self.waited_s = 0.0  # for a worker of the broker
         self.wrote_s = 0.0  # from then until it was confirmed
@@ -94,12 +105,13 @@ def dead_letter(message: Message, queue: cython.int, now_s: float) -> Message:
 
 
 class Mailbox(Endpoint):
-    """What publishers send to: a queue or a topic."""
+    """What publishers send to: a queue, a topic or a log."""
 
-    __slots__ = ("target", "world")
+    __slots__ = ("by_process", "target", "world")
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.by_process = False  # whether it wants to know which process publishes
         self.target = Target([self], View([0]))  # of the edges of its publishers
 
     @property

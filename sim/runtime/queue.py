@@ -11,7 +11,7 @@ What is handed out, comes back and is given up is decided by `sim.policies.backl
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, isnan
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from sim.kernel.entry import Entry
@@ -33,7 +33,7 @@ from sim.records import (
     REJECTED,
     UNREACHABLE,
 )
-from sim.runtime.deliveries import Consumer, Delivery, Inbox
+from sim.runtime.deliveries import Consumer, Delivery, Inbox, perform
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
 from sim.runtime.network import crossed_s
@@ -376,29 +376,9 @@ class MessageQueue(Mailbox):
 
     def _work(self, delivery: Delivery) -> Steps:
         """Run the operation on the consumer's replica; return its outcome."""
-        tasks, message, inbox, plan = self._tasks, delivery.message, self._inbox, self._plan
+        plan = self._plan
         assert plan is not None
-        visit = Visit(tasks, message.request, message.arrived_s, message.entry, None)
-        visit.key = delivery.bits
-        visit.call_key = message.bits
-        visit.sent_s = tasks.now_s()
-        if inbox is not None and inbox.gate.knows(message.id, visit.sent_s):
-            plan = inbox.plan
-        outcome: int = yield from delivery.consumer.replica.serve(visit, plan)
-        if outcome not in (OK, DEGRADED):
-            return outcome
-        if message.poisoned:
-            return ERROR
-        now_s = tasks.now_s()
-        if inbox is not None:
-            if inbox.gate.knows(message.id, now_s):
-                return outcome  # done before, or meanwhile by another: its writing wins, and this one's is undone
-            inbox.gate.remember(message.id, now_s)
-        message.times_done += 1
-        if isnan(message.done_s):
-            message.started_s = visit.started_s
-            message.done_s = now_s
-        return outcome
+        return perform(self._tasks, delivery.consumer.replica, delivery.message, delivery.bits, plan, self._inbox)
 
     def _over(self, delivery: Delivery, outcome: cython.int, heard: cython.bint) -> None:
         """The queue hears how a delivery ended; or never does."""

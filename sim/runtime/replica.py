@@ -351,9 +351,9 @@ class Replica(Server):
         if self._crashes > 1:
             return
         self.life += 1
-        self._closed = self.stopping = False
         self.service.alive -= 1
         self.service.consumers_stop(self)
+        self._closed = self.stopping = False
         # Those who wait die first: a worker that a killed visit frees would otherwise go to one of them.
         here = [what for what in self.world.ledger.everything() if isinstance(what, Visit) and what.server is self]
         for visit in sorted(here, key=lambda visit: visit.working):

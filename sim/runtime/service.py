@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sim.kernel.tasks import Steps, Tally
 from sim.runtime.replica import Replica, ReplicaOperation
@@ -13,11 +13,29 @@ from sim.runtime.visit import Target, View
 if TYPE_CHECKING:
     from sim.policies.balancing_kinds import Balancing
     from sim.runtime.connections import Pool
-    from sim.runtime.queue import MessageQueue
+    from sim.runtime.log import PartitionedLog
     from sim.runtime.registry import Registry
     from sim.runtime.steps import Plan
     from sim.runtime.world import World
     from sim.scenario.services import Service
+
+
+class Consumed(Protocol):
+    """What replicas take messages from: a queue, or a log through its group."""
+
+    @property
+    def ready(self) -> int:
+        """Messages that could be worked on."""
+
+    @property
+    def at_consumers(self) -> int:
+        """Messages that have been handed out, and are not done with."""
+
+    def attach(self, replica: Replica) -> None:
+        """Start a replica's consumers."""
+
+    def detach(self, replica: Replica) -> None:
+        """End them."""
 
 
 class ServiceGroup:
@@ -37,7 +55,8 @@ class ServiceGroup:
         self.registry: Registry | None = None
         self.lives: list[tuple[float, int, bool]] = []  # where there is a registry: when a replica died or came back
         self.rows = Rows()  # what `read_version` and `commit` are about
-        self.queues: list[MessageQueue] = []  # whose messages this service consumes
+        self.queues: list[Consumed] = []  # whose messages this service consumes
+        self.logs: list[PartitionedLog] = []  # to which it may publish
         self.pools: list[Pool] = []  # of connections to its replicas
 
     def report(self, balancing: Balancing) -> None:
@@ -86,9 +105,11 @@ class ServiceGroup:
             queue.attach(replica)
 
     def consumers_stop(self, replica: Replica) -> None:
-        """Take a replica away from its queues; the messages it holds go back."""
+        """Take a replica away from its queues; the messages it holds go back, and those that it has not sent are gone."""
         for queue in self.queues:
             queue.detach(replica)
+        for log in self.logs:
+            log.process_died(self.name, replica.index)
 
 
 def operation_target(service: ServiceGroup, plan: Plan) -> Target:

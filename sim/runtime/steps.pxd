@@ -80,6 +80,7 @@ cdef class CallStep(Runnable):
 
 cdef class PublishStep(CallStep):
     cdef object _stamp
+    cdef bint _by_process
 
     cpdef CallInMotion begun_call(self, Replica replica, Context context)
     @cython.locals(caller=Caller)

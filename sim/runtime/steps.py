@@ -215,20 +215,22 @@ class CallStep(Runnable):
 class PublishStep(CallStep):
     """Publish to a queue or topic: a call whose message bears a stamp, or that nobody waits for."""
 
-    __slots__ = ("_stamp",)
+    __slots__ = ("_by_process", "_stamp")
 
     def __init__(self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong) -> None:
         CallStep.__init__(self, edge, 1, False, probability, True, step_salt)
         self._stamp = stamp
+        mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
+        self._by_process = mailbox.by_process
 
     def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
         """The publish, if its caller does nothing special."""
-        context.stamp = self._stamp
+        context.stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
         return CallStep.begun_call(self, replica, context) if self._stamp.confirmed else None
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Publish; wait for the answer, if anybody wants one."""
-        context.stamp = self._stamp
+        context.stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
         if self._stamp.confirmed:
             return CallStep.run(self, replica, context)
         return self._send_off(replica, context)

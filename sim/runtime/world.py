@@ -23,7 +23,9 @@ from sim.runtime.connections import FlowTable, Pool, connected
 from sim.runtime.deliveries import Inbox
 from sim.runtime.faults import start_faults
 from sim.runtime.fleet import Fleet
-from sim.runtime.ledger import Ledger
+from sim.runtime.group import Group
+from sim.runtime.ledger import Ledger, Presence
+from sim.runtime.log import PartitionedLog
 from sim.runtime.messages import Mailbox, Topic
 from sim.runtime.network import Line, Network
 from sim.runtime.origin import Origin, Request
@@ -55,7 +57,8 @@ class World:
         scenario: what to build.
         seed: names every random stream.
 
-    Your own SimPy processes see `env` (SimPy's environment), `services`, `queues`, `brokers`, `network`, and can ask with `ask`.
+    Your own SimPy processes see `env` (SimPy's environment), `services`, `queues`, `logs`, `brokers`, `network`, and can ask with
+    `ask`.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
@@ -85,7 +88,7 @@ class World:
             if service.spec.registry is not None:
                 service.registry = self.registries[service.spec.registry]
                 service.registry.join(service)
-        plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
+        plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
         self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
         self.queues = {name: self._queue(name, plans) for name in scenario.queues}
@@ -93,7 +96,8 @@ class World:
             dead_letter = scenario.queues[name].dead_letter
             queue.dead_letters = None if dead_letter is None else self.queues[dead_letter]
         topics = {name: Topic(self, [self.queues[each] for each in spec.subscriptions]) for name, spec in scenario.topics.items()}
-        self._mailboxes: dict[str, Mailbox] = {**self.queues, **topics}
+        self.logs = {name: self._log(name) for name in scenario.logs}
+        self._mailboxes: dict[str, Mailbox] = {**self.queues, **topics, **self.logs}
         self._proxies = proxy_groups(self)
         self.proxies |= {proxy.group_name: proxy.group for proxy in self._proxies.values()}
         self._targets: dict[str, Target] = {
@@ -128,6 +132,8 @@ class World:
             for replica in service.replicas:
                 if replica.alive:
                     service.consumers_start(replica)
+        for group in self._groups():
+            group.begin()
         for registry in self.registries.values():
             registry.start()
         self._open_views()
@@ -202,9 +208,22 @@ class World:
                 self.recorder.gauge(self._codes[name], registry.tally.busy, registry.tally.waiting, registry.alive)
             for name, queue in self.queues.items():
                 self.recorder.gauge(self._codes[name], queue.at_consumers, queue.waiting, int(queue.up))
+            for group in self._groups():
+                self._gauge_group(group)
             for name, broker in self.brokers.items():
                 self.recorder.gauge(self._codes[name], broker.tally.busy, broker.tally.waiting, broker.alive)
             yield every_s
+
+    def _groups(self) -> list[Group]:
+        return [group for log in self.logs.values() for group in log.groups.values()]
+
+    def _gauge_group(self, group: Group) -> None:
+        """A sample of a group, and one of each of its partitions."""
+        self.recorder.gauge(group.code, group.uncommitted, group.ready, int(group.log.up))
+        for reading in group.readings:
+            code = self._codes[f"{group.name}/{reading.number}"]
+            uncommitted, ready = reading.position - reading.committed, reading.end - reading.position
+            self.recorder.gauge(code, uncommitted, ready, int(group.log.partitions[reading.number].up))
 
     def _collect(self) -> dict[str, Columns]:
         for name, what in self._spenders():
@@ -225,6 +244,8 @@ class World:
                 replica.close()
         for queue in self.queues.values():
             queue.end_run()
+        for log in self.logs.values():
+            log.end_run()
         self._record_changes()
         if self.zoning is not None:
             self.zoning.record()
@@ -363,6 +384,8 @@ class World:
         proxy = None if policy.via is None or to in self._mailboxes else self._proxies[policy.via, caller]
         where = self._targets[to] if proxy is None else proxy.target(to)
         lines = self._lines(caller, target) if proxy is None else self._lines_to_proxy(caller, proxy)
+        if to in self.logs:
+            lines = self.network.loopback, self.network.loopback  # to the producer in the same process, which sends on
         codes = self._codes[caller], self._codes[to if proxy is None else proxy.leg(to)]
         group = self.services.get(target) if proxy is None else proxy.group
         if group is not None:
@@ -409,15 +432,28 @@ class World:
             return MessageQueue(self, name, spec, code, None, None, broker, None)
         service, place = self.services[spec.consumer.split(".")[0]], self.scenario.place(name)
         lines = self.network.line(place, service.name), self.network.line(service.name, place)
-        inbox = self._inbox(spec.consumer, plans[spec.consumer])
+        inbox = self.inbox(spec.consumer)
         kind = PolledQueue if spec.delivery == "poll" else MessageQueue
         queue = kind(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
         service.queues.append(queue)
         return queue
 
-    def _inbox(self, address: str, plan: Plan) -> Inbox | None:
-        """What an idempotent consumer remembers; the same for all queues that it consumes."""
-        operation = operations_of(self.scenario)[address]
+    def _log(self, name: str) -> PartitionedLog:
+        spec = self.scenario.logs[name]
+        log = PartitionedLog(self, name, spec, None if spec.broker is None else self.brokers[spec.broker])
+        for group in log.groups.values():
+            self.services[group.spec.consumer.split(".")[0]].queues.append(group)
+        for service in self.services.values():
+            service.logs.append(log)
+        return log
+
+    def presence(self) -> Presence:
+        """Something that the run waits for while there is any of it."""
+        return Presence(self.ledger, self.tasks)
+
+    def inbox(self, address: str) -> Inbox | None:
+        """What an idempotent consumer remembers; the same for all queues and logs that it consumes."""
+        operation, plan = operations_of(self.scenario)[address], self.plans[address]
         if operation.deduplicate is not None and address not in self._inboxes:
             again = Plan(plan.name, plan.code, operation)
             again.steps = (WorkStep(operation.deduplicate.work, salt("inbox")),)
@@ -426,8 +462,9 @@ class World:
 
     def _consumer_of(self, name: str) -> str:
         """What draws of a publish are named by: the operation that a synchronous design would call, where there is one."""
-        queue = self.scenario.queues.get(name)
-        return name if queue is None or queue.consumer is None else queue.consumer
+        if name in self.scenario.queues or name in self.scenario.logs:
+            return next(iter(self.scenario.consumers(name).values()), name)
+        return name
 
 
 def names_of(scenario: Scenario) -> tuple[str, ...]:
@@ -437,6 +474,9 @@ def names_of(scenario: Scenario) -> tuple[str, ...]:
     for name, spec in scenario.proxies.items():
         groups = [name] if spec.placement == "tier" else [f"{name}@{caller}" for caller in (CLIENT, *scenario.services)]
         names += [*groups, *(f"{group}.{to}" for group in groups for to in operations)]
+    for name, log in scenario.logs.items():
+        readers = scenario.queues_of(name)
+        names += [name, *readers, *(f"{group}/{number}" for group in readers for number in range(log.partitions))]
     return tuple(names)
 
 

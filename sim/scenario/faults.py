@@ -117,10 +117,10 @@ class LinkFault(_Fault):
 
 
 class Outage(_Fault):
-    """A queue is down, or nodes of a broker are, with the queues that they lead: publishing is refused, nothing is delivered;
-    what is written is kept. Or nodes of a registry are down: they answer nobody, and keep their tables."""
+    """A queue or log is down, or nodes of a broker are, with the queues and partitions that they lead: publishing is refused,
+    nothing is delivered; what is written is kept. Or nodes of a registry are down: they answer nobody, and keep their tables."""
 
-    outage: Name = Field(description="the queue, the broker, or the registry")
+    outage: Name = Field(description="the queue, the log, the broker, or the registry")
     node: Annotated[int, Field(ge=0)] | Literal["all"] = Field("all", description="of a broker or registry: which of its nodes")
 
 

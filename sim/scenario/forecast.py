@@ -239,7 +239,9 @@ def _of_saga(scenario: Scenario, service: str, saga: Saga, demands: dict[str, De
 def publish_s(scenario: Scenario, service: str, name: str) -> float:
     """Mean time from a publish to its acknowledgement, in seconds, where nothing queues; of copies, what one takes."""
     longest_s = 0.0
-    for queue in (scenario.queues[each] for each in scenario.queues_of(name)):
+    if name in scenario.logs:
+        longest_s = _log_publish_s(scenario, name)
+    for queue in (scenario.queues[each] for each in scenario.queues_of(name) if each in scenario.queues):
         broker = scenario.brokers.get(queue.broker or "")
         write_s = (
             queue.persist.mean
@@ -248,6 +250,17 @@ def publish_s(scenario: Scenario, service: str, name: str) -> float:
         )
         longest_s = max(longest_s, write_s)
     return 2 * scenario.link(service, name).latency.mean + longest_s
+
+
+def _log_publish_s(scenario: Scenario, name: str) -> float:
+    """Of a log: a batch that has waited its linger, written as its producers want it."""
+    log = scenario.logs[name]
+    broker, producer = scenario.brokers.get(log.broker or ""), log.producer
+    if producer.acks == 0:
+        return producer.linger
+    write_s = log.persist.mean if broker is None else broker.write.mean
+    copy_s = broker.replicate.mean if broker is not None and producer.acks == "all" else 0.0
+    return producer.linger + write_s + copy_s
 
 
 def _shares(times: int | dict[int, float]) -> dict[int, float]:
@@ -293,7 +306,7 @@ def _with_all_calls(
         if not (number := made.get(address, 0.0)):
             continue
         for target, calls in demands[address].calls.items():
-            if target in scenario.queues or target in scenario.topics:
+            if target in scenario.queues or target in scenario.topics or target in scenario.logs:
                 for consumer in scenario.consumers(target).values():
                     messages[consumer] = messages.get(consumer, 0.0) + number * calls
             else:
@@ -384,8 +397,9 @@ def calls_rps(scenario: Scenario) -> dict[tuple[str, str], float]:
 
 
 def messages_rps(scenario: Scenario) -> dict[str, float]:
-    """Messages per second that every queue gets in the mean, those of its topics included; empty for a load without a rate."""
-    found = dict.fromkeys(scenario.queues, 0.0)
+    """Messages per second that every queue, and every group of a log (`LOG.GROUP`), gets in the mean, those of its topics
+    included; empty for a load without a rate."""
+    found = dict.fromkeys([*scenario.queues, *(each for log in scenario.logs for each in scenario.queues_of(log))], 0.0)
     rates = calls_rps(scenario)
     for (_, target), rate_rps in rates.items():
         for queue in scenario.queues_of(target):

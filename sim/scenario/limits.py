@@ -157,6 +157,20 @@ def _too_many(scenario: Scenario) -> Iterator[str]:
             there, pause_s = service.replicas * queue.consumers, queue.receive_wait + queue.poll_interval
             where = f"queues.{name}.{'receive_wait' if queue.receive_wait else 'poll_interval'}"
             yield from _too_many_messages(where, f"{there:,} consumers", there, scenario.run.end, pause_s, "questions")
+    for name, log in scenario.logs.items():
+        for group in log.groups:
+            spec = log.group(group)
+            service = scenario.services.get(spec.consumer.split(".")[0])
+            if service is None:
+                continue  # told elsewhere
+            where, there = f"logs.{name}.groups.{group}", service.replicas * spec.consumers
+            for key in ("fetch_wait", "heartbeat_interval"):
+                value = getattr(spec, key)
+                if value < _SHORTEST_INTERVAL_S:
+                    yield f"{where}.{key}: {value:g} s is too short to be simulated; write at least 1ms"
+                yield from _too_many_messages(
+                    f"{where}.{key}", f"{there:,} consumers", there, scenario.run.end, value, "questions"
+                )
     for i, fault in enumerate(scenario.faults):
         if fault.mtbf is None or fault.mttr is None:
             continue

@@ -17,6 +17,7 @@ from sim.scenario.deployments import Deployment
 from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import Fault
 from sim.scenario.load import Load
+from sim.scenario.messaging.logs import Log
 from sim.scenario.messaging.queues import Broker, Queue, Topic
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import NOT_TO_QUEUES, problems_of
@@ -81,7 +82,8 @@ class Scenario(Spec):
     services: Annotated[dict[Name, Service], Field(min_length=1)] = Field(description="who answers calls")
     queues: dict[Name, Queue] = Field({}, description="who keeps messages")
     topics: dict[Name, Topic] = Field({}, description="queues that all get what is published: `orders: [bills, mails]`")
-    brokers: dict[Name, Broker] = Field({}, description="machines that keep queues; queues name theirs")
+    logs: dict[Name, Log] = Field({}, description="logs of messages in partitions, and the groups that read them")
+    brokers: dict[Name, Broker] = Field({}, description="machines that keep queues and logs, which name theirs")
     proxies: dict[Name, Proxy] = Field({}, description="who chooses replicas for callers; calls name theirs: `via`")
     registries: dict[Name, RegistrySpec] = Field({}, description="who knows which replicas there are; services name theirs")
     links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
@@ -119,7 +121,7 @@ class Scenario(Spec):
             return _with_laws_inlined(data)
         return data
 
-    @field_validator("services", "queues", "topics", "brokers", "registries", "proxies")
+    @field_validator("services", "queues", "topics", "logs", "brokers", "registries", "proxies")
     @classmethod
     def _reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
         if CLIENT in value or "default" in value:
@@ -151,7 +153,7 @@ class Scenario(Spec):
             settings = PRESETS[settings["preset"]].under(settings)
         if caller in self.proxies and self.proxies[caller].layer == 4:
             settings = merged(settings, AS_A_FLOW)
-        if target in self.queues or target in self.topics:
+        if target in self.queues or target in self.topics or target in self.logs:
             settings = {key: value for key, value in settings.items() if key not in NOT_TO_QUEUES}
         return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))
 
@@ -179,18 +181,27 @@ class Scenario(Spec):
         return Link()
 
     def place(self, name: str) -> str:
-        """Where the links of a name lead: of a queue or topic on a broker, to that; else it stands for itself."""
+        """Where the links of a name lead: of a queue, topic or log on a broker, to that; else it stands for itself."""
         if name in self.topics:
             name = self.topics[name].subscriptions[0]
-        queue = self.queues.get(name)
-        return name if queue is None or queue.broker is None else queue.broker
+        kept = self.queues.get(name) or self.logs.get(name)
+        return name if kept is None or kept.broker is None else kept.broker
 
     def queues_of(self, name: str) -> tuple[str, ...]:
-        """The queues that get what is published to a queue or topic."""
+        """The queues that get what is published to a queue or topic; of a log, its groups, each a queue to whoever counts."""
+        if name in self.logs:
+            return tuple(f"{name}.{group}" for group in self.logs[name].groups)
         return self.topics[name].subscriptions if name in self.topics else (name,)
 
+    def consumed(self) -> dict[str, str]:
+        """Queues that somebody consumes, groups of logs among them, with the operation that does."""
+        queues = {name: queue.consumer for name, queue in self.queues.items() if queue.consumer is not None}
+        return queues | {group: consumer for log in self.logs for group, consumer in self.consumers(log).items()}
+
     def consumers(self, name: str) -> dict[str, str]:
-        """Who gets what is published to a queue or topic: queue → operation, of the queues that have a consumer."""
+        """Who gets what is published to a queue, topic or log: queue (or group) → operation, of those that have a consumer."""
+        if name in self.logs:
+            return {f"{name}.{group}": spec.consumer for group, spec in self.logs[name].groups.items()}
         found = {queue: self.queues[queue].consumer for queue in self.queues_of(name) if queue in self.queues}
         return {queue: consumer for queue, consumer in found.items() if consumer is not None}
 
@@ -304,7 +315,8 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
         return value
 
     law_keys = (
-        "services", "queues", "brokers", "registries", "proxies", "zone_links", "links", "calls", "load", "faults", "deployments",
+        "services", "queues", "logs", "brokers", "registries", "proxies", "zone_links", "links", "calls", "load", "faults",
+        "deployments",
     )  # fmt: skip
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()

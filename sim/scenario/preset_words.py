@@ -10,6 +10,8 @@ from sim.policies.discovery import Discovery
 from sim.policies.health import HealthCheck
 from sim.policies.registry import Registry
 from sim.scenario.calls import CallPolicy
+from sim.scenario.messaging.log_systems import LOGS
+from sim.scenario.messaging.logs import Log
 from sim.scenario.messaging.queues import Queue
 from sim.scenario.messaging.systems import QUEUES
 from sim.scenario.preset import Preset, Settings
@@ -37,6 +39,7 @@ GROUPS: Final[Mapping[str, Group]] = {
     "discovery": Group(DISCOVERIES, Discovery, "calls: {default: {discovery: {preset: eureka@2}}}"),
     "health checks": Group(HEALTH_CHECKS, HealthCheck, "services: {shop: {readiness: {preset: kubernetes@1}}}"),
     "queues": Group(QUEUES, Queue, "queues: {mails: {consumer: shop.buy, preset: sqs@fifo}}"),
+    "logs": Group(LOGS, Log, "logs: {orders: {preset: kafka@4, groups: {bills: {consumer: shop.buy}}}}"),
 }
 
 

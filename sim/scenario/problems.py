@@ -69,6 +69,7 @@ def _problems_of_names(scenario: Scenario) -> Iterator[str]:
         "services": ("service", scenario.services),
         "queues": ("queue", scenario.queues),
         "topics": ("topic", scenario.topics),
+        "logs": ("log", scenario.logs),
         "brokers": ("broker", scenario.brokers),
         "registries": ("registry", scenario.registries),
         "proxies": ("proxy", scenario.proxies),
@@ -88,14 +89,15 @@ def _problems_of_recording(scenario: Scenario, operations: Mapping[str, Operatio
     if scenario.run.record_attempts:
         yield "run.record_requests: false, but record_attempts: true; attempts belong to requests, write record_attempts: false"
     effects = [name for name, operation in operations.items() if operation.effect]
-    if scenario.queues or effects:
-        what = f"queue {next(iter(scenario.queues))}" if scenario.queues else f"effect {effects[0]}"
+    if scenario.queues or scenario.logs or effects:
+        kept = [*(f"queue {name}" for name in scenario.queues), *(f"log {name}" for name in scenario.logs)]
+        what = kept[0] if kept else f"effect {effects[0]}"
         yield f"run.record_requests: false, but there is the {what}; effects are counted per request, so keep the requests' rows"
 
 
 def _problems_of_objectives(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
     """Objectives of what is never measured: they would fail whatever happens."""
-    consumers = [queue.consumer for queue in scenario.queues.values() if queue.consumer is not None]
+    consumers = [consumer for name in publishable(scenario) for consumer in scenario.consumers(name).values()]
     effects = list(dict.fromkeys([*(name for name, operation in operations.items() if operation.effect), *consumers]))
     for i, slo in enumerate(scenario.slos):
         if slo.of is not None and slo.of not in operations:
@@ -116,7 +118,7 @@ def _problems_of_steps(scenario: Scenario, operations: Mapping[str, Operation]) 
             if isinstance(step, Call) and step.call not in operations:
                 yield f"{path}.call: no operation {step.call!r}; {nearest(step.call, operations)}"
             if isinstance(step, Publish) and step.publish not in publishable(scenario):
-                yield f"{path}.publish: no queue or topic {step.publish!r}; {nearest(step.publish, publishable(scenario))}"
+                yield f"{path}.publish: no queue, topic or log {step.publish!r}; {nearest(step.publish, publishable(scenario))}"
 
 
 def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
@@ -133,7 +135,7 @@ def _problems_of_selectors(scenario: Scenario, operations: Mapping[str, Operatio
                 yield f"calls.{selector}.{key}: {target} is a queue, {_WHY_NOT_TO_QUEUES[key]}; leave it out"
     elsewhere = {name: scenario.place(name) for name in publishable(scenario) if scenario.place(name) != name}
     nodes = dict.fromkeys(
-        [CLIENT, *scenario.services, *scenario.queues, *scenario.registries, *scenario.proxies, *scenario.brokers]
+        [CLIENT, *scenario.services, *scenario.queues, *scenario.logs, *scenario.registries, *scenario.proxies, *scenario.brokers]
     )
     places = [(f"links.{selector}", selector) for selector in scenario.links]
     places += [(f"faults[{i}].link", fault.link) for i, fault in enumerate(scenario.faults) if isinstance(fault, LinkFault)]
@@ -158,7 +160,7 @@ def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
     for name, service in scenario.services.items():
         scaling = service.autoscaling
         if scaling is not None and scaling.target_backlog is not None:
-            if not any(queue.consumer and queue.consumer.split(".")[0] == name for queue in scenario.queues.values()):
+            if name not in {consumer.split(".")[0] for consumer in scenario.consumed().values()}:
                 yield f"services.{name}.autoscaling.target_backlog: {name} consumes no queue; write target_utilisation_percent"
         elif scaling is not None and service.workers == "unlimited":
             yield f"services.{name}.autoscaling: nothing of unlimited workers is a utilisation; give it a number of workers"
@@ -170,13 +172,13 @@ def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
 
 
 def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:
-    name, known = fault.outage, [*scenario.queues, *scenario.registries, *scenario.brokers]
+    name, known = fault.outage, [*scenario.queues, *scenario.logs, *scenario.registries, *scenario.brokers]
     if name not in known:
-        yield f"outage: no queue, registry or broker {name!r}; {nearest(name, known)}"
-    elif name in scenario.queues:
+        yield f"outage: no queue, log, registry or broker {name!r}; {nearest(name, known)}"
+    elif (kept := scenario.queues.get(name) or scenario.logs.get(name)) is not None:
         if fault.node != "all":
-            broker = scenario.queues[name].broker
-            yield f"node: {name} is a queue, which has no nodes; {f'write outage: {broker}' if broker else 'leave it out'}"
+            broker, what = kept.broker, "queue" if name in scenario.queues else "log"
+            yield f"node: {name} is a {what}, which has no nodes; {f'write outage: {broker}' if broker else 'leave it out'}"
     else:
         nodes = scenario.registries[name].nodes if name in scenario.registries else scenario.brokers[name].nodes
         if isinstance(fault.node, int) and fault.node >= nodes:

@@ -140,6 +140,26 @@ faults:
   - {zone: b, at: 60s, for: 30s}          # all that is there goes and comes together
   - {partition: [[a], [b, c]], at: 2min, for: 30s}    # nothing gets across
 """
+LOGS_EXAMPLE: Final = """\
+brokers:
+  kafka: {nodes: 3, workers: 8, write: {exponential: 0.3ms}, copies: 3, replicate: 0.5ms, failover: 5s}
+logs:
+  orders:
+    preset: kafka@4
+    broker: kafka
+    partitions: 12
+    min_insync: 2                           # copies that must be up, or nothing is written
+    producer: {linger: 10ms}                # what is not written here is as Kafka has it
+    consuming: {consumers: 2}               # of each replica, in every group
+    groups:                                 # each reads all
+      bills: {consumer: bill.write, commit: batch}
+      mails: {consumer: mail.send, max_deliveries: 10, dead_letter: dead_mails}
+queues: {dead_mails: {}}
+services:
+  shop: {operations: {buy: [{publish: orders, key: {keys: 1000, zipf: 1}}]}}
+links: {kafka: 0.5ms}
+faults: [{crash: mail, replica: 0, at: 30s, for: 1min}]   # noticed when its session has timed out, after 45 s
+"""
 
 _HEAD: Final = """\
 # The scenario language
@@ -268,6 +288,18 @@ per_key` and `key` at the publisher.
 |---|---|---|
 {queues}
 
+A *log* keeps messages in *partitions*: those of one key in one of them, in order. Each of its *groups* reads all of it and is a
+queue of its own in the rows, `LOG.GROUP`; each partition has one reader among a group's consumers, and a *commit* says how far
+they are. A message is `done` when it was handled and is committed, `dead` when it was passed over, `dropped` when it was
+committed before work that failed, or lost with a node.
+
+```yaml
+{logs_example}```
+
+| preset of logs | what it is | numbers |
+|---|---|---|
+{logs}
+
 ## Laws
 
 A law is the distribution of a duration: `20ms` for always 20 ms, one of the following, or a name under `laws`.
@@ -315,6 +347,7 @@ def page() -> str:
         finding=FINDING,
         zones=ZONES,
         messages=MESSAGES,
+        logs_example=LOGS_EXAMPLE,
         only=ONLY_CONDITION,
         laws=laws,
         **presets,

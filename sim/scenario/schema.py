@@ -214,7 +214,11 @@ def _expected_plain(shape: Shape, name: Callable[[type[BaseModel]], str] | None)
     arguments = get_args(shape.core)
     match get_origin(shape.core) or shape.core:
         case origin if origin is Literal:
-            return " or ".join(f"'{word}'" for word in arguments) if len(arguments) < 3 else f"one of {', '.join(arguments)}"
+            return (
+                " or ".join(f"'{word}'" for word in arguments)
+                if len(arguments) < 3
+                else f"one of {', '.join(map(str, arguments))}"
+            )
         case origin if origin is dict:
             return f"a mapping of {expected(shape_of(arguments[0]), name)} to {expected(shape_of(arguments[1]), name)}"
         case origin if origin is tuple:

@@ -227,7 +227,7 @@ class Results:
             if self.focus is not None:
                 rows = rows[rows["entry"] == self.focus]
             reduced = {} if not times.record_attempts else {"attempts_over_time": self._attempts_over_time(run, rows, width_s)}
-            consumed = [name for name, queue in self.scenarios[run.candidate, run.condition].queues.items() if queue.consumer]
+            consumed = self.scenarios[run.candidate, run.condition].consumed()
             if consumed:
                 gauges = self.source.read(run.index, "gauges", ["time_s", "name", "busy", "queued"])
                 reduced["backlog_over_time"] = curves.backlog_over_time_of_run(gauges, consumed, end_s=times.end)

@@ -191,3 +191,29 @@ def bulk_mm1_time_mean(bulks_rps, sizes, service_rps):
     mean = sum(size * share for size, share in sizes.items())
     square = sum(size**2 * share for size, share in sizes.items())
     return (1 + square / mean) / (2 * (service_rps - bulks_rps * mean))
+
+
+# --- logs -----------------------------------------------------------------------------------------------------
+
+
+def mm1_mixture_mean(arrival_rps, shares, service_rps):
+    """Mean time in system of P independent M/M/1 among which arrivals are dealt by `shares`."""
+    return sum(share / (service_rps - share * arrival_rps) for share in shares)
+
+
+def mm1_mixture_quantile(arrival_rps, shares, service_rps, probability):
+    """Its percentile: sum of share e^{-(mu - share lambda) t} = 1 - probability."""
+    return brentq(lambda t: sum(s * math.exp(-(service_rps - s * arrival_rps) * t) for s in shares) - (1 - probability), 0, 1e6)
+
+
+def batches(arrival_rps, linger_s, size):
+    """Mean size of a batch, and mean wait of a message in it, for Poisson arrivals.
+
+    A batch begins with its first message and ends after `linger_s` or with its `size`-th. Its mean size is
+    1 + E[min(N, size - 1)] with N ~ Poisson(a), a = lambda·linger. While it is open k + 1 messages wait with the probability of k
+    arrivals, so they wait, all together, (1/lambda) sum over k < size - 1 of (k + 1) P(N > k).
+    """
+    more = stats.poisson(arrival_rps * linger_s)
+    mean_size = 1 + sum(more.sf(k) for k in range(size - 1))
+    waited_s = sum((k + 1) * more.sf(k) for k in range(size - 1)) / arrival_rps
+    return mean_size, waited_s / mean_size

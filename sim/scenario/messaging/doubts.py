@@ -7,6 +7,7 @@ from typing import Final
 
 from sim.scenario.edges import operations_of, steps_of
 from sim.scenario.forecast import demands_of, messages_rps
+from sim.scenario.messaging.log_doubts import doubts_of_logs
 from sim.scenario.messaging.queues import Queue
 from sim.scenario.model import Scenario
 from sim.scenario.services import Publish
@@ -17,8 +18,8 @@ _HOARD_S: Final = 10.0
 
 
 def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
-    """What a careful reviewer would say about queues, topics and brokers."""
-    if not scenario.queues:
+    """What a careful reviewer would say about queues, topics, logs and brokers."""
+    if not scenario.queues and not scenario.logs:
         return
     demands = demands_of(scenario)
     rates = messages_rps(scenario)
@@ -35,6 +36,7 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
     yield from _nobody_reads(scenario)
     yield from _unconfirmed(scenario)
     yield from _no_keys(scenario)
+    yield from doubts_of_logs(scenario)
 
 
 def _consumers(scenario: Scenario, queue: Queue) -> int:
@@ -123,23 +125,31 @@ def _busy_brokers(scenario: Scenario, rates: dict[str, float]) -> Iterator[str]:
     """Brokers that are asked to write more than they can."""
     for name, broker in scenario.brokers.items():
         mine = [queue for queue, spec in scenario.queues.items() if spec.broker == name]
-        if not mine:
-            yield f"broker {name}: no queue is on it; set queues.NAME.broker, or leave it out"
+        logs = {log: spec for log, spec in scenario.logs.items() if spec.broker == name}
+        if not mine and not logs:
+            yield f"broker {name}: no queue or log is on it; set queues.NAME.broker, or leave it out"
             continue
         if broker.workers == "unlimited":
             continue
-        leaders = min(len(mine), broker.nodes)
+        leaders = min(len(mine) + sum(log.partitions for log in logs.values()), broker.nodes)
         busy = sum(rates.get(queue, 0.0) for queue in mine) * (broker.write.mean + broker.deliver.mean)
+        # Of a log, at least: full batches, and as full answers to its readers.
+        for log, spec in logs.items():
+            rps = max((rates.get(group, 0.0) for group in scenario.queues_of(log)), default=0.0)
+            busy += rps / spec.producer.batch_size * broker.write.mean
         if busy >= broker.workers * leaders:
             yield (
                 f"broker {name} cannot keep up: writing and delivering keeps {busy:.3g} workers busy, and there are "
-                f"{broker.workers} on each of the {leaders} nodes that lead a queue; more workers, or more queues"
+                f"{broker.workers} on each of the {leaders} nodes that lead a queue or partition; more workers, or more of those"
             )
 
 
 def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     """Queues that only fill."""
     dead_letters = {spec.dead_letter: name for name, spec in scenario.queues.items() if spec.dead_letter is not None}
+    for name, log in scenario.logs.items():
+        letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
+        dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
     for name, queue in scenario.queues.items():
         if queue.consumer is None and name in dead_letters:
             yield (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def publishable(scenario: Scenario) -> list[str]:
     """What can be published to, queues first."""
-    return [*scenario.queues, *scenario.topics]
+    return [*scenario.queues, *scenario.topics, *scenario.logs]
 
 
 def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
@@ -38,13 +38,32 @@ def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]
             yield f"topics.{name}.subscriptions: {', '.join(topic.subscriptions)} names a queue twice; each gets a message once"
         elif len({scenario.queues[each].broker for each in topic.subscriptions if each in scenario.queues}) > 1:
             yield f"topics.{name}: its queues are on different brokers, and a topic is on one; give them the same broker"
-    consumed = {queue.consumer for queue in scenario.queues.values()}
+    yield from _problems_of_logs(scenario, operations)
+    consumed = {consumer for name in publishable(scenario) for consumer in scenario.consumers(name).values()}
     for address, operation in operations.items():
         if operation.deduplicate is not None and address not in consumed:
             service, name = address.split(".")
             where = f"services.{service}.operations.{name}.deduplicate"
             yield f"{where}: no queue is consumed by it, and calls do not read it; leave it out"
     yield from _unread_settings(scenario, operations)
+
+
+def _problems_of_logs(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
+    for name, log in scenario.logs.items():
+        where = f"logs.{name}"
+        broker = scenario.brokers.get(log.broker or "")
+        if log.broker is not None and broker is None:
+            yield f"{where}.broker: no broker {log.broker!r}; {nearest(log.broker, scenario.brokers)}"
+        copies = 1 if broker is None else broker.copies
+        if log.min_insync > copies and (broker is not None or log.broker is None):
+            said = f"broker {log.broker} keeps {copies}" if broker is not None else "without a broker there is one"
+            yield f"{where}.min_insync: {log.min_insync} copies can never be up, for {said}; acks: all would always be refused"
+        for group, spec in log.groups.items():
+            if spec.consumer not in operations:
+                yield f"{where}.groups.{group}.consumer: no operation {spec.consumer!r}; {nearest(spec.consumer, operations)}"
+            letters = log.group(group).dead_letter
+            if letters is not None and letters not in scenario.queues:
+                yield f"{where}.groups.{group}.dead_letter: no queue {letters!r}; {nearest(letters, scenario.queues)}"
 
 
 def _circle(scenario: Scenario, name: str) -> list[str] | None:
@@ -65,6 +84,9 @@ def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) ->
         service, name = address.split(".")
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
             if not isinstance(step, Publish) or step.publish not in publishable(scenario):
+                continue
+            if step.priority and step.publish in scenario.logs:
+                yield f"{path}.priority: {step.publish} is a log, which knows no priorities; leave it out"
                 continue
             queues = scenario.queues_of(step.publish)
             known = [scenario.queues[queue] for queue in queues if queue in scenario.queues]

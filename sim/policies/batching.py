@@ -1,0 +1,124 @@
+"""Batches of messages that a publisher gathers before it sends them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from sim.values import Duration, Spec
+
+
+class Batching(Spec):
+    """How a publisher gathers its messages for one partition.
+
+    ::
+
+        m1 --- linger --> sent with what has come meanwhile        or at once, when `batch_size` are there
+
+    With `linger: 0s` a message goes at once while fewer than `max_in_flight` requests are unanswered; under load batches form
+    by themselves, because messages wait for that. Lingering trades latency for fewer requests, and pays where requests are what
+    is short.
+
+    Source: kafka@3 clients, `RecordAccumulator` and `Sender`. Sizes are counted in messages.
+
+    >>> accumulator = Accumulator(Batching(linger=0.005, batch_size=2), idempotent=True)
+    >>> accumulator.add(0, "a", now_s=0.0), accumulator.ready([0], now_s=0.004)
+    (True, [])
+    >>> [batch.items for batch in accumulator.ready([0], now_s=0.005)]
+    [['a']]
+    """
+
+    linger: Duration = Field(0.0, description="how long a batch waits for more messages")
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        16, description="messages of a batch at most; messages without a key change their partition after as many"
+    )
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["unlimited"] = Field(
+        5, description="requests of one publishing process to one node that are not answered yet"
+    )
+
+
+class Batch:
+    """Messages of one publisher for one partition, on their way together."""
+
+    __slots__ = (
+        "bits", "created_s", "failed_s", "from_s", "items", "network_s", "number", "partition", "producer", "sent_s", "tries",
+        "wrote_s",
+    )  # fmt: skip
+
+    def __init__(self, partition: int, number: int, now_s: float) -> None:
+        self.partition = partition
+        self.number = number  # among those of its publisher for this partition
+        self.items: list[Any] = []
+        self.created_s = now_s
+        self.from_s = now_s  # when it may be sent, if it is not full: after its linger, or its pause before a retry
+        self.tries = 0
+        self.producer: Any = None
+        self.sent_s = now_s  # the latest time
+        self.failed_s = 0.0  # what tries have cost that came to nothing, and the pauses after them
+        self.network_s = 0.0  # of the try that was answered
+        self.wrote_s = 0.0  # likewise, by the broker
+        self.bits = 0  # of the latest try: its draws derive from them
+
+
+class Accumulator:
+    """The batches of one publishing process that are not on their way, told the time."""
+
+    __slots__ = ("_idempotent", "_numbers", "_pending", "_spec")
+
+    def __init__(self, spec: Batching, idempotent: bool) -> None:
+        self._spec = spec
+        self._idempotent = idempotent
+        self._pending: dict[int, deque[Batch]] = {}
+        self._numbers: dict[int, int] = {}
+
+    def add(self, partition: int, item: Any, now_s: float) -> bool:
+        """Put a message into the open batch of its partition; whether that began a new one."""
+        line = self._pending.setdefault(partition, deque())
+        last = line[-1] if line else None
+        fresh = last is None or last.tries > 0 or len(last.items) >= self._spec.batch_size
+        if fresh:
+            number = self._numbers[partition] = self._numbers.get(partition, -1) + 1
+            last = Batch(partition, number, now_s)
+            last.from_s = now_s + self._spec.linger
+            line.append(last)
+        assert last is not None
+        last.items.append(item)
+        return fresh
+
+    def waiting(self) -> list[int]:
+        """The partitions for which there is anything."""
+        return list(self._pending)
+
+    def ready(self, partitions: Iterable[int], now_s: float) -> list[Batch]:
+        """Take the first batch of each of these partitions that may be sent: what waits for a retry holds up all behind it."""
+        found = []
+        for partition in partitions:
+            line = self._pending.get(partition)
+            if line and self._may_go(line[0], now_s):
+                found.append(line.popleft())
+                if not line:
+                    del self._pending[partition]
+        return found
+
+    def _may_go(self, batch: Batch, now_s: float) -> bool:
+        full = batch.tries == 0 and len(batch.items) >= self._spec.batch_size
+        return full or now_s >= batch.from_s
+
+    def put_back(self, batch: Batch, from_s: float) -> None:
+        """A batch that came to nothing waits for its retry: in front, or in its place where the order is kept."""
+        batch.from_s = from_s
+        line = self._pending.setdefault(batch.partition, deque())
+        place = 0
+        if self._idempotent:
+            while place < len(line) and line[place].number < batch.number:
+                place += 1
+        line.insert(place, batch)
+
+    def clear(self) -> list[Batch]:
+        """The process is gone, and what it had gathered."""
+        gone = [batch for line in self._pending.values() for batch in line]
+        self._pending.clear()
+        return gone

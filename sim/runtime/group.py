@@ -1,0 +1,214 @@
+"""A consumer group in motion: the coordinator, and what is known of each partition. Its members are in `sim.runtime.reader`.
+
+::
+
+    members --heartbeat, join, commit--> coordinator --answers, news of partitions--> members
+
+Who reads what is decided by `sim.policies.groups`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from sim.kernel.entry import Entry
+from sim.kernel.tasks import Steps
+from sim.policies.backlog_lines import GONE
+from sim.policies.groups import GroupGate
+from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_IN_FLIGHT
+from sim.runtime.reader import Reader, Reading
+from sim.streams import child, key, salt
+
+if TYPE_CHECKING:
+    from sim.runtime.log import PartitionedLog
+    from sim.runtime.messages import Message
+    from sim.runtime.queue import MessageQueue
+    from sim.runtime.replica import Replica
+    from sim.runtime.world import World
+
+_NEWS = salt("group", "news")
+
+
+class _Alarm(Entry):
+    """Wakes a coordinator when a member is overdue."""
+
+    __slots__ = ("_group",)
+
+    def __init__(self, group: Group) -> None:
+        self.callbacks = None
+        self._group = group
+
+    def fire(self) -> None:
+        self._group.ring()
+
+
+class Group:
+    """All that read a log as one."""
+
+    def __init__(self, world: World, log: PartitionedLog, name: str) -> None:
+        spec = self.spec = log.spec.group(name)
+        self.world = world
+        self.tasks = world.tasks
+        self.log = log
+        self.name = f"{log.name}.{name}"
+        self.code = world.code(self.name)
+        self.effect = world.code(spec.consumer)
+        self.plan = world.plans[spec.consumer]
+        self.inbox = world.inbox(spec.consumer)
+        service, place = spec.consumer.split(".")[0], world.scenario.place(log.name)
+        self.there = world.network.line(place, service)  # to the members
+        self.back = world.network.line(service, place)
+        self.dead_letters: MessageQueue | None = None if spec.dead_letter is None else world.queues[spec.dead_letter]
+        self.gate = GroupGate(spec, log.spec.partitions)
+        self.readings = [Reading(number) for number in range(log.spec.partitions)]
+        self.presence = world.presence()  # while there are messages that are not committed
+        self._readers: dict[Replica, list[Reader]] = {}
+        self._begun = False
+        self._rings_s = inf
+        self._key = key(world.seed, "group", self.name)
+        self._told = 0
+
+    # --- from the log ------------------------------------------------------------------------------------------------------
+
+    def shown(self, partition: int, offset: int, message: Message) -> None:
+        """A message is there to be read."""
+        reading = self.readings[partition]
+        reading.messages[offset] = message
+        reading.end = offset + 1
+        self.presence.more()
+
+    def look(self, partition: int) -> None:
+        """There may be something to be read."""
+        reader = self.readings[partition].reader
+        if reader is not None and reader.asking is not None:
+            reader.asking.settle(True)
+
+    # --- members -----------------------------------------------------------------------------------------------------------
+
+    def attach(self, replica: Replica) -> None:
+        """Start a replica's consumers: of a run that begins they are members already, later they join."""
+        readers = self._readers[replica] = [Reader(self, replica, number) for number in range(self.spec.consumers)]
+        for reader in readers if self._begun else ():
+            reader.start()
+
+    def begin(self) -> None:
+        """The run begins, with a group that has been there for long."""
+        self._begun = True
+        readers = [reader for those in self._readers.values() for reader in those]
+        if readers:
+            self.gate.found(readers, self.world.now)
+            for reader, partitions in self.gate.news:
+                reader.founded(partitions)
+            self.gate.news.clear()
+        for reader in readers:
+            reader.start()
+        self.look_ahead()
+
+    def detach(self, replica: Replica) -> None:
+        """End a replica's consumers: one that stops commits and says so, of one that dies nobody hears."""
+        for reader in self._readers.pop(replica, []):
+            said = replica.stopping
+            if said:
+                self.commit(reader, reader.membership, reader.processed() if self.spec.commit == "interval" else {})
+            reader.kill()
+            if said:
+                self.gate.leave(reader, self.world.now)
+                self.look_ahead()
+
+    # --- the coordinator ---------------------------------------------------------------------------------------------------
+
+    def look_ahead(self) -> None:
+        """After a change: tell the news, and see when a member is overdue."""
+        news, self.gate.news = self.gate.news, []
+        for reader, partitions in news:
+            self.tasks.start(self._tell(reader, partitions, reader.membership))
+        next_s = self.gate.next_s()
+        if next_s < self._rings_s:
+            self._rings_s = next_s
+            self.tasks.schedule(_Alarm(self), next_s)
+
+    def ring(self) -> None:
+        """A member may be overdue."""
+        now_s = self.world.now
+        if now_s < self._rings_s:
+            return
+        self._rings_s = inf
+        self.gate.due(now_s)
+        self.look_ahead()
+
+    def _tell(self, reader: Reader, partitions: tuple[int, ...], membership: int) -> Steps:
+        """A way to the member; where it is the leader that decides, one more there and back."""
+        self._told += 1
+        bits, ways = child(child(self._key, _NEWS), self._told), 1 if self.spec.protocol == "server" else 3
+        for way in range(ways):
+            line = self.there if way % 2 == 0 else self.back
+            delay_s = line.travel_s(child(bits, way))
+            delay_s = self.log.spec.producer.request_timeout if delay_s < 0 else delay_s  # it asks again
+            if delay_s > 0:
+                yield delay_s
+        if reader.membership == membership:
+            reader.hears(partitions)
+
+    def commit(self, reader: Reader, membership: int, offsets: dict[int, int]) -> None:
+        """A member says how far it is; of one that is none any more, or reads that partition no more, nothing."""
+        member = self.gate.members.get(reader)
+        if member is None or membership != reader.membership:
+            return
+        for partition, offset in offsets.items():
+            if partition in member.owned or partition in member.granted:
+                reading = self.readings[partition]
+                while reading.committed < offset:
+                    self._committed(reading.messages.pop(reading.committed))
+                    reading.committed += 1
+
+    def _committed(self, message: Message) -> None:
+        message.state = GONE
+        if message.at_work == 0:
+            self._bury(message)
+
+    # --- what becomes of messages ------------------------------------------------------------------------------------------
+
+    def give_up(self, message: Message) -> None:
+        """Pass over a message at which all tries have failed."""
+        message.fate = FATE_DEAD
+        if self.dead_letters is not None:
+            self.dead_letters.inherit(message, self.code)
+
+    def put_down(self, message: Message) -> None:
+        """A member has done with a message, or is gone."""
+        message.at_work -= 1
+        if message.state == GONE and message.at_work == 0:
+            self._bury(message)
+
+    def _bury(self, message: Message) -> None:
+        fate = message.fate if message.fate in (FATE_DEAD, FATE_DUPLICATE) else FATE_DROPPED
+        self.world.recorder.message(self.effect, self.code, message, FATE_DONE if message.times_done else fate)
+        self.presence.less()
+
+    @property
+    def ready(self) -> int:
+        """Messages that no member has got."""
+        return sum(reading.end - reading.position for reading in self.readings)
+
+    @property
+    def at_consumers(self) -> int:
+        """The same as `uncommitted`, as of queues."""
+        return self.uncommitted
+
+    @property
+    def uncommitted(self) -> int:
+        """Messages that a member has got and that are not committed."""
+        return sum(reading.position - reading.committed for reading in self.readings)
+
+    def end_run(self) -> None:
+        """Stop the members where they stand, and record what is not committed."""
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.end()
+        for reading in self.readings:
+            for message in reading.messages.values():
+                self.world.recorder.message(self.effect, self.code, message, FATE_IN_FLIGHT)
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name} {len(self.gate.members)} members, {self.ready} ready, {self.uncommitted} uncommitted>"
