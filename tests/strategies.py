@@ -183,6 +183,7 @@ balancings = st.one_of(
                 {"kind": "ring_hash", "keys": 5, "min_ring_size": 20, "hash_balance_factor": 110},
                 {"kind": "maglev", "keys": 20, "zipf": 1.0, "table_size": 101},
                 {"kind": "aperture", "smoothing": 1.0},
+                {"kind": "deterministic_aperture", "min_aperture": 2},
                 {"kind": "pick_first", "shuffle": True},
                 {"kind": "join_idle_queue"},
                 {"kind": "prequal", "pool_size": 2, "max_age": 0.5},

@@ -141,6 +141,16 @@ def test_what_makes_no_sense_is_refused(fields, said):
 
 def test_rules_that_do_not_learn_are_told_nothing():
     learns = {kind for kind in KINDS if rule(kind).learns}
-    assert learns == {"peak_ewma", "ring_hash", "maglev", "aperture", "pick_first", "utilisation", "join_idle_queue", "prequal"}
+    assert learns == {
+        "peak_ewma",
+        "ring_hash",
+        "maglev",
+        "aperture",
+        "deterministic_aperture",
+        "pick_first",
+        "utilisation",
+        "join_idle_queue",
+        "prequal",
+    }
     assert rule("round_robin", slow_start={"window": 10}).learns
     assert rule("random", subset_size=2).learns

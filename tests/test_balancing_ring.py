@@ -9,8 +9,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.policies.ring import DeterministicAperture
+from sim.scenario.model import Scenario
+from sim.single import run
 
 POSITIONS = 2_000
+
+
+def test_every_process_has_its_slice_and_endpoints_of_few_processes_are_called_evenly():
+    def spread(kind):
+        result = run(
+            Scenario(
+                services={
+                    "shop": {"replicas": 3, "workers": "unlimited", "operations": {"buy": [{"call": "stock.get"}]}},
+                    "stock": {"replicas": 10, "workers": "unlimited", "operations": {"get": [{"work": {"exponential": 0.01}}]}},
+                },
+                calls={"shop -> stock": {"balancing": kind}},
+                load={"rate": 300, "mix": "shop.buy"},
+                run={"duration": 60},
+            ),
+            3,
+        )
+        calls = result.attempts[result.attempts.target == "stock.get"]
+        return calls.groupby("replica").size().reindex(range(10), fill_value=0)
+
+    even = spread({"kind": "deterministic_aperture", "min_aperture": 2})  # ceil(2 * 3 / 10) = 1 third each
+    assert even.max() / even.mean() < 1.15  # two endpoints lie in two slices each, and get more second choices
+    uneven = spread({"kind": "two_choices", "subset_size": 4})
+    assert uneven.max() / uneven.mean() > 1.3
 
 
 def slice_of(process, processes, servers, least=2):

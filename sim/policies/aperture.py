@@ -122,7 +122,7 @@ class Aperture(Balancer):
 
     So each used endpoint has about one call in flight, and a process of small load uses few: fewer connections, warmer servers.
     The EMA is looked at with each call, so many calls let it grow fast. Not for few processes of small load: their apertures may
-    lie on the same endpoints, which deterministic aperture (not here) avoids. Source: finagle@24 aperture/LoadBand.scala,
+    lie on the same endpoints, which `deterministic_aperture` avoids. Source: finagle@24 aperture/LoadBand.scala,
     RandomAperture.scala, util/Ema.scala.
     """
 
@@ -132,8 +132,7 @@ class Aperture(Balancer):
         self._order_key = child(process_key, _ORDER)
         self._low, self._high = spec.low_load, spec.high_load
         self._smoothing_s = spec.smoothing
-        self._least = spec.min_aperture
-        self.width = spec.min_aperture
+        self._least = self.width = spec.min_aperture or 1
         self._rule = TwoDistinct()
         self._count = 0  # of endpoints that are known
         self._known: Indices = []

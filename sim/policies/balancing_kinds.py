@@ -13,7 +13,7 @@ from sim.values import Duration, PositiveDuration, Ratio, Spec
 #: Names of the balancing rules in the scenario language.
 BalancingKind = Literal[
     "round_robin", "weighted_round_robin", "random", "two_choices", "least_request", "peak_ewma", "ring_hash", "maglev",
-    "aperture", "pick_first", "utilisation", "join_idle_queue", "prequal",
+    "aperture", "deterministic_aperture", "pick_first", "utilisation", "join_idle_queue", "prequal",
 ]  # fmt: skip
 
 _WEIGHTED: Final = ("weighted_round_robin", "two_choices", "least_request", "ring_hash", "maglev")
@@ -36,7 +36,7 @@ _OWNERS: Final = {
     "low_load": ("aperture",),
     "high_load": ("aperture",),
     "smoothing": ("aperture",),
-    "min_aperture": ("aperture",),
+    "min_aperture": ("aperture", "deterministic_aperture"),
     "shuffle": ("pick_first",),
     "blackout": ("utilisation",),
     "expiry": ("utilisation",),
@@ -87,6 +87,7 @@ class Balancing(Spec):
         peak_ewma             two at random; the one with less peak latency · (calls in flight + 1)
         ring_hash, maglev     by a key of the call: the same key goes to the same endpoint while the endpoints stay
         aperture              two_choices among few, as many as keep about one call in flight each
+        deterministic_aperture  two_choices within a slice of the ring of endpoints; all slices together cover it evenly
         pick_first            one for all calls, until it is gone
         utilisation           in proportion to calls per second / utilisation, as the servers report them
         join_idle_queue       one that has announced itself as idle; any at random when none has
@@ -129,7 +130,9 @@ class Balancing(Spec):
     low_load: _Load = Field(0.875, description="aperture: calls in flight per endpoint at or below which it gets narrower")
     high_load: _Load = Field(1.125, description="aperture: calls in flight per endpoint at or above which it gets wider")
     smoothing: Duration = Field(15.0, description="aperture: mean age of the calls in flight in their average")
-    min_aperture: Annotated[int, Field(ge=1)] = Field(1, description="aperture: endpoints at least")
+    min_aperture: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="aperture: endpoints at least; absent: 1, of a deterministic one 12"
+    )
     shuffle: bool = Field(False, description="pick_first: whether each process has an order of its own; else the replicas' order")
     blackout: Duration = Field(10.0, description="utilisation: how long an endpoint must have reported before it has a weight")
     expiry: PositiveDuration = Field(180.0, description="utilisation: how long a report is good")

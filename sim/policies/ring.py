@@ -22,8 +22,9 @@ class DeterministicAperture(Balancer):
 
     A position within the slice is drawn and with it an endpoint; a second one likewise, without the first; of the two it is that
     with fewer calls of this process in flight per share of it that lies in the slice. Slices are whole multiples of 1/P, so each
-    point of the ring lies in equally many: with equal load of the processes every endpoint gets the same share, whatever P and S
-    are, over few connections. A random aperture, or a subset by hashing, does not do that.
+    point of the ring lies in equally many: with equal load of the processes every endpoint gets the same share of first choices,
+    whatever P and S are, over few connections. A random aperture, or a subset by hashing, does not do that. Second choices are
+    not so exact: who lies in a slice in part only gets a bit more, some 10 % with four in a slice, which is why there are 12.
 
     Processes must know how many they are and which of them each one is: replicas here do, by their index; a replica that comes
     later by a deployment counts as the one of its index modulo the number that there was at first. The width does not follow the

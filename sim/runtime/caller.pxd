@@ -64,6 +64,7 @@ cdef class Caller:
     cdef unsigned long long _process_key
     cdef unsigned long long _shared_key
     cdef list _past
+    cdef object _peer
     cdef View _view
     cdef object _zone_gate
     cdef readonly long process

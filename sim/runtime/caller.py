@@ -103,7 +103,7 @@ class Caller:
     """
 
     __slots__ = (
-        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_probes", "_process_key", "_recorder",
+        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_peer", "_probes", "_process_key", "_recorder",
         "_retry", "_shared_key", "_spare", "_tasks", "_view", "_zone_gate", "plain", "process",
     )  # fmt: skip
 
@@ -120,6 +120,7 @@ class Caller:
         self._shared_key = key(world.seed, "balancing", edge.names[1].split(".")[0])  # what all its callers hash alike
         self._past: list[tuple[float, int, str]] = []  # changes of state in earlier lives of the process
         self._zone_gate = world.zone_gate(edge, process)
+        self._peer = process, world.processes_of(edge.names[0])
         self.process = process
         self.plain = True
         self.forget()
@@ -135,7 +136,7 @@ class Caller:
         edge, own = self._edge, self._process_key
         endpoints = len(edge.target.endpoints)
         start, now_s = own % endpoints, self._tasks.now_s()
-        balancer = new_balancer(edge.policy.balancing, own, self._shared_key, start, now_s, self._zone_gate)
+        balancer = new_balancer(edge.policy.balancing, own, self._shared_key, start, now_s, self._zone_gate, self._peer)
         self._balancer: Balancer = balancer
         self._counts = balancer.counts
         self._learns = balancer.learns

@@ -193,11 +193,6 @@ class Group:
 
     @property
     def at_consumers(self) -> int:
-        """The same as `uncommitted`, as of queues."""
-        return self.uncommitted
-
-    @property
-    def uncommitted(self) -> int:
         """Messages that a member has got and that are not committed."""
         return sum(reading.position - reading.committed for reading in self.readings)
 
@@ -211,4 +206,4 @@ class Group:
                 self.world.recorder.message(self.effect, self.code, message, FATE_IN_FLIGHT)
 
     def __repr__(self) -> str:
-        return f"<Group {self.name} {len(self.gate.members)} members, {self.ready} ready, {self.uncommitted} uncommitted>"
+        return f"<Group {self.name} {len(self.gate.members)} members, {self.ready} ready, {self.at_consumers} uncommitted>"

@@ -219,7 +219,7 @@ class World:
 
     def _gauge_group(self, group: Group) -> None:
         """A sample of a group, and one of each of its partitions."""
-        self.recorder.gauge(group.code, group.uncommitted, group.ready, int(group.log.up))
+        self.recorder.gauge(group.code, group.at_consumers, group.ready, int(group.log.up))
         for reading in group.readings:
             code = self._codes[f"{group.name}/{reading.number}"]
             uncommitted, ready = reading.position - reading.committed, reading.end - reading.position
@@ -313,6 +313,11 @@ class World:
     def edge_from(self, edge: Edge, process: int) -> Edge:
         """An edge as a caller process sees it from where it is."""
         return edge if self.zoning is None else self.zoning.edge(edge, process)
+
+    def processes_of(self, caller: str) -> int:
+        """How many processes of a caller there are when the run begins: replicas, proxies or clients."""
+        group = self.services.get(caller) or self.proxies.get(caller)
+        return self.scenario.load.clients if group is None else group.spec.replicas
 
     def zone_gate(self, edge: Edge, process: int) -> ZoneGate | None:
         """How a caller process chooses zones on an edge; None where it does not."""

@@ -14,7 +14,16 @@ from sim.scenario.forecast import Edge
 from sim.scenario.model import Scenario
 
 #: Rules that look at calls, their times or what servers report, each time they choose.
-_PER_CALL: Final = ("two_choices", "least_request", "peak_ewma", "aperture", "utilisation", "join_idle_queue", "prequal")
+_PER_CALL: Final = (
+    "two_choices",
+    "least_request",
+    "peak_ewma",
+    "aperture",
+    "deterministic_aperture",
+    "utilisation",
+    "join_idle_queue",
+    "prequal",
+)
 #: Of these, the rules that count connections instead.
 _COUNTING: Final = ("two_choices", "least_request")
 

@@ -247,7 +247,7 @@ _FINAGLE: Final = preset(
         "Failure accrual is a breaker per endpoint and fails open: when all endpoints are dead, Finagle uses them all the same; "
         "here such calls are short-circuited.",
         "`balancing: aperture` is its random aperture, `balancing: peak_ewma` p2cPeakEwma; its default is neither.",
-        "Not modelled: FailFast (endpoints that refuse connections, 1 s to 32 s, full jitter), deterministic apertures.",
+        "Not modelled: FailFast (endpoints that refuse connections, 1 s to 32 s, full jitter), peak EWMA within an aperture.",
         "No timeout by default. Deadlines travel with calls, but servers reject only some that have expired (Mux and Thrift: at "
         "most 20 % in 10 s), so propagate_deadline is off here.",
         "The percentile of backup requests is that of all calls lately; `hedging` needs the extra load that you allow.",
