@@ -103,8 +103,8 @@ class Caller:
     """
 
     __slots__ = (
-        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_peer", "_probes", "_process_key", "_recorder",
-        "_retry", "_shared_key", "_spare", "_tasks", "_view", "_zone_gate", "plain", "process",
+        "_balancer", "_breaker", "_counts", "_edge", "_in_flight", "_learns", "_past", "_peer", "_probes", "_process_key",
+        "_recorder", "_retry", "_shared_key", "_spare", "_tasks", "_view", "_zone_gate", "plain", "process",
     )  # fmt: skip
 
     def __init__(self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long) -> None:
