@@ -13,9 +13,11 @@ from sim import compiled
 
 ROOT = Path(__file__).parents[1]
 
-#: Runs the example scenarios and some random ones; prints a hash of all their rows, and what ran.
+#: Runs the example scenarios and some random ones; prints a hash of all their rows, and what ran. The random ones are made once
+#: and read from a file by the others: Hypothesis draws constants of the modules that it sees, and of compiled ones it sees none.
 _PROGRAM = """
-import json, random, sys, warnings
+import json, sys, warnings
+from pathlib import Path
 warnings.simplefilter("ignore")
 from hypothesis import HealthCheck, Phase, given, seed, settings
 import sim, sim.kernel.clock, sim.runtime.caller
@@ -29,66 +31,58 @@ def shortened(scenario):
     run = scenario.run.model_copy(update={"duration": 4.0, "warmup": 1.0})
     return scenario.model_copy(update={"run": run})
 
-for path in sys.argv[1:]:
+def at_random(strategy, number, count):
+    made = []
+
+    @seed(number)
+    @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @given(strategy())
+    def make(scenario):
+        made.append(scenario.as_data())
+
+    make()
+    return made
+
+place, *examples = sys.argv[1:]
+for path in examples:
     loaded = sim.load(path)
     cases = loaded.scenarios() if isinstance(loaded, sim.Comparison) else [("only", loaded)]
     for *name, scenario in cases:
         found[f"{path} {name}"] = fingerprint(sim.run(shortened(scenario), 3))
 
-@seed(20261122)
-@settings(max_examples=40, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
-@given(scenarios())
-def at_random(scenario):
-    found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
-
-@seed(20261127)
-@settings(max_examples=40, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
-@given(messagings())
-def messages_at_random(scenario):
-    found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
-
-@seed(20261128)
-@settings(max_examples=30, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
-@given(zoned())
-def zones_at_random(scenario):
-    found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
-
-@seed(20261128)
-@settings(max_examples=20, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
-@given(connected())
-def connections_at_random(scenario):
-    found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
-
-@seed(20261128)
-@settings(max_examples=40, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
-@given(logs())
-def logs_at_random(scenario):
-    found[f"random {len(found)}"] = fingerprint(sim.run(scenario, 5))
-
-at_random()
-messages_at_random()
-zones_at_random()
-connections_at_random()
-logs_at_random()
+if not Path(place).exists():
+    kinds = (
+        (scenarios, 20261122, 40), (messagings, 20261127, 40), (connected, 20261128, 20), (zoned, 20261128, 30),
+        (logs, 20261128, 40),
+    )
+    Path(place).write_text(json.dumps([data for kind in kinds for data in at_random(*kind)]))
+for data in json.loads(Path(place).read_text()):
+    found[f"random {len(found)}"] = fingerprint(sim.run(sim.Scenario.model_validate(data), 5))
 print(json.dumps(found))
 """
 
 EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.yaml"))
 
 
-def rows_of(**choice):
-    """What the program finds with the given environment variables."""
+def rows_of(place, **choice):
+    """What the program finds with the given environment variables; the random scenarios lie at `place`, or will do so."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "PYTHONHASHSEED": "0", **choice}
-    command = [sys.executable, "-c", _PROGRAM, *EXAMPLES]
+    command = [sys.executable, "-c", _PROGRAM, str(place), *EXAMPLES]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
-def plain():
+def place(tmp_path_factory):
+    """Where the random scenarios are kept."""
+    return tmp_path_factory.mktemp("random") / "scenarios.json"
+
+
+@pytest.fixture(scope="module")
+def plain(place):
     """Nothing compiled, SimPy's own loop."""
-    found = rows_of(SIM_COMPONENTS="source", SIM_KERNEL="simpy")
+    found = rows_of(place, SIM_COMPONENTS="source", SIM_KERNEL="simpy")
     assert found["clock"].startswith("simpy")
     assert found["caller"].endswith(".py")
     return found
@@ -109,8 +103,8 @@ needs_compiled = pytest.mark.skipif(
         pytest.param({"SIM_KERNEL": "simpy"}, "simpy.core", ".so", id="on plain SimPy"),
     ],
 )
-def test_the_same_seed_gives_the_same_rows(plain, choice, clock, caller):
-    found = rows_of(**choice)
+def test_the_same_seed_gives_the_same_rows(plain, place, choice, clock, caller):
+    found = rows_of(place, **choice)
     assert found.pop("clock") == clock
     assert found.pop("caller").endswith(caller) or os.name == "nt"
     expected = {case: rows for case, rows in plain.items() if case not in ("clock", "caller")}

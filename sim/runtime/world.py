@@ -78,7 +78,7 @@ class World:
         self.services: dict[str, ServiceGroup] = {}
         self.proxies: dict[str, ServiceGroup] = {}
         self.zoning = Zoning(self) if scenario.zones else None
-        self._pools: dict[tuple[str, int, str, CallPolicy], Pool] = {}  # by caller process, target and what is said of calls
+        self._pools: dict[tuple[str, int, str], dict[CallPolicy, Pool]] = {}  # by caller process and target: by what is said
         self.services |= {
             name: ServiceGroup(self, name, spec, slots_of(scenario, name)) for name, spec in scenario.services.items()
         }
@@ -230,7 +230,7 @@ class World:
             before_s, before = self._spent_before.get(name, (0.0, 0))
             busy_worker_s, served = what.spent()
             self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
-        for pool in self._pools.values():
+        for pool in self._all_pools():
             pool.end_run()
         # What is still open gets its row from its own `finally`, in the order in which it began.
         for open_ in self.ledger.everything():
@@ -272,7 +272,7 @@ class World:
         for registry in self.registries.values():
             for time_s, caller, process, service, replica, state in registry.changes():
                 found.append((time_s, codes[caller], process, codes[service], replica, code_of(state)))
-        for pool in self._pools.values():
+        for pool in self._all_pools():
             for time_s, endpoint, state in pool.gate.changes:
                 found.append((time_s, *pool.names, endpoint, code_of(state)))
         for name, group in self.services.items():
@@ -336,17 +336,20 @@ class World:
     def pool(self, edge: Edge, process: int) -> Pool:
         """A caller process's connections to the target of an edge; operations for which the same is said share them."""
         caller, service = edge.names[0], edge.names[1].split(".")[0]
-        pool = self._pools.get((caller, process, service, edge.policy))
+        own = self._pools.setdefault((caller, process, service), {})
+        pool = own.get(edge.policy)
         if pool is None:
-            before = sum(place[:3] == (caller, process, service) for place in self._pools)
-            own = key(self.seed, "connections", caller, process, service, before)
+            draws = key(self.seed, "connections", caller, process, service, len(own))
             group = self._reached(edge)
             balancer = self.proxies.get(caller)
             kind = FlowTable if balancer is not None and self.scenario.proxies[caller.partition("@")[0]].layer == 4 else Pool
-            pool = kind(edge, group.replicas, own, (edge.caller_code, process, self._codes[group.name]))
-            self._pools[caller, process, service, edge.policy] = pool
+            pool = kind(edge, group.replicas, draws, (edge.caller_code, process, self._codes[group.name]))
+            own[edge.policy] = pool
             group.pools.append(pool)
         return pool
+
+    def _all_pools(self) -> list[Pool]:
+        return [pool for own in self._pools.values() for pool in own.values()]
 
     def _reached(self, edge: Edge) -> ServiceGroup:
         """Whose replicas an edge leads to: those of a service, or the proxies in between."""
