@@ -541,7 +541,7 @@ def test_the_list_names_all_with_what_is_on() -> None:
 def test_the_list_is_in_groups_each_with_where_it_is_named() -> None:
     lines = [line.rstrip() for line in sim("presets").stdout.splitlines()]
     places = {of: next(i for i, line in enumerate(lines) if line.startswith(f"of {of} ")) for of in GROUPS}
-    assert list(places) == ["calls", "registries", "discovery", "health checks", "queues"]
+    assert list(places) == ["calls", "registries", "discovery", "health checks", "queues", "logs"]
     assert sorted(places.values()) == list(places.values())
     for of, group in GROUPS.items():
         assert group.where in lines[places[of]]
