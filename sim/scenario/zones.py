@@ -19,6 +19,8 @@ def problems_of_zones(scenario: Scenario) -> Iterator[str]:
         yield f"zones: {zone} stands twice; each zone has one name"
     if "default" in zones:
         yield "zones: default is reserved, for zone_links; give the zone another name"
+    if zones and scenario.logs:
+        yield f"logs.{next(iter(scenario.logs))}: logs have no place in zones so far; leave zones out, or write queues"
     for path, named in _named(scenario):
         for zone in named:
             if zone not in zones:
