@@ -101,7 +101,7 @@ def test_a_group_says_otherwise_even_what_would_be_there_without_a_word():
 
 
 def test_logs_have_no_place_in_zones_so_far():
-    with pytest.raises(ScenarioError, match="logs.orders: logs have no place in zones so far; leave zones out, or write queues"):
+    with pytest.raises(ScenarioError, match=r"logs.orders: logs have no place in zones so far; leave zones out, or write queues"):
         loads(
             "zones: [a, b]\n"
             "logs: {orders: {partitions: 2, groups: {mails: {consumer: mail.send}}}}\n"
