@@ -1,16 +1,15 @@
-"""Operations in motion: the steps of the scenario, bound to the edges they use.
+"""Operations in motion: the steps of the scenario, bound to the edges they use (by `sim.runtime.planner`).
 
 Each step is one small class with `run(replica, context)`, a generator that returns OK or the outcome that ends the
 operation. A step that only lets time pass, or is only one call, says so, and is done without a generator. A new kind
-of step: one class here, one in `sim.scenario.services`, one line in `Planner.step`.
+of step: one class here, one in `sim.scenario.services`, one line in `sim.runtime.planner`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import Law, sampler
@@ -19,7 +18,7 @@ from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, TIMEOUT, UNREACHABLE
 from sim.runtime.context import Context
 from sim.runtime.messages import Mailbox, Stamp
 from sim.runtime.visit import new_visit
-from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
+from sim.scenario.services import Operation
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -478,56 +477,3 @@ class CachedSteps(Runnable):
         """Answer from the cache, or do the steps."""
         shelf = replica.shelf(self._code, self._cache)
         return shelf.get(context, child(context.key, self._salt), context.due_s, _one_branch(replica, self._steps))
-
-
-class Planner:
-    """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
-
-    def __init__(self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str]) -> None:
-        self._edge_to = edge_to
-        self._consumer_of = consumer_of
-
-    def fill(self, plan: Plan, operation: Operation) -> None:
-        """Give a plan its steps."""
-        # Draws are keyed by "the n-th work" and "the n-th call of payment.charge" of an operation, so that a candidate
-        # that replaces another call, or publishes instead of calling, still draws the same numbers for the rest.
-        seen: Counter[str] = Counter()
-        plan.steps = tuple(self.step(step, seen) for step in operation.steps)
-        if operation.cache is not None:
-            plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
-
-    def step(self, step: Step, seen: Counter[str]) -> Runnable:
-        """Bind one step."""
-
-        def next_salt(what: str) -> int:
-            seen[what] += 1
-            return salt(what, seen[what])
-
-        match step:
-            case Work():
-                return WorkStep(step.work, next_salt("work"))
-            case Fail():
-                return FailStep(step.fail, step.work, next_salt("fail"))
-            case Call():
-                edge = self._edge_to(step.call)
-                return CallStep(edge, step.count, step.in_parallel, step.probability, step.required, next_salt(step.call))
-            case Publish():
-                edge = self._edge_to(step.publish)
-                step_salt = next_salt(self._consumer_of(step.publish))
-                return PublishStep(edge, Stamp(step), step.probability, step_salt)
-            case Parallel():
-                return ParallelStep([self._all(branch, seen) for branch in step.parallel])
-            case ReadVersion():
-                return ReadVersionStep(step.read_version)
-            case Commit():
-                return CommitStep(step.commit)
-            case Repeat():
-                return RepeatStep(self._all(step.repeat, seen), step.count, next_salt("repeat"))
-            case Saga():
-                parts = tuple((self._all(part.do, seen), self._all(part.undo, seen)) for part in step.saga)
-                return SagaStep(parts, step.undo_failed)
-            case _:
-                assert_never(step)
-
-    def _all(self, steps: tuple[Step, ...], seen: Counter[str]) -> tuple[Runnable, ...]:
-        return tuple(self.step(inner, seen) for inner in steps)

@@ -29,6 +29,7 @@ from sim.runtime.log import PartitionedLog
 from sim.runtime.messages import Mailbox, Topic
 from sim.runtime.network import Line, Network
 from sim.runtime.origin import Origin, Request
+from sim.runtime.planner import Planner
 from sim.runtime.polled import PolledQueue
 from sim.runtime.proxy import ProxyGroup, proxy_groups
 from sim.runtime.queue import MessageQueue
@@ -37,7 +38,7 @@ from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica
 from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
-from sim.runtime.steps import Plan, Planner, WorkStep
+from sim.runtime.steps import Plan, WorkStep
 from sim.runtime.visit import Edge, Target, View, Visit
 from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy

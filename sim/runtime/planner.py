@@ -1,0 +1,81 @@
+"""Binding the operations of a scenario to the edges that they use: steps that are described become steps that run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, assert_never
+
+from sim.runtime.messages import Stamp
+from sim.runtime.steps import (
+    CachedSteps,
+    CallStep,
+    CommitStep,
+    FailStep,
+    ParallelStep,
+    PublishStep,
+    ReadVersionStep,
+    RepeatStep,
+    Runnable,
+    SagaStep,
+    WorkStep,
+)
+from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
+from sim.streams import salt
+
+if TYPE_CHECKING:
+    from sim.runtime.steps import Plan
+    from sim.runtime.visit import Edge
+
+
+class Planner:
+    """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
+
+    def __init__(self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str]) -> None:
+        self._edge_to = edge_to
+        self._consumer_of = consumer_of
+
+    def fill(self, plan: Plan, operation: Operation) -> None:
+        """Give a plan its steps."""
+        # Draws are keyed by "the n-th work" and "the n-th call of payment.charge" of an operation, so that a candidate
+        # that replaces another call, or publishes instead of calling, still draws the same numbers for the rest.
+        seen: Counter[str] = Counter()
+        plan.steps = tuple(self.step(step, seen) for step in operation.steps)
+        if operation.cache is not None:
+            plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
+
+    def step(self, step: Step, seen: Counter[str]) -> Runnable:
+        """Bind one step."""
+
+        def next_salt(what: str) -> int:
+            seen[what] += 1
+            return salt(what, seen[what])
+
+        match step:
+            case Work():
+                return WorkStep(step.work, next_salt("work"))
+            case Fail():
+                return FailStep(step.fail, step.work, next_salt("fail"))
+            case Call():
+                edge = self._edge_to(step.call)
+                return CallStep(edge, step.count, step.in_parallel, step.probability, step.required, next_salt(step.call))
+            case Publish():
+                edge = self._edge_to(step.publish)
+                step_salt = next_salt(self._consumer_of(step.publish))
+                return PublishStep(edge, Stamp(step), step.probability, step_salt)
+            case Parallel():
+                return ParallelStep([self._all(branch, seen) for branch in step.parallel])
+            case ReadVersion():
+                return ReadVersionStep(step.read_version)
+            case Commit():
+                return CommitStep(step.commit)
+            case Repeat():
+                return RepeatStep(self._all(step.repeat, seen), step.count, next_salt("repeat"))
+            case Saga():
+                parts = tuple((self._all(part.do, seen), self._all(part.undo, seen)) for part in step.saga)
+                return SagaStep(parts, step.undo_failed)
+            case _:
+                assert_never(step)
+
+    def _all(self, steps: tuple[Step, ...], seen: Counter[str]) -> tuple[Runnable, ...]:
+        return tuple(self.step(inner, seen) for inner in steps)
