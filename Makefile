@@ -43,7 +43,7 @@ docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario la
 figures: run failures  ## the main job and the failures again, then the README's tables and pictures from them (8 minutes)
 	$(BIN)/python docs/figures.py
 
-failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, three of an order (5 minutes)
+failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, four of an order (5 minutes)
 	$(BIN)/sim compare experiments/retry_storm/retry_storm.yaml
 	$(BIN)/sim compare experiments/cascade/cascade.yaml
 	$(BIN)/sim compare experiments/discovery/discovery.yaml

@@ -41,6 +41,11 @@ broker_machines = st.one_of(
 )
 
 
+def _flat(found):
+    """With the keys of `way` among the others."""
+    return {key: value for key, value in found.items() if key != "way"} | found.get("way", {})
+
+
 @st.composite
 def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publish=None, **rest):
     """A shop that publishes to a queue or topic, consumers that fail and die, a broker that may lose a node.
@@ -66,9 +71,9 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
             if publish is not None
             else some(
                 key=st.just({"keys": 3, "zipf": 1.0}),
-                confirm=st.booleans(),
                 poison=st.just(0.1),
-            )
+                way=st.sampled_from([{"confirm": False}, {"outbox": 0.7}]),
+            ).map(_flat)
         ),
     }
     outages = [{"outage": "q1"}] if machine is None else [{"outage": "rabbit"}, {"outage": "rabbit", "node": 0}]

@@ -21,10 +21,12 @@ cdef class Stamp:
     cdef readonly double poison
     cdef readonly bint confirmed
     cdef readonly long process
+    cdef public unsigned long long bits
     cdef object _step
     cdef dict _by_process
 
     cpdef Stamp of(self, long process)
+    cpdef Stamp entry(self, unsigned long long bits, long process)
 
 
 @cython.final

@@ -25,13 +25,14 @@ _KEY, _POISON, _SUBSCRIPTION, _DEAD_LETTER = (salt("message", name) for name in 
 class Stamp:
     """What a step puts on each message that it publishes."""
 
-    __slots__ = ("_by_process", "_step", "confirmed", "poison", "popularity", "priority", "process")
+    __slots__ = ("_by_process", "_step", "bits", "confirmed", "poison", "popularity", "priority", "process")
 
-    def __init__(self, step: Publish, process: int = -1) -> None:
+    def __init__(self, step: Publish, process: int = -1, popularity: Popularity | None = None) -> None:
         self._step = step
         self.process = process  # that publishes, where the mailbox wants to know
+        self.bits = 0  # of the entry in an outbox that is published, however often; 0: the publish speaks for itself
         self._by_process: dict[int, Stamp] = {}
-        self.popularity = None if step.key is None else Popularity(step.key.keys, step.key.zipf)
+        self.popularity = popularity or (None if step.key is None else Popularity(step.key.keys, step.key.zipf))
         self.priority = step.priority
         self.poison = step.poison
         self.confirmed = step.confirm
@@ -40,7 +41,13 @@ class Stamp:
         """The same, with the name of the process that publishes."""
         stamp = self._by_process.get(process)
         if stamp is None:
-            stamp = self._by_process[process] = Stamp(self._step, process)
+            stamp = self._by_process[process] = Stamp(self._step, process, self.popularity)
+        return stamp
+
+    def entry(self, bits: cython.ulonglong, process: cython.long) -> Stamp:
+        """The same for an entry in an outbox, which stays the same message however often it is published."""
+        stamp = Stamp(self._step, process, self.popularity)
+        stamp.bits = bits
         return stamp
 
 
@@ -79,6 +86,8 @@ def message_of(visit: Visit, subscription: cython.long = -1) -> Message:
     """The message that a publish brings; of a topic, the one for a subscription."""
     # The key is that of the call, not of the publish attempt, so a repeated publish asks for the same work.
     bits = visit.call_key
+    if isinstance(visit.stamp, Stamp) and visit.stamp.bits:
+        bits = visit.stamp.bits
     own = bits if subscription < 0 else child(child(bits, _SUBSCRIPTION), subscription)
     message = Message(visit.request, visit.arrived_s, visit.entry, own, visit.sent_s)
     message.write_bits = visit.key if subscription < 0 else child(visit.key, subscription)

@@ -12,6 +12,7 @@ from sim.runtime.steps import (
     CallStep,
     CommitStep,
     FailStep,
+    OutboxStep,
     ParallelStep,
     PublishStep,
     ReadVersionStep,
@@ -62,6 +63,8 @@ class Planner:
             case Publish():
                 edge = self._edge_to(step.publish)
                 step_salt = next_salt(self._consumer_of(step.publish))
+                if step.outbox is not None:
+                    return OutboxStep(edge, Stamp(step), step.probability, step_salt, step.outbox.interval)
                 return PublishStep(edge, Stamp(step), step.probability, step_salt)
             case Parallel():
                 return ParallelStep([self._all(branch, seen) for branch in step.parallel])

@@ -9,6 +9,7 @@ from sim.runtime.replica import Replica, ReplicaOperation
 from sim.runtime.reporter import Wanted
 from sim.runtime.versions import Rows
 from sim.runtime.visit import Target, View
+from sim.streams import key
 
 if TYPE_CHECKING:
     from sim.policies.balancing_kinds import Balancing
@@ -58,6 +59,11 @@ class ServiceGroup:
         self.queues: list[Consumed] = []  # whose messages this service consumes
         self.logs: list[PartitionedLog] = []  # to which it may publish
         self.pools: list[Pool] = []  # of connections to its replicas
+        self.relay_key = key(world.seed, "relay", name)  # of what publishes from its outbox
+
+    def first_alive(self) -> Replica | None:
+        """The replica with the smallest index that is up, if any is."""
+        return next((replica for replica in self.replicas if replica.alive), None)
 
     def report(self, balancing: Balancing) -> None:
         """Let the replicas say of themselves what an edge's balancing wants to know."""

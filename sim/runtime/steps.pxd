@@ -87,6 +87,13 @@ cdef class PublishStep(CallStep):
     cpdef run(self, Replica replica, Context context)
 
 
+cdef class OutboxStep(PublishStep):
+    cdef double _interval_s
+
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
+    cpdef run(self, Replica replica, Context context)
+
+
 cdef class ParallelStep(Runnable):
     cdef list _branches
 

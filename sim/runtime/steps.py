@@ -256,6 +256,56 @@ class PublishStep(CallStep):
         ledger.closed(own)
 
 
+class OutboxStep(PublishStep):
+    """Leave an entry in the outbox of the service; its relay publishes it later, until the broker has confirmed it."""
+
+    __slots__ = ("_interval_s",)
+
+    def __init__(
+        self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, interval_s: cython.double
+    ) -> None:
+        PublishStep.__init__(self, edge, stamp, probability, step_salt)
+        self._interval_s = interval_s
+
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """None: the publish is made by the relay."""
+        return None
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Write the entry, which is part of what the operation writes anyway."""
+        return self._write(replica, context)
+
+    def _write(self, replica: Replica, context: Context) -> Steps:
+        if self._times(context):
+            replica.tasks.start(self._relay(replica, context.branch(), child(child(context.key, self._salt), 0)))
+        return OK
+        yield  # a generator that waits for nothing
+
+    def _relay(self, replica: Replica, own: Context, key: cython.ulonglong) -> Steps:
+        """Publish an entry with each look of the relay, from a replica that is up, until somebody has confirmed it."""
+        service, ledger, tasks = replica.service, replica.world.ledger, replica.tasks
+        interval_s = self._interval_s
+        # All entries of a service wait for the same looks.
+        phase_s = interval_s * uniform(child(service.relay_key, self._salt))
+        own.due_s = inf
+        ledger.opened(own)
+        number = 0
+        while True:
+            wait_s = interval_s - (tasks.now_s() - phase_s) % interval_s
+            # A look that is due by rounding only is the one that has just been.
+            yield wait_s if wait_s > 1e-9 * interval_s else wait_s + interval_s
+            relay = service.first_alive()
+            if relay is not None:
+                own.stamp = self._stamp.entry(key, relay.index)
+                caller: Caller = relay.caller(self._edge)
+                # The first try is the publish that it would have been without an outbox.
+                outcome: cython.int = yield from caller.call(own, child(key, number) if number else key)
+                if outcome == OK or outcome == DEGRADED:
+                    break
+                number += 1
+        ledger.closed(own)
+
+
 class ForwardStep(Runnable):
     """Make the caller's call in its place, as a proxy does: the same draws as if the caller had made it itself."""
 

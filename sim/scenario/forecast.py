@@ -193,7 +193,7 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
         case Fail():
             return Demand(step.fail * step.work.mean, step.fail * step.work.mean, {}), 1.0 - step.fail
         case Publish():
-            held_s = publish_s(scenario, service, step.publish) if step.confirm else 0.0
+            held_s = publish_s(scenario, service, step.publish) if step.confirm and step.outbox is None else 0.0
             return Demand(0.0, step.probability * held_s, {step.publish: step.probability}), 1.0
         case Call():
             counts = _shares(step.count)

@@ -17,7 +17,7 @@ from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
 from sim.policies.zones import Placement
 from sim.scenario.registries import HealthCheckSpec
-from sim.values import Address, Duration, LawSpec, Name, Ratio, Spec
+from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
 
 NO_TIME = Constant(0.0)
 #: Calls that one step can make; a run with more would hardly end.
@@ -69,11 +69,37 @@ class MessageKey(Spec):
     zipf: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="exponent of their popularity; 0: all alike")
 
 
+class Outbox(Spec):
+    """A publish that is written into the service's own database first, and sent by a relay. A bare duration is the interval.
+
+    ::
+
+        operation     ... -> entry written, answered -- user has the answer
+        relay            look . . . . . look: publish -> confirmed: gone      not confirmed: again with the next look
+
+    The entry is there, with what else the operation has written, once the step is reached (write it last): nothing is lost
+    when the process dies, the broker is down or answers late, and nobody waits. It costs the interval, half of one on
+    average, and is at least once: an entry whose confirmation was lost is published again, as the same message, which the
+    `deduplicate` of a queue or a consumer knows. Entries of one look go out together, so order is kept as far as the network
+    keeps it. The relay runs on the first replica that is up; all entries of a step wait for the same looks. What is not out
+    when the run ends is no message yet: it has no row. With a small interval it is change data capture. Not for what must be
+    known before the answer.
+    Source: Richardson, Microservices Patterns, ch. 3 (polling publisher, log tailing); Debezium's outbox event router.
+    """
+
+    interval: PositiveDuration = Field(1.0, description="time between two looks of the relay")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_interval(cls, data: Any) -> Any:
+        return data if isinstance(data, dict | Outbox) else {"interval": data}
+
+
 class Publish(Spec):
-    """Send a message to a queue or topic and wait for the broker's acknowledgement: `publish: emails`.
+    """Send a message to a queue, topic or log and wait for the broker's acknowledgement: `publish: emails`.
 
     A publish that fails (after its retries) ends the operation, as a call does. With `confirm: false` nobody waits, and what is
-    lost on the way, refused for lack of room or thrown away is lost unseen.
+    lost on the way, refused for lack of room or thrown away is lost unseen. With an `outbox` nobody waits, and nothing is lost.
     """
 
     publish: Name = Field(description="a queue of `queues`, or a topic of `topics`")
@@ -84,6 +110,15 @@ class Publish(Spec):
         True, description="whether the publisher waits for the broker's acknowledgement; false: fire and forget"
     )
     poison: Ratio = Field(0.0, description="share of the messages at which every consumer fails, each time")
+    outbox: Outbox | None = Field(
+        None, description="the message is written with the operation's own data, and published later by a relay until confirmed"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Publish:
+        if self.outbox is not None and not self.confirm:
+            raise ValueError("outbox: its relay waits for confirmations; leave out confirm: false")
+        return self
 
 
 class Fail(Spec):
