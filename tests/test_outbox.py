@@ -61,5 +61,5 @@ def test_the_same_draws_as_without_an_outbox():
 def test_contradictions_are_told():
     with pytest.raises(ValidationError, match="its relay waits for confirmations; leave out confirm: false"):
         simulate({}, send={"outbox": 1.0, "confirm": False})
-    with pytest.raises(ValidationError, match="above 0|greater than 0|positive"):
+    with pytest.raises(ValidationError, match=r"above 0|greater than 0|positive"):
         simulate({}, send={"outbox": 0.0})
