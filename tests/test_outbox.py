@@ -6,6 +6,9 @@ import pytest
 from mail_shop import done, fates, rows, simulate
 from pydantic import ValidationError
 
+from sim.scenario.model import Scenario
+from sim.single import run
+
 
 def test_the_user_waits_for_nothing_and_the_message_goes_out_with_the_next_look():
     result = simulate({"consumers": 5}, times=(0.0, 1.0, 2.0, 25.0), send={"outbox": 10.0})
@@ -36,6 +39,23 @@ def test_it_outlives_the_process():
     assert result.requests.outcome.tolist() == ["ok"]
     assert fates(result) == ["done"]
     assert 15.0 < rows(result).published_s.item() < 16.1
+
+
+def test_another_replica_goes_on_where_the_one_that_wrote_is_gone():
+    result = run(
+        Scenario(
+            services={
+                "shop": {"replicas": 2, "workers": "unlimited", "operations": {"buy": [{"publish": "mails", "outbox": 1.0}]}},
+                "mail": {"workers": "unlimited", "operations": {"send": [{"work": 1.0}]}},
+            },
+            queues={"mails": {"consumer": "mail.send"}},
+            load={"kind": "replay", "times": (0.0, 0.0), "mix": "shop.buy"},  # one at each replica
+            faults=[{"crash": "shop", "replica": 0, "at": 0.001}],
+            run={"duration": 30},
+        )
+    )
+    assert result.requests.outcome.tolist() == ["ok", "ok"]
+    assert rows(result).published_s.max() < 1.1
 
 
 def test_a_lost_confirmation_brings_the_same_message_twice_and_an_inbox_knows_it():
