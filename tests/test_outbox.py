@@ -55,6 +55,7 @@ def test_another_replica_goes_on_where_the_one_that_wrote_is_gone():
         )
     )
     assert result.requests.outcome.tolist() == ["ok", "ok"]
+    assert fates(result) == ["done", "done"]
     assert rows(result).published_s.max() < 1.1
 
 

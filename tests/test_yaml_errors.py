@@ -62,7 +62,11 @@ MISTAKES = [
     ("{0: 20, 1: 80}", "{0: 20, x: 80}", "14: services.shop.operations.buy[2].parallel[1][1].count: the key 'x' should be"),
     ("{0: 20, 1: 80}", "{0: a}", "14: services.shop.operations.buy[2].parallel[1][1].count.0: 'a' should be a number"),
     ("work: 2ms", "work: 2mm", "14: services.shop.operations.buy[2].parallel[1][0].work: '2mm' is not a duration;"),
-    ("publish: emails", "publish: mails", "15: services.shop.operations.buy[3].publish: no queue, topic or log 'mails'; did you mean"),
+    (
+        "publish: emails",
+        "publish: mails",
+        "15: services.shop.operations.buy[3].publish: no queue, topic or log 'mails'; did you mean",
+    ),
     ("{reserve: [", "{1: [], reserve: [", "16: services.stock.operations: '1' is not a name; use letters, digits,"),
     ("{reserve: [{work: {erlang: {k: 4, mean: 10ms}}}]}", "{}", "16: services.stock.operations: is empty"),
     ("effect: true", "effect: maybe", "18: services.email.operations.send.effect: 'maybe' should be true or false"),
