@@ -1,5 +1,7 @@
 """Renew what the README shows: of the main job and the failures (`make figures`), or, told `speed`, of the benchmarks."""
 
+from __future__ import annotations
+
 import shutil
 import sys
 from pathlib import Path

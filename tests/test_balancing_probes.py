@@ -248,3 +248,21 @@ def test_probes_are_no_attempts_and_the_dead_do_not_answer():
     at = found.attempts
     assert set(at.replica[(at.started_s > 20.0) & (at.started_s < 40.0)]) == {1, 2, 3}
     assert 0 in set(at.replica[at.started_s > 42.0])
+
+
+def test_who_calls_through_a_proxy_hears_nothing_of_the_replicas_behind_it():
+    # Three replicas announce themselves as idle; the caller's only endpoint is the proxy, with index 0.
+    result = run(
+        Scenario(
+            services={"shop": {"replicas": 3, "workers": 1, "operations": {"buy": [{"work": 0.01}]}}},
+            proxies={"edge": {"replicas": 1}},
+            calls={
+                "client -> shop": {"via": "edge", "balancing": "join_idle_queue"},
+                "edge -> shop": {"balancing": "join_idle_queue"},
+            },
+            load={"rate": 50, "mix": "shop.buy"},
+            run={"duration": 5},
+        )
+    )
+    assert set(result.requests.outcome) == {"ok"}
+    assert set(result.attempts[result.attempts.caller == "edge"].replica) == {0, 1, 2}

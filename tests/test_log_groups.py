@@ -19,18 +19,27 @@ EACH_SECOND = {"times": np.arange(0.25, 10, 1.0), "work": 0.1}
 # --- commits and replays ----------------------------------------------------------------------------------------------
 
 
+def repeated(result):
+    """How many of the messages up to 7.25 s were done twice: the last ones, and no others."""
+    times = rows(result).times_done.tolist()
+    count = times.count(2)
+    assert times == [1] * (8 - count) + [2] * count + [1] * 2
+    assert rows(result).deliveries.tolist() == times
+    assert set(fates(result)) == {"done"}
+    return count
+
+
 @PROTOCOLS
 def test_what_was_done_since_the_last_commit_is_done_again(protocol):
-    result = simulate(consuming=protocol, **EACH_SECOND, **CRASH)
-    # Committed with the first poll after 5 s, at 5.25 s, up to the message that this poll brings: 5.25, 6.25 and 7.25 are not.
-    assert rows(result).times_done.tolist() == [1] * 5 + [2] * 3 + [1] * 2
-    assert rows(result).deliveries.tolist() == [1] * 5 + [2] * 3 + [1] * 2
-    assert set(fates(result)) == {"done"}
+    # A member commits every 5 s at moments of its own, with a poll, up to the message that this poll brings.
+    found = [repeated(simulate(consuming=protocol, seed=seed, **EACH_SECOND, **CRASH)) for seed in range(1, 13)]
+    assert set(found) <= {0, 1, 2, 3, 4, 5}
+    assert len(set(found)) > 2, "they are equally likely"
 
 
 def test_a_short_interval_repeats_little_and_each_repeats_nothing_that_was_committed():
     often = simulate(consuming={"commit_interval": 1.0}, **EACH_SECOND, **CRASH)
-    assert rows(often).times_done.sum() == 11
+    assert rows(often).times_done.sum() <= 12
     each = simulate(consuming={"commit": "each"}, **EACH_SECOND, **CRASH)
     assert rows(each).times_done.sum() == 10
     # It dies while it works: that one was begun twice and done once.
@@ -60,7 +69,7 @@ def test_committed_before_the_work_it_is_lost_with_its_consumer():
 def test_an_idempotent_consumer_knows_what_is_replayed():
     result = simulate(mail={"deduplicate": {"work": 0.01}}, **EACH_SECOND, **CRASH)
     assert rows(result).times_done.tolist() == [1] * 10
-    assert rows(result).deliveries.sum() == 13
+    assert 10 <= rows(result).deliveries.sum() <= 15
 
 
 def test_a_failed_message_holds_up_its_partition_until_it_is_given_up():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from log_shop import shop
+from log_shop import rows, shop, simulate
 from pydantic import ValidationError
 
 from sim.errors import ScenarioError
@@ -110,3 +110,15 @@ def test_logs_have_no_place_in_zones_so_far():
             "  mail: {workers: 1, operations: {send: [{work: 5ms}]}}\n"
             "load: {rate: 1/s, mix: shop.buy}\n"
         )
+
+
+def test_a_request_that_takes_longer_than_its_publisher_waits_is_written_again_and_again():
+    # Written in 100 ms, sent again after 20 ms: without idempotence several writes of one publisher are under way at a time.
+    result = simulate(
+        times=[0.0, 0.1, 0.2],
+        brokers={"kafka": {"nodes": 3, "copies": 3, "write": 0.1, "replicate": 0.0005}},
+        log={"broker": "kafka", "producer": {"request_timeout": 0.02, "delivery_timeout": 1.0, "idempotent": False}},
+    )
+    found = rows(result)
+    assert len(found) > 3, "each is there several times"
+    assert set(found.fate) == {"done"}

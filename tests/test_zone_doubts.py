@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from sim.errors import ScenarioError
 from sim.scenario.doubts import doubts
 from sim.scenario.model import Scenario
+from sim.scenario.yaml import loads
 
 LIMIT = {"timeout": 1}
 
@@ -133,3 +137,11 @@ def test_a_zone_that_nobody_misses():
         "without a word; write vanish_delay, or silent: false"
     ]
     assert said(faults=down, registries={"book": {**table, "vanish_delay": 40}}, payment={"registry": "book"}) == []
+
+
+@pytest.mark.parametrize("zones", ["[{}]", "[[a]]", "[{a: 4}]", "[a, 1]"])
+def test_what_is_no_name_of_a_zone_is_told(zones):
+    with pytest.raises(ScenarioError, match="services.A.zones: .* is not the name of a zone; write a list of names, or shares"):
+        loads(
+            f"zones: [a]\nservices: {{A: {{workers: 1, zones: {zones}, operations: {{op: []}}}}}}\nload: {{rate: 1/s, mix: A.op}}\n"
+        )

@@ -28,6 +28,9 @@ _OWNERS: Final = {"min_cluster_size": ("zone_aware",), "routing_enabled_percent"
 def _as_shares(value: Any) -> Any:
     if isinstance(value, str):
         return {value: 1}
+    if isinstance(value, list | tuple) and not all(isinstance(zone, str) for zone in value):
+        odd = next(zone for zone in value if not isinstance(zone, str))
+        raise ValueError(f"{odd!r} is not the name of a zone; write a list of names, or shares, such as {{a: 4, b: 2}}")
     if isinstance(value, list | tuple) and len(set(map(str, value))) < len(value):
         named = ", ".join(map(str, value))
         raise ValueError(f"{named} names a zone twice; to put more there, write shares, such as {{a: 4, b: 2}}")

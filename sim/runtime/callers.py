@@ -30,6 +30,7 @@ def new_caller(
     else:
         caller = Caller(world, edge, process_key, process)
     world.callers.append(caller)
-    if service is not None and edge.policy.balancing.kind == "join_idle_queue":
+    # Proxies say nothing of themselves, and what the replicas behind them say is for their callers: the proxies.
+    if service is not None and not edge.proxied and edge.policy.balancing.kind == "join_idle_queue":
         service.wanted.listeners.append(caller)
     return caller

@@ -106,7 +106,7 @@ class Partition:
         try:
             outcome = yield from self._lead(written)
         finally:
-            del self._writing[producer]
+            self._writing.pop(producer, None)  # of one that is not idempotent, several may be written at a time
         batch.wrote_s = written.wrote_s
         if outcome != OK:
             return UNREACHABLE

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sim.runtime.messages import Message
     from sim.runtime.replica import Replica
 
-_ASK, _DELIVER, _COMMIT, _BEAT, _JOIN, _LEAVE, _FIRST = (
-    salt("reader", name) for name in ("ask", "deliver", "commit", "heartbeat", "join", "leave", "first heartbeat")
+_ASK, _DELIVER, _COMMIT, _BEAT, _JOIN, _LEAVE, _FIRST, _PHASE = (
+    salt("reader", name) for name in ("ask", "deliver", "commit", "heartbeat", "join", "leave", "first heartbeat", "phase")
 )  # fmt: skip
 
 
@@ -88,6 +88,8 @@ class Reader:
         """Begin to poll."""
         self._commits_s = self._tasks.now_s() + self._spec.commit_interval
         if not self._out:
+            # It has been here for long, and commits at moments of its own.
+            self._commits_s -= self._spec.commit_interval * uniform(child(self._key, _PHASE))
             self._take_on(self._news or ())
             self._news = None
             self._beating = self._tasks.start(self._beat())

@@ -36,7 +36,10 @@ class _OnService(_Fault):
 
 
 class Crash(_OnService):
-    """A service's replicas die, with the work in them, and come back empty."""
+    """A service's replicas die, with the work in them, and come back empty.
+
+    Of all replicas, it also holds down those that a deployment or an autoscaler starts meanwhile.
+    """
 
     crash: Name = Field(description="the service")
     silent: bool = Field(

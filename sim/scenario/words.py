@@ -62,8 +62,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     >>> nearest("worker", ["workers", "queue"]), nearest("threads", ["workers", "queue"])
     ("did you mean 'workers'?", 'known: queue, workers')
+    >>> nearest("worker", [])
+    'there are none here'
     """
-    names = list(known)
+    names = list(dict.fromkeys(known))
+    if not names:
+        return "there are none here"
     if len(names) > _COMPARED:  # to compare with thousands takes seconds
         names = [name for name in names if name[:1] == word[:1]][:_COMPARED] or names[:_COMPARED]
     close = difflib.get_close_matches(word[:80], names, n=1, cutoff=0.6)
