@@ -69,8 +69,26 @@ def carry_out(
         say("interrupted; no run was finished", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
     metrics = _known_metrics(found, swept.metrics)
+    drawn = _draw(found, metrics) if charts else []
     _write(found, metrics, output)
-    _end(found, quiet)
+    _end(found, drawn, quiet)
+
+
+def _draw(found: Sweep, metrics: Sequence[str]) -> list[Path]:
+    """Charts of the metrics over one or two settings, beside the tables."""
+    if found.directory is None or not 1 <= len(found.settings) <= 2:
+        return []
+    from sim.plots import sweep_charts
+
+    return sweep_charts(
+        found.summary,
+        found.directory / "charts",
+        settings=found.settings,
+        metrics=metrics,
+        units=found.units,
+        name=found.name,
+        question=found.question,
+    )
 
 
 def _known_metrics(found: Sweep, asked: Sequence[str]) -> list[str]:
@@ -82,9 +100,11 @@ def _known_metrics(found: Sweep, asked: Sequence[str]) -> list[str]:
     return list(asked) or [name for name in _SHOWN if name in known]
 
 
-def _end(found: Sweep, quiet: bool) -> None:
+def _end(found: Sweep, charts: Sequence[Path], quiet: bool) -> None:
     if not quiet and found.directory is not None:
         say(f"results   {_shown(found.directory)}/ (points.csv, summary.csv, both as .parquet, too; manifest.json)")
+    if not quiet and charts:
+        say(f"charts    {_shown(charts[0].parent)}/ ({', '.join(dict.fromkeys(path.stem for path in charts))}; PNG and SVG)")
     for row in found.failures.head(_MOST_FAILURES).to_dict("records"):
         at = ", ".join(f"{path} = {row[path]}" for path in found.settings)
         who = f"{row['candidate']} under {row['condition']}, " if found.failures["candidate"].nunique() > 1 else ""

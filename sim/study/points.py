@@ -314,6 +314,23 @@ def in_columns(values: Sequence[Any]) -> list[Any]:
     return numbers
 
 
+def unit_of(values: Sequence[Any]) -> str:
+    """The unit of a column of `in_columns`: s, /s, B, or none where they are plain numbers or text.
+
+    >>> unit_of(["50ms", "1s"]), unit_of(["5/s"]), unit_of([1, 2]), unit_of(["a"])
+    ('s', '/s', '', '')
+    """
+    for kind, unit in _BASE_UNITS.items():
+        for value in values:
+            try:
+                units.parse(value, kind, bare_numbers=False)
+            except ValueError:
+                break
+        else:
+            return unit
+    return ""
+
+
 def _number(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

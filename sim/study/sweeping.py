@@ -38,7 +38,7 @@ from sim.study.archive import Archive, Numbers, code_version, identity_of, key_o
 from sim.study.execute import core_count, interrupts_later, run_tasks
 from sim.study.experiment import Simulate, Work, known_tables, versions
 from sim.study.lock import resolved
-from sim.study.points import Given, Settings, axis_of, grid, in_columns, label_of, plainly, sampled, side_by_side
+from sim.study.points import Given, Settings, axis_of, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
 from sim.study.tasks import Finished, Task, expected_requests, plan
 
 ARCHIVE: Final = ".runs"
@@ -83,6 +83,8 @@ class Sweep:
     planned: int
     #: How many of them were simulated now; the others were finished before.
     simulated: int
+    #: Of settings that are quantities: s, /s or B.
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     directory: Path | None = None
     archive: Path | None = None
 
@@ -176,7 +178,7 @@ def load_sweep(directory: str | Path) -> Sweep:
         raise ScenarioError(f"{path}: cannot be read ({exc}); run the sweep again, finished runs are not lost") from exc
     name, question, swept = str(manifest["name"]), str(manifest["question"]), tuple(manifest["settings"])
     archive = None if manifest["archive"] is None else Path(manifest["archive"])
-    return Sweep(name, question, swept, points, failures, int(manifest["planned_runs"]), 0, path, archive)
+    return Sweep(name, question, swept, points, failures, int(manifest["planned_runs"]), 0, manifest["units"], path, archive)
 
 
 @dataclass(frozen=True)
@@ -407,7 +409,8 @@ class _Planned:
         simulated = len(course.finished) - course.known
         where = None if archive is None else archive.directory
         name, question = self.found.name, self.found.question
-        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, None, where)
+        units = {path: unit_of([point[path] for point in self.points]) for path in paths}
+        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where)
 
     def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: int | None) -> Path:
         manifest = {
@@ -422,6 +425,7 @@ class _Planned:
             "workers": workers,
             "partial": found.partial,
             "settings": list(found.settings),
+            "units": dict(found.units),
             "points": [{path: plainly(value) for path, value in point.items()} for point in self.points],
             "seeds": sorted({run.task.seed for run in self.runs}),
             "planned_runs": found.planned,
