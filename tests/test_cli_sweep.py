@@ -82,9 +82,9 @@ def test_failed_runs_end_with_1_and_are_named(place: Path, monkeypatch: pytest.M
             raise ArithmeticError("too much")
         return simulate(given, seed)
 
-    monkeypatch.setattr(experiment, "_run", broken)
-    result = swept("--set", "load.rate=10/s,20/s", code=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(experiment, "_run", broken)
+        result = swept("--set", "load.rate=10/s,20/s", code=1)
     assert "failed: point 1 (load.rate = 20.0), replication 1 (seed 2): ArithmeticError: too much" in result.stderr
     assert "1 of 4 runs failed; all of them are in results/shop-sweep/failures.csv" in result.stderr
-    monkeypatch.undo()
     assert "4 runs, of which 3 are finished already" in swept("--set", "load.rate=10/s,20/s").stderr

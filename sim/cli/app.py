@@ -241,7 +241,7 @@ def sweep(
         Path | None, typer.Option("--out", "-o", help="Directory for the tables; absent: results/NAME-sweep.")
     ] = None,
     archive: Annotated[
-        Path | None, typer.Option("--store", help="Directory of finished runs; absent: .runs beside the tables.")
+        Path | None, typer.Option("--archive", help="Directory of finished runs; absent: .runs beside the tables.")
     ] = None,
     rows: Annotated[
         list[str] | None, typer.Option(metavar="TABLE", help="Keep the rows of this table, too; may be repeated.")

@@ -113,7 +113,7 @@ def sweep_charts(
     """
     if not 1 <= len(settings) <= 2 or summary.empty:
         return []
-    along = max(settings, key=lambda path: (_is_number(summary[path]), summary[path].nunique()))
+    along = max(settings, key=lambda path: _suits(summary, path))
     by = [path for path in settings if path != along]
     by = ["candidate", *by] if summary["candidate"].nunique() > 1 or not by else by
     lines = len(summary.drop_duplicates(by))
@@ -125,13 +125,19 @@ def sweep_charts(
         target.mkdir(parents=True, exist_ok=True)
         for metric in metrics if lines <= _MOST_LINES else ():
             heading = words.capital(f"{words.of_metric(metric).text} by {along}")
-            shown = {"setting": along, "metric": metric, "by": by, "units": units}
+            shown: dict[str, Any] = {"setting": along, "metric": metric, "by": by, "units": units}
             figure = small_multiples(metric_over_setting, summary, title=heading, question=question, **shown)
             written += save(figure, target / f"{metric}_by_{_plain(along)}", formats)
     except OSError as exc:
         where = exc.filename or target
         raise ScenarioError(f"{where}: cannot write the charts ({exc.strerror}); choose another directory") from exc
     return written
+
+
+def _suits(summary: pd.DataFrame, path: str) -> tuple[bool, int]:
+    """How well a setting suits the axis: numbers before names, then the more the better."""
+    values = summary[path]
+    return _is_number(values), values.nunique()
 
 
 def _plain(path: str) -> str:

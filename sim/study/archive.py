@@ -130,7 +130,7 @@ class Archive:
     def _open(self) -> None:
         (found,) = self._base.execute("pragma user_version").fetchone()
         if found > _FORMAT:
-            raise ScenarioError(f"{self.directory}: these runs were kept by a newer version of sim; update it, or use --store")
+            raise ScenarioError(f"{self.directory}: these runs were kept by a newer version of sim; update it, or use --archive")
         self._base.execute("begin immediate")
         for statement in _TABLES.split(";"):
             self._base.execute(statement)
@@ -147,7 +147,7 @@ class Archive:
         try:
             yield
         except sqlite3.DatabaseError as exc:
-            cure = "choose another place with --store, or remove the directory: its runs are then simulated again"
+            cure = "choose another place with --archive, or remove the directory: its runs are then simulated again"
             raise ScenarioError(f"{self.directory / FILE}: the finished runs cannot be used ({exc}); {cure}") from exc
         except OSError as exc:
             raise unwritable(self.directory, exc) from exc

@@ -100,7 +100,7 @@ class Writer:
                 table.to_csv(self._temporary / f"{name}.csv", index=False)
                 if name in parquet:
                     table.to_parquet(self._temporary / f"{name}.parquet", index=False)
-            if not any(self.rows.iterdir()):
+            if self.rows.is_dir() and not any(self.rows.iterdir()):
                 self.rows.rmdir()
             text = json.dumps({**manifest, "run_id": self.run_id}, indent=2, ensure_ascii=False)
             (self._temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")

@@ -172,13 +172,17 @@ def load_sweep(directory: str | Path) -> Sweep:
     if manifest.get("kind") != "sweep":
         raise ScenarioError(f"{path}: is not a sweep; read it with sim.study.load_results")
     try:
-        points = pd.read_parquet(path / "points.parquet")
-        failures = pd.read_parquet(path / "failures.parquet")
+        points, failures = (_as_made(pd.read_parquet(path / f"{name}.parquet")) for name in ("points", "failures"))
     except (OSError, ValueError) as exc:
         raise ScenarioError(f"{path}: cannot be read ({exc}); run the sweep again, finished runs are not lost") from exc
     name, question, swept = str(manifest["name"]), str(manifest["question"]), tuple(manifest["settings"])
     archive = None if manifest["archive"] is None else Path(manifest["archive"])
     return Sweep(name, question, swept, points, failures, int(manifest["planned_runs"]), 0, manifest["units"], path, archive)
+
+
+def _as_made(table: pd.DataFrame) -> pd.DataFrame:
+    """Text as objects, which Parquet gives back as another type, depending on the version of pandas."""
+    return table.astype({name: object for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])})
 
 
 @dataclass(frozen=True)
