@@ -1,7 +1,7 @@
 """Simulate how services talk to each other, and decide with intervals: synchronous or asynchronous, under load and failure.
 
 Describe:
-`Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare` · read: `sim.analysis` · draw: `sim.plots`.
+`Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare`, `sweep` · read: `sim.analysis` · draw: `sim.plots`.
 The laws are in `sim.laws`; the command line is ``sim --help``.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sim.scenario.model import Comparison, Scenario
     from sim.scenario.yaml import dumps, load
     from sim.single import RunResult, run
-    from sim.study import compare, replicate
+    from sim.study import compare, replicate, sweep
 
 # Imported when first used: `sim check` should not wait for pandas.
 _HOME = {
@@ -34,6 +34,7 @@ _HOME = {
     "load": "sim.scenario.yaml",
     "replicate": "sim.study",
     "run": "sim.single",
+    "sweep": "sim.study",
 }
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "replicate",
     "run",
+    "sweep",
 ]
 __version__ = "0.1.0"
 

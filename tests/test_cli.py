@@ -67,7 +67,7 @@ def data(*arguments: str) -> Any:
 
 def test_help_names_the_commands_and_every_command_has_examples() -> None:
     top = sim("--help").stdout
-    for command in ("check", "show", "presets", "run", "compare", "calibrate"):
+    for command in ("check", "show", "presets", "run", "compare", "sweep", "calibrate"):
         assert command in top
         assert f"sim {command} " in sim(command, "--help").stdout.split("Examples")[1]
 

@@ -83,11 +83,15 @@ def summarise(per_replication: pd.DataFrame, *, confidence: float = CONFIDENCE) 
         confidence: coverage of the intervals.
     """
     groups = per_replication.groupby(_KEYS, sort=False, observed=True)["value"]
-    found = interval_of(groups, confidence).reset_index()
-    ratio = found["metric"].astype(str).map(is_ratio).to_numpy(dtype=bool)
-    found["low"] = found["low"].clip(lower=0.0)
-    found["high"] = found["high"].mask(ratio, found["high"].clip(upper=1.0))
+    found = possible(interval_of(groups, confidence).reset_index())
     return found[[*_KEYS, "mean", "low", "high", "n"]]
+
+
+def possible(found: pd.DataFrame) -> pd.DataFrame:
+    """Intervals (metric, low, high) that end where the metric can: none is negative, and no ratio above 1."""
+    ratio = found["metric"].astype(str).map(is_ratio).to_numpy(dtype=bool)
+    low, high = found["low"].clip(lower=0.0), found["high"].mask(ratio, found["high"].clip(upper=1.0))
+    return found.assign(low=low, high=high)
 
 
 def paired_differences(

@@ -15,7 +15,7 @@ from sim.cli.terminal import Format, explained, out, print_json, say
 app = typer.Typer(
     name="sim",
     help="Simulate how services talk to each other, and decide with intervals.",
-    epilog="Exit codes: 0 all right, 1 the gate failed, 2 bad input or usage, 130 interrupted.",
+    epilog="Exit codes: 0 all right, 1 the gate or runs of a sweep failed, 2 bad input or usage, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -205,6 +205,63 @@ def compare(
             found,
         )
         finish(results, study, gate=gate, choose=choose)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim sweep shop.yaml --set 'load.rate=50/s..400/s:8'\n\n"
+    "  sim sweep shop.yaml --set 'calls.shop -> payment.retry.max_attempts=1,2,3' --set 'load.rate=50/s..200/s:4' -r 5\n\n"
+    "  sim sweep shop.yaml --zip --set services.shop.replicas=1,2,4 --set load.rate=100/s,200/s,400/s\n\n"
+    "  sim sweep rivals.yaml --sample lhs:50 --set 'load.rate=50/s..400/s' --set 'faults[0].for=1s..60s log'",
+)
+@explained
+def sweep(
+    file: File,
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUES",
+            help="A setting and its values: 1,2,3 or 50/s..400/s:8 or '10ms..1s:5 log'; may be repeated.",
+            show_default=False,
+        ),
+    ],
+    zipped: Annotated[
+        bool, typer.Option("--zip", help="First values together, second ones together, …; absent: every value with every other.")
+    ] = False,
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="KIND:N", help="N points drawn from ranges (a..b): lhs:50 (Latin hypercube) or sobol:64."),
+    ] = None,
+    replications: Replications = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory for the tables; absent: results/NAME-sweep.")
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="Directory of finished runs; absent: .runs beside the tables.")
+    ] = None,
+    rows: Annotated[
+        list[str] | None, typer.Option(metavar="TABLE", help="Keep the rows of this table, too; may be repeated.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="What tables and charts show; absent: success and p99_s.")
+    ] = None,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a scenario, or all candidates of a comparison, at many points of its settings: one table, one row per point and run.
+
+    A path is written as in messages: services.shop.replicas, 'faults[0].for', 'calls.shop -> payment.timeout'. Everything is
+    checked before the first run. Finished runs are kept and never simulated again: after Ctrl-C, a kill or a change of the
+    points, the same command goes on. A run that fails does not stop the others; then the exit code is 1.
+    """
+    from sim.cli.sweeping import Swept, carry_out
+
+    swept = Swept(file, tuple(settings), zipped, sample, duration, directory, archive, tuple(rows or ()), tuple(metric or ()))
+    carry_out(swept, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet)
 
 
 @app.command(

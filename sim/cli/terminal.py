@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 GATE_FAILED: Final = 1
+RUNS_FAILED: Final = 1
 BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
 

@@ -17,6 +17,7 @@ from sim.plots.lines import (
 from sim.plots.rows import difference_forest, effect_times, metric_bars, outcomes, where_time_went
 from sim.plots.spells import states_over_time
 from sim.plots.style import Look, looks
+from sim.plots.sweeps import metric_over_setting, sweep_charts
 
 __all__ = [
     "Look",
@@ -30,10 +31,12 @@ __all__ = [
     "latency_percentiles",
     "looks",
     "metric_bars",
+    "metric_over_setting",
     "outcomes",
     "small_multiples",
     "staleness_cdf",
     "states_over_time",
     "success_over_time",
+    "sweep_charts",
     "where_time_went",
 ]

@@ -193,14 +193,15 @@ def charts(
         for picture in _pictures({name: table for name, table in tables.items() if len(table)}):
             about = question if focus is None or picture.of_all else f"{question} ({focus})".strip()
             figure = _draw(picture, found, about)
-            written += _save(figure, target / picture.name, formats)
+            written += save(figure, target / picture.name, formats)
     except OSError as exc:
         where = exc.filename or target
         raise ScenarioError(f"{where}: cannot write the charts ({exc.strerror}); choose another directory") from exc
     return written
 
 
-def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure once per format, as `stem` with the format as its ending."""
     paths = []
     with style.themed():
         figure.draw_without_rendering()

@@ -221,9 +221,14 @@ class Scenario(Spec):
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name everything which influences rows: not the name, the question or the SLOs."""
+        return self.digest[:12]
+
+    @property
+    def digest(self) -> str:
+        """What `hash` is the beginning of, in full: for keys that must not collide."""
         content = {key: value for key, value in self.as_data().items() if key not in _NO_INFLUENCE}
         content["run"] = {key: value for key, value in content.get("run", {}).items() if key != "replications"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __str__(self) -> str:
         parts = [

@@ -23,6 +23,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +57,26 @@ def load(path: str | Path) -> Scenario | Comparison:
     return _Loader().load(read_file(file), file.stem)
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a file holds, and for each of its scenarios the data it was made of, by candidate and condition."""
+
+    value: Scenario | Comparison
+    trees: Mapping[tuple[str, str], tuple[Scenario, Mapping[str, Any]]]
+
+
+def load_trees(path: str | Path) -> Loaded:
+    """Read a file like `load`, and keep what its scenarios were made of; that of a file without candidates is at ("", "").
+
+    Raises:
+        ScenarioError: see `load`.
+    """
+    file = Path(path)
+    loader = _Loader()
+    value = loader.load(read_file(file), file.stem)
+    return Loaded(value, loader.made)
+
+
 def loads(text: str, file: str = "scenario.yaml") -> Scenario | Comparison:
     """Read a scenario or a comparison from YAML text; `file` names it in messages and is where relative paths begin.
 
@@ -77,8 +98,7 @@ def dumps(scenario: Scenario) -> str:
     """
     from ruamel.yaml import YAML
 
-    known = tuple(LAWS.values())
-    if foreign := [law for law in _laws_in(scenario) if not isinstance(law, known)]:
+    if foreign := foreign_laws(scenario):
         raise ScenarioError(f"{scenario.name}: YAML has no word for {foreign[0]!r}; known laws: {', '.join(LAWS)}")
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = None  # short mappings on one line
@@ -87,6 +107,12 @@ def dumps(scenario: Scenario) -> str:
     stream = io.StringIO()
     writer.dump(scenario.as_data(), stream)
     return stream.getvalue()
+
+
+def foreign_laws(scenario: Scenario) -> list[Law]:
+    """Laws of a scenario that are not of this package: they have no written form."""
+    known = tuple(LAWS.values())
+    return [law for law in _laws_in(scenario) if not isinstance(law, known)]
 
 
 def _laws_in(value: Any) -> Iterator[Law]:
@@ -108,6 +134,8 @@ class _Loader:
     def __init__(self) -> None:
         self._times: dict[Path, Node] = {}
         self._wrong_below: list[tuple[Node, dict[tuple[str, str], Problem]]] = []
+        #: The scenarios that were made, each with its data, by candidate and condition.
+        self.made: dict[tuple[str, str], tuple[Scenario, Mapping[str, Any]]] = {}
 
     def load(self, root: Node, stem: str) -> Scenario | Comparison:
         """Make a scenario or a comparison from the tree of a file."""
@@ -121,6 +149,7 @@ class _Loader:
         scenario, problems = self._scenario(layers, name)
         if scenario is None:
             raise ScenarioError(report(problems))
+        self.made["", ""] = (scenario, self._data(layers[-1], name))
         return scenario
 
     def _layers(self, root: Node, trail: list[str]) -> list[Node]:
@@ -161,6 +190,7 @@ class _Loader:
                     problems.setdefault(problem, []).append(f"{candidate}{f' under {condition}' if conditions else ''}")
                 if scenario is not None:
                     found.setdefault(candidate, {})[condition] = scenario
+                    self.made[candidate, condition] = (scenario, self._data(all_layers[-1], scenario.name))
         if problems:
             raise ScenarioError(report(_told_apart(problems, len(candidates) * max(1, len(conditions)))))
         text = question.value if question is not None and isinstance(question.value, str) else ""
@@ -190,8 +220,7 @@ class _Loader:
     def _read(self, tree: Node, name: str) -> tuple[Scenario | None, list[Problem]]:
         tree = self._with_times(tree)
         problems = list(truths(tree, _SHAPE))
-        data = tree.plain()
-        data.setdefault("name", name)
+        data = self._data(tree, name)
         try:
             # A fresh context each time: the model keeps the named laws of this one scenario in it.
             scenario = Scenario.model_validate(data, context={"yaml": True})
@@ -199,6 +228,12 @@ class _Loader:
             problems += explain(error, tree, Scenario, _OF_COMPARISONS)
             return None, problems
         return (None if problems else scenario), problems
+
+    def _data(self, tree: Node, name: str) -> dict[str, Any]:
+        """What a tree says, as plain data."""
+        data: dict[str, Any] = self._with_times(tree).plain()
+        data.setdefault("name", name)
+        return data
 
     def _with_times(self, tree: Node) -> Node:
         """Put the arrival times of a CSV file in the place of its name."""

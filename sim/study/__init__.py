@@ -4,5 +4,18 @@ from sim.study.experiment import compare, load_results, replicate
 from sim.study.lock import only_writer
 from sim.study.results import ONLY_CONDITION, Results
 from sim.study.store import default_directory
+from sim.study.sweeping import Standing, Sweep, load_sweep, sweep
 
-__all__ = ["ONLY_CONDITION", "Results", "compare", "default_directory", "load_results", "only_writer", "replicate"]
+__all__ = [
+    "ONLY_CONDITION",
+    "Results",
+    "Standing",
+    "Sweep",
+    "compare",
+    "default_directory",
+    "load_results",
+    "load_sweep",
+    "only_writer",
+    "replicate",
+    "sweep",
+]

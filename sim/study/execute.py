@@ -17,6 +17,8 @@ from sim.study.tasks import Finished, Task, in_running_order
 
 Work = Callable[[Task], Finished]
 Keep = Callable[[Task, Finished], None]
+#: Told of a run that cannot be finished, and why.
+GiveUp = Callable[[Task, str], None]
 
 _ROUNDS_WITHOUT_PROGRESS: Final = 3
 #: Of Linux's prctl: the signal that a process gets when its parent ends.
@@ -32,7 +34,7 @@ def core_count() -> int:
     return int(cpu_count())
 
 
-def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: int | None = None) -> bool:
+def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: int | None = None, give_up: GiveUp | None = None) -> bool:
     """Run every task once and hand each result to `keep`, in this process, as it comes.
 
     Args:
@@ -40,6 +42,7 @@ def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: int | None
         work: runs one task. Functions of a notebook or script work too; they travel by value.
         keep: stores a result. Which task ends when depends on the machine, so results must be ordered by their index.
         workers: processes; 1 runs here, without any; absent: one per core.
+        give_up: what to do with a task that kills every worker it is given to; the others then go on. Absent: an error.
 
     Returns:
         Whether all have run; False after an interrupt (Ctrl-C), with everything finished until then kept.
@@ -54,7 +57,7 @@ def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: int | None
     count = min(workers or core_count(), max(1, len(ordered)))
     if count == 1:
         return _run_here(ordered, work, keep)
-    return _run_in_processes(ordered, work, keep, count)
+    return _run_in_processes(ordered, work, keep, count, give_up)
 
 
 def _run_here(tasks: Sequence[Task], work: Work, keep: Keep) -> bool:
@@ -71,7 +74,7 @@ def _run_here(tasks: Sequence[Task], work: Work, keep: Keep) -> bool:
     return True
 
 
-def _run_in_processes(tasks: Sequence[Task], work: Work, keep: Keep, workers: int) -> bool:
+def _run_in_processes(tasks: Sequence[Task], work: Work, keep: Keep, workers: int, give_up: GiveUp | None) -> bool:
     from concurrent.futures.process import BrokenProcessPool
 
     waiting = list(tasks)
@@ -90,9 +93,14 @@ def _run_in_processes(tasks: Sequence[Task], work: Work, keep: Keep, workers: in
             # A process was killed, most often by the kernel for want of memory. What is left is done again, by fewer
             # processes if none of it could be finished; what was running comes last, for it may be what kills.
             rounds = rounds + 1 if len(waiting) == before else 0
+            if give_up is not None and rounds >= _ROUNDS_WITHOUT_PROGRESS and workers == 1:
+                culprit = waiting.pop(0)  # the only one that was running
+                give_up(culprit, _lost([culprit], exc))
+                rounds = 0
+                continue
             if rounds:
                 workers = max(1, workers // 2)
-            if rounds == _ROUNDS_WITHOUT_PROGRESS:
+            if give_up is None and rounds == _ROUNDS_WITHOUT_PROGRESS:
                 raise ScenarioError(_lost(waiting, exc)) from exc
             waiting[:] = waiting[workers:] + waiting[:workers]
     return True

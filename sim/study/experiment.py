@@ -65,7 +65,7 @@ def replicate(
             with a note which run it was; what was finished before is then kept on disk, marked partial.
     """
     cases = [(scenario.name, ONLY_CONDITION, scenario)]
-    study = _Study(scenario.name, scenario.question, cases, scenario.name, simulate, _known(rows))
+    study = _Study(scenario.name, scenario.question, cases, scenario.name, simulate, known_tables(rows))
     return study.carry_out(plan(cases, replications, seed), workers, on_progress, out)
 
 
@@ -103,7 +103,7 @@ def compare(
     if baseline is not None and baseline not in names:
         raise ScenarioError(f"baseline: no candidate {baseline!r}; {nearest(baseline, names)}")
     cases = list(comparison.scenarios())
-    study = _Study(comparison.name, comparison.question, cases, baseline or names[0], simulate, _known(rows))
+    study = _Study(comparison.name, comparison.question, cases, baseline or names[0], simulate, known_tables(rows))
     return study.carry_out(plan(cases, replications, seed), workers, on_progress, out)
 
 
@@ -115,6 +115,8 @@ def load_results(directory: str | Path) -> Results:
     """
     path = Path(directory).expanduser().resolve()
     manifest = store.read_manifest(path)
+    if manifest.get("kind") == "sweep":
+        raise ScenarioError(f"{path}: is a sweep; read it with sim.study.load_sweep")
     try:
         scenarios = {
             (case["candidate"], case["condition"]): Scenario.model_validate(case["scenario"]) for case in manifest["cases"]
@@ -133,7 +135,12 @@ def load_results(directory: str | Path) -> Results:
     return Results(name, question, baseline, scenarios, metrics, runs, planned, source, path)
 
 
-def _known(rows: Sequence[str]) -> tuple[str, ...]:
+def known_tables(rows: Sequence[str]) -> tuple[str, ...]:
+    """Names of tables, all of which exist.
+
+    Raises:
+        ScenarioError: one does not.
+    """
     for name in rows:
         if name not in TABLES:
             raise ScenarioError(f"rows: no table {name!r}; {nearest(name, list(TABLES))}")
@@ -141,7 +148,7 @@ def _known(rows: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """What a worker does with one task; it travels to the worker as a value."""
 
     simulate: Simulate | None
@@ -149,6 +156,7 @@ class _Work:
     directory: Path | None
 
     def __call__(self, task: Task) -> Finished:
+        """Make the run, and reduce it to numbers and the wanted rows."""
         started = time.perf_counter()
         result = (self.simulate or _run)(task.scenario, task.seed)
         metrics = measure(result, task.scenario)
@@ -188,7 +196,7 @@ class _Study:
                 on_progress(len(finished), len(tasks), task.label)
 
         started = datetime.now().astimezone()
-        work = _Work(self.simulate, self.rows, writer.rows if writer else None)
+        work = Work(self.simulate, self.rows, writer.rows if writer else None)
         try:
             try:
                 complete = run_tasks(tasks, work, keep, workers)
@@ -273,7 +281,7 @@ def _manifest(
         "date": started.isoformat(timespec="seconds"),
         "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
         "command_line": shlex.join(sys.argv),
-        "versions": _versions(),
+        "versions": versions(),
         "settings": {"workers": workers, "rows": list(rows), "confidence": 0.95},
         "partial": results.partial,
         "stopped_by": stopped_by,
@@ -286,7 +294,8 @@ def _manifest(
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What a study was made with: Python and the packages that numbers depend on."""
     found = {"python": platform.python_version()}
     for name in ("sim", "numpy", "pandas", "scipy", "simpy", "pyarrow"):
         try:

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -88,8 +88,10 @@ class Writer:
         """Where workers write the rows of their runs."""
         return self._temporary / _ROWS
 
-    def finish(self, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Path:
+    def finish(self, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], *, parquet: Collection[str] = ()) -> Path:
         """Write the small files, then take the real name; what had it becomes NAME.previous.
+
+        Tables become CSV files; those named in `parquet` are also written as that.
 
         Raises:
             ScenarioError: the disk is full or the directory cannot be written; what was there before is untouched.
@@ -99,6 +101,10 @@ class Writer:
                 leftover.unlink()
             for name, table in tables.items():
                 table.to_csv(self._temporary / f"{name}.csv", index=False)
+                if name in parquet:
+                    table.to_parquet(self._temporary / f"{name}.parquet", index=False)
+            if self.rows.is_dir() and not any(self.rows.iterdir()):
+                self.rows.rmdir()
             text = json.dumps({**manifest, "run_id": self.run_id}, indent=2, ensure_ascii=False)
             (self._temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
             self._take_the_name()

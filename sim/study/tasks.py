@@ -27,6 +27,8 @@ class Task:
     replication: int
     seed: int
     scenario: Scenario
+    #: Under what a sweep keeps the run.
+    key: str = ""
 
     @property
     def label(self) -> str:
@@ -43,6 +45,8 @@ class Finished:
     metrics: pd.DataFrame
     rows: dict[str, pd.DataFrame] | None
     elapsed_s: float
+    #: In a sweep, which goes on after it: what went wrong.
+    error: str | None = None
 
 
 def plan(cases: Iterable[Case], replications: int | None = None, seed: int | None = None) -> list[Task]:

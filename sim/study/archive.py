@@ -1,0 +1,221 @@
+"""Finished runs, kept under what they are runs of: whoever asks for the same again gets them without simulating.
+
+::
+
+    results/.runs/
+        runs.sqlite                    the numbers of every run
+        rows/KEY/requests.parquet …    rows, where they were asked for
+
+A key is made of the scenario (`Scenario.digest`), the seed, the version of the simulator and the percentiles that are measured.
+So it does not matter which sweep asked, for how many points, or in which order.
+
+Why SQLite: it is in Python's standard library, one transaction is all or nothing also when its process is killed, several
+processes may write at once (each waits for its turn), and a run's numbers are some hundred bytes: a Parquet file for each would
+be ten times its content and as many files as runs. Rows are large and are read as a whole, so they are Parquet, one directory
+per run, there before the numbers are.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.objectives import percentiles_of
+from sim.errors import ScenarioError
+from sim.scenario.model import Scenario
+from sim.study.lock import resolved, unwritable
+
+FILE: Final = "runs.sqlite"
+_FORMAT: Final = 1
+_ROWS: Final = "rows"
+#: How long a writer waits for the others, in seconds.
+_PATIENCE_S: Final = 60.0
+_ASKED_AT_ONCE: Final = 500
+#: What of the package no number depends on.
+_NO_INFLUENCE: Final = ("cli", "plots", "interop", "study")
+_MEASURES: Final = "measure.py"
+
+_TABLES: Final = """
+create table if not exists layouts (id integer primary key, names text not null unique);
+create table if not exists runs (
+    key text primary key, scenario text not null, seed integer not null, version text not null,
+    layout integer not null, numbers blob not null, kept text not null, elapsed_s real not null
+) without rowid;
+"""
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+#: What the numbers of a run are: (metric, of).
+Names = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The metrics of one run: `values[i]` is what `names[i]` says."""
+
+    names: Names
+    values: Floats
+    elapsed_s: float
+
+    @staticmethod
+    def of(metrics: pd.DataFrame, elapsed_s: float) -> Numbers:
+        """The numbers of a table with the columns metric, of and value."""
+        names = tuple(zip(map(str, metrics["metric"]), map(str, metrics["of"]), strict=True))
+        return Numbers(names, metrics["value"].to_numpy(dtype=np.float64), elapsed_s)
+
+
+def identity_of(scenario: Scenario, version: str) -> str:
+    """What all runs of a scenario have in common; its name, question and focus do not matter."""
+    parts = [scenario.digest, version, sorted(percentiles_of(scenario.slos))]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def key_of(identity: str, seed: int) -> str:
+    """What a run is kept under."""
+    return f"{identity}-{seed}"
+
+
+@functools.cache
+def code_version() -> str:
+    """The version of the simulator: its number, and a digest of the source that a run's numbers depend on.
+
+    A development checkout has one number for months. Charts, commands and studies do not count.
+    """
+    import sim
+    from sim.compiled import stale
+
+    root = Path(sim.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.suffix not in (".py", ".pyx", ".pxd", ".pxi"):
+            continue
+        place = path.relative_to(root)
+        if place.parts[0] in _NO_INFLUENCE and place.name != _MEASURES:
+            continue
+        digest.update(place.as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(",".join(stale()).encode())  # what is compiled from older source than this
+    return f"{sim.__version__}+{digest.hexdigest()[:12]}"
+
+
+class Archive:
+    """The finished runs in a directory; it is made when the first run comes.
+
+    Raises:
+        ScenarioError: the directory cannot be written, or holds something else.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = resolved(directory)
+        self._layouts: dict[Names, int] = {}
+        self._names: dict[int, Names] = {}
+        with self._explained():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(self.directory / FILE, timeout=_PATIENCE_S, isolation_level=None)
+            # A commit is then one write to the log without waiting for the disk: nothing is lost when a process is killed,
+            # and after a power failure the last runs may be missing, but none is broken.
+            self._base.execute("pragma journal_mode = wal")
+            self._base.execute("pragma synchronous = normal")
+            self._open()
+
+    def _open(self) -> None:
+        (found,) = self._base.execute("pragma user_version").fetchone()
+        if found > _FORMAT:
+            raise ScenarioError(f"{self.directory}: these runs were kept by a newer version of sim; update it, or use --archive")
+        self._base.execute("begin immediate")
+        for statement in _TABLES.split(";"):
+            self._base.execute(statement)
+        self._base.execute(f"pragma user_version = {_FORMAT}")
+        self._base.execute("commit")
+
+    def close(self) -> None:
+        """Leave the archive to others."""
+        with suppress(sqlite3.Error):
+            self._base.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as exc:
+            cure = "choose another place with --archive, or remove the directory: its runs are then simulated again"
+            raise ScenarioError(f"{self.directory / FILE}: the finished runs cannot be used ({exc}); {cure}") from exc
+        except OSError as exc:
+            raise unwritable(self.directory, exc) from exc
+
+    def found(self, keys: Sequence[str], rows: Iterable[str] = ()) -> dict[str, Numbers]:
+        """The runs that are there, with all tables of rows that are asked for.
+
+        Raises:
+            ScenarioError: the file cannot be read.
+        """
+        wanted = set(rows)
+        found: dict[str, Numbers] = {}
+        with self._explained():
+            for start in range(0, len(keys), _ASKED_AT_ONCE):
+                some = list(keys[start : start + _ASKED_AT_ONCE])
+                marks = ",".join("?" * len(some))
+                query = f"select key, layout, numbers, kept, elapsed_s from runs where key in ({marks})"
+                for key, layout, numbers, kept, elapsed_s in self._base.execute(query, some):
+                    if wanted <= set(json.loads(kept)) and all(self.rows_file(key, table).exists() for table in wanted):
+                        values = np.frombuffer(numbers, dtype="<f8").astype(np.float64)
+                        found[key] = Numbers(self._names_of(layout), values, elapsed_s)
+        return found
+
+    def keep(self, key: str, scenario: Scenario, seed: int, version: str, numbers: Numbers, rows: Sequence[str] = ()) -> None:
+        """Keep a finished run; when this returns, it is safe.
+
+        Raises:
+            ScenarioError: the disk is full, or the file cannot be written.
+        """
+        with self._explained():
+            layout = self._layout_of(numbers.names)
+            values = numbers.values.astype("<f8").tobytes()
+            run = (key, scenario.hash, seed, version, layout, values, json.dumps(list(rows)), numbers.elapsed_s)
+            self._base.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)", run)
+
+    def rows_file(self, key: str, table: str) -> Path:
+        """Where the rows of a run's table are, if they were kept."""
+        return self.directory / _ROWS / key / f"{table}.parquet"
+
+    def _layout_of(self, names: Names) -> int:
+        if names not in self._layouts:
+            text = json.dumps(names)
+            self._base.execute("insert or ignore into layouts (names) values (?)", (text,))
+            (self._layouts[names],) = self._base.execute("select id from layouts where names = ?", (text,)).fetchone()
+        return self._layouts[names]
+
+    def _names_of(self, layout: int) -> Names:
+        if layout not in self._names:
+            (text,) = self._base.execute("select names from layouts where id = ?", (layout,)).fetchone()
+            self._names[layout] = tuple((metric, of) for metric, of in json.loads(text))
+        return self._names[layout]
+
+
+def write_rows(directory: Path, key: str, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write the rows of a run into an archive's directory, each file under its name only when it is complete.
+
+    Raises:
+        ScenarioError: the disk is full or the directory cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    place = directory / _ROWS / key
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            part = place / f"{name}.{os.getpid()}.part"
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), part, compression="zstd")
+            part.replace(place / f"{name}.parquet")
+    except OSError as exc:
+        raise unwritable(place, exc) from exc

@@ -1,0 +1,474 @@
+"""A sweep: one scenario, or the candidates of a comparison, at many points of its settings.
+
+::
+
+    results/NAME-sweep/
+        manifest.json                  what was swept, from which scenarios, versions, what failed
+        points.csv      .parquet       one row per point and replication: settings, seed, metrics
+        summary.csv     .parquet       one row per point and metric: mean with its 95 % interval
+        failures.csv                   runs that could not be finished, if there are any
+    results/.runs/                     all finished runs of all sweeps beside it (`sim.study.archive`)
+
+Every point has the same seeds, so differences between points are those of the settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.sweeps import column_of, summarise_points
+from sim.compiled import say_if_slow
+from sim.errors import ScenarioError
+from sim.scenario.model import Comparison, Scenario
+from sim.scenario.settings import Pair, Template, templates_of, tidy
+from sim.study import store
+from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of, write_rows
+from sim.study.execute import core_count, interrupts_later, run_tasks
+from sim.study.experiment import Simulate, Work, known_tables, versions
+from sim.study.lock import resolved
+from sim.study.points import Given, Settings, axis_of, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
+from sim.study.tasks import Finished, Task, expected_requests, plan
+
+ARCHIVE: Final = ".runs"
+#: What a run costs besides its requests, in requests.
+_COST_OF_A_RUN: Final = 500.0
+#: So many mistakes of points are told.
+_MOST: Final = 12
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a sweep is: what is told before the first run and after each."""
+
+    points: int
+    runs: int
+    #: Of the runs: finished by an earlier sweep; finished now; given up.
+    known: int
+    done: int
+    #: Requests to be simulated now, roughly.
+    requests: float
+    #: About how long it still takes; None before the first run is finished.
+    left_s: float | None
+    label: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """What a sweep found.
+
+    `points` has one row per point, candidate, condition and replication, in that order: point, candidate, condition, the
+    settings (numbers in base units, or text), replication, seed, scenario (its hash), and a column per metric (`p99_s`, of an
+    operation `p99_s [shop.buy]`). A run that failed or was not reached has no row.
+    """
+
+    name: str
+    question: str
+    settings: tuple[str, ...]
+    points: pd.DataFrame
+    #: Runs that could not be finished: point, candidate, condition, the settings, replication, seed, error.
+    failures: pd.DataFrame
+    #: How many runs were asked for.
+    planned: int
+    #: How many of them were simulated now; the others were finished before.
+    simulated: int
+    #: Of settings that are quantities: s, /s or B.
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    directory: Path | None = None
+    archive: Path | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether runs are missing that did not fail: after an interrupt."""
+        return len(self.points) + len(self.failures) < self.planned
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Means with 95 % intervals per point: point, candidate, condition, settings, metric, of, mean, low, high, n."""
+        return summarise_points(self.points, self.settings)
+
+    def __repr__(self) -> str:
+        swept = " × ".join(self.settings)
+        failed = f", {len(self.failures)} failed" if len(self.failures) else ""
+        missing = f", partial: {self.planned} were planned" if self.partial else ""
+        where = self.directory if self.directory is not None else "in memory"
+        return f"<Sweep {self.name}: {swept}, {len(self.points)} runs{failed}{missing}; {where}>"
+
+
+def sweep(
+    source: str | Path | Scenario | Comparison,
+    settings: Mapping[str, Given],
+    replications: int | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[Standing], None] | None = None,
+    *,
+    zipped: bool = False,
+    sample: str | None = None,
+    seed: int | None = None,
+    duration: str | float | None = None,
+    out: str | Path | None = None,
+    archive: str | Path | None = None,
+    rows: Sequence[str] = (),
+    simulate: Simulate | None = None,
+) -> Sweep:
+    """Run a scenario, or every candidate of a comparison, at many points of some settings.
+
+    Runs that an archive has are not simulated again: a sweep that was interrupted or killed goes on where it was, and one
+    with more points simulates only those. Without `out` and `archive` nothing is kept.
+
+    Args:
+        source: what to simulate; a file, too, whose named laws can then be swept.
+        settings: path (as in messages: `calls.shop -> payment.timeout`, `faults[0].for`) → values, or text such as
+            ``"50/s..400/s:8"``, ``"10ms..1s:5 log"``, ``"1,2,3"``.
+        replications: how often each point; absent: `run.replications`.
+        workers: processes; 1 stays in this one; absent: one per core.
+        on_progress: told how far it is, before the first run and after each, in this process.
+        zipped: the first values together, the second ones, …; instead of every value with every other.
+        sample: ``"lhs:50"`` or ``"sobol:64"``: so many points of the space that ranges and lists span.
+        seed: instead of `run.seed`; replication r has seed + r, at every point. It also draws the sample.
+        duration: measured time, instead of `run.duration`.
+        out: directory for the tables; an earlier result there becomes NAME.previous.
+        archive: directory of finished runs; absent: `.runs` beside `out`.
+        rows: tables whose rows are kept in the archive, such as ``("requests",)``; by default the numbers alone.
+        simulate: makes one run, instead of `sim.run`; nobody can know what it does, so its runs are not kept.
+
+    Raises:
+        ScenarioError: a path that leads nowhere, values that are none, a point that is no valid scenario (which, and why), or
+            a directory that cannot be written. All before the first run. A run that fails does not end the sweep: see
+            `Sweep.failures`.
+    """
+    kept = known_tables(rows)
+    if kept and (simulate is not None or (out is None and archive is None)):
+        raise ScenarioError("rows: they are kept in the archive; give out= or archive=, and no simulate=")
+    settings = {tidy(path): values for path, values in settings.items()}
+    found, templates = templates_of(source)
+    if duration is not None:
+        templates = {pair: template.rebased({"run.duration": duration}) for pair, template in templates.items()}
+    points = _points(templates, settings, zipped, sample, seed)
+    runs = _plan(points, templates, replications, seed)
+    place = None if simulate is not None else archive or (resolved(out).parent / ARCHIVE if out is not None else None)
+    return _Planned(found, templates, points, runs, kept, simulate).carry_out(workers, on_progress, out, place)
+
+
+def load_sweep(directory: str | Path) -> Sweep:
+    """Read the directory of a sweep back.
+
+    Raises:
+        ScenarioError: it is none, or its files cannot be read.
+    """
+    path = resolved(directory)
+    manifest = store.read_manifest(path)
+    if manifest.get("kind") != "sweep":
+        raise ScenarioError(f"{path}: is not a sweep; read it with sim.study.load_results")
+    try:
+        points, failures = (_as_made(pd.read_parquet(path / f"{name}.parquet")) for name in ("points", "failures"))
+    except (OSError, ValueError) as exc:
+        raise ScenarioError(f"{path}: cannot be read ({exc}); run the sweep again, finished runs are not lost") from exc
+    name, question, swept = str(manifest["name"]), str(manifest["question"]), tuple(manifest["settings"])
+    archive = None if manifest["archive"] is None else Path(manifest["archive"])
+    return Sweep(name, question, swept, points, failures, int(manifest["planned_runs"]), 0, manifest["units"], path, archive)
+
+
+def _as_made(table: pd.DataFrame) -> pd.DataFrame:
+    """Text as objects, which Parquet gives back as another type, depending on the version of pandas."""
+    return table.astype({name: object for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])})
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a sweep, with its place in the results."""
+
+    point: int
+    candidate: str
+    condition: str
+    task: Task
+
+
+def _points(
+    templates: Mapping[Pair, Template], settings: Mapping[str, Given], zipped: bool, sample: str | None, seed: int | None
+) -> list[Settings]:
+    """All points of a sweep, their paths checked against every scenario."""
+    if not settings:
+        raise ScenarioError("--set: nothing is swept; write for example --set 'load.rate=50/s..400/s:8'")
+    if zipped and sample is not None:
+        raise ScenarioError("--zip and --sample are two ways to combine values; take one")
+    problems: list[str] = []
+    axes = []
+    for path, given in settings.items():
+        try:
+            shapes = [template.type_of(path) for template in templates.values()]
+            axes.append(axis_of(path, given, shapes[0], sampled=sample is not None))
+        except ScenarioError as error:
+            problems += error.messages
+    if problems:
+        raise ScenarioError(list(dict.fromkeys(problems)))
+    if sample is not None:
+        first = next(iter(templates.values())).scenario.run.seed
+        return sampled(axes, sample, first if seed is None else seed)
+    return side_by_side(axes) if zipped else grid(axes)
+
+
+def _plan(
+    points: Sequence[Settings], templates: Mapping[Pair, Template], replications: int | None, seed: int | None
+) -> list[_Run]:
+    """All runs, in the order of the results; nothing has been simulated when a point turns out to be no scenario."""
+    places, cases = [], []
+    problems: dict[str, list[str]] = {}
+    several = len(templates) > 1
+    for number, point in enumerate(points):
+        for (candidate, condition), template in templates.items():
+            whose = f" of {candidate} under {condition}" if several else ""
+            try:
+                scenario = template.changed(point)
+            except ScenarioError as error:
+                for message in error.messages:
+                    problems.setdefault(message, []).append(f"point {number} ({label_of(point)}){whose}")
+                continue
+            places.append((number, candidate, condition))
+            cases.append((candidate, f"{condition}, {label_of(point)}" if several else label_of(point), scenario))
+    if problems:
+        raise ScenarioError(_told(problems, len(points) * len(templates)))
+    runs: list[_Run] = []
+    version = code_version()
+    tasks = iter(plan(cases, replications, seed))
+    for place, (_, _, scenario) in zip(places, cases, strict=True):
+        identity = identity_of(scenario, version)
+        for _ in range(scenario.run.replications if replications is None else replications):
+            task = next(tasks)
+            runs.append(_Run(*place, dataclasses.replace(task, key=key_of(identity, task.seed))))
+    return runs
+
+
+def _told(problems: Mapping[str, list[str]], cases: int) -> list[str]:
+    """Mistakes of points, each once, with the first point that has it."""
+    lines = []
+    for message, where in list(problems.items())[:_MOST]:
+        if len(where) == cases:
+            lines.append(f"at every point: {message}")
+        else:
+            lines.append(f"{where[0]}{f' and {len(where) - 1} more' if len(where) > 1 else ''}: {message}")
+    if len(problems) > _MOST:
+        lines.append(f"… and {len(problems) - _MOST} more mistakes")
+    return lines
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What a worker does with one task; an error in it is an answer, for the others shall go on."""
+
+    work: Work
+    archive: Path | None
+
+    def __call__(self, task: Task) -> Finished:
+        started = time.perf_counter()
+        try:
+            finished = self.work(task)
+        except Exception as exc:
+            said = " ".join(f"{type(exc).__name__}: {exc}".split())
+            return Finished(task.index, pd.DataFrame(), None, time.perf_counter() - started, said)
+        if self.archive is not None and finished.rows:
+            write_rows(self.archive, task.key, finished.rows)
+        return dataclasses.replace(finished, rows=None)
+
+
+class _Course:
+    """The course of a sweep: what is finished, what has failed, how long it still takes."""
+
+    def __init__(self, runs: Sequence[_Run], points: int, workers: int, tell: Callable[[Standing], None] | None) -> None:
+        self.finished: dict[str, Numbers] = {}
+        self.failed: dict[str, str] = {}
+        #: How many of the finished ones were known at the beginning.
+        self.known = 0
+        self._runs, self._points, self._workers, self._tell = runs, points, workers, tell
+        self._uses: dict[str, int] = {}
+        for run in runs:
+            self._uses[run.task.key] = self._uses.get(run.task.key, 0) + 1
+        self._known, self._done, self._requests, self._cost_left = 0, 0, 0.0, 0.0
+        # Cost and seconds of what is finished; without the first runs, which import what they need, as soon as there are others.
+        self._cost, self._took_s, self._finished_now = 0.0, 0.0, 0
+
+    def begin(self, known: Mapping[str, Numbers]) -> list[Task]:
+        """What has to be simulated: one task for each run that is not known, however often it is used."""
+        self.finished.update(known)
+        self.known, self._known = len(known), sum(self._uses[key] for key in known)
+        missing = {run.task.key: run.task for run in self._runs if run.task.key not in known}
+        self._requests = sum(expected_requests(task.scenario) for task in missing.values())
+        self._cost_left = self._requests + _COST_OF_A_RUN * len(missing)
+        self._say("")
+        return list(missing.values())
+
+    def keep(self, task: Task, numbers: Numbers) -> None:
+        """A run is finished."""
+        self.finished[task.key] = numbers
+        self._count(task, numbers.elapsed_s)
+
+    def give_up(self, task: Task, why: str) -> None:
+        """A run cannot be finished."""
+        self.failed[task.key] = why
+        self._count(task, 0.0)
+
+    def _count(self, task: Task, took_s: float) -> None:
+        cost = expected_requests(task.scenario) + _COST_OF_A_RUN
+        self._done += self._uses[task.key]
+        self._cost_left -= cost
+        if self._finished_now == self._workers:
+            self._cost, self._took_s = 0.0, 0.0
+        if took_s:
+            self._finished_now += 1
+            self._cost, self._took_s = self._cost + cost, self._took_s + took_s
+        self._say(task.label)
+
+    def _say(self, label: str) -> None:
+        if self._tell is None:
+            return
+        left_s = self._took_s * self._cost_left / self._cost / self._workers if self._cost else None
+        self._tell(Standing(self._points, len(self._runs), self._known, self._done, self._requests, left_s, label))
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A sweep that can begin: everything about it has been checked."""
+
+    found: Scenario | Comparison
+    templates: Mapping[Pair, Template]
+    points: Sequence[Settings]
+    runs: Sequence[_Run]
+    rows: tuple[str, ...]
+    simulate: Simulate | None
+
+    def carry_out(
+        self,
+        workers: int | None,
+        on_progress: Callable[[Standing], None] | None,
+        out: str | Path | None,
+        archive_in: str | Path | None,
+    ) -> Sweep:
+        """Simulate what is missing, gather everything, write it down."""
+        say_if_slow()
+        started = datetime.now().astimezone()
+        writer = store.Writer(out) if out is not None else None
+        try:
+            archive = Archive(archive_in) if archive_in is not None else None
+            course = _Course(self.runs, len(self.points), workers or core_count(), on_progress)
+            try:
+                complete = self._simulate(course, archive, workers)
+            finally:
+                if archive is not None:
+                    archive.close()
+            if not complete and not course.finished:
+                raise KeyboardInterrupt
+            with interrupts_later(forget=not complete):
+                found = self._gathered(course, archive)
+                if writer is not None:
+                    found = dataclasses.replace(found, directory=self._stored(found, writer, started, workers))
+        finally:
+            if writer is not None:
+                writer.discard()  # nothing, after it has finished
+        return found
+
+    def _simulate(self, course: _Course, archive: Archive | None, workers: int | None) -> bool:
+        known = archive.found([run.task.key for run in self.runs], self.rows) if archive is not None else {}
+        tasks = course.begin(known)
+        version = code_version()
+
+        def keep(task: Task, finished: Finished) -> None:
+            if finished.error is not None:
+                course.give_up(task, finished.error)
+                return
+            numbers = Numbers.of(finished.metrics, finished.elapsed_s)
+            if archive is not None:
+                archive.keep(task.key, task.scenario, task.seed, version, numbers, self.rows)
+            course.keep(task, numbers)
+
+        work = _Attempt(Work(self.simulate, self.rows, None), None if archive is None else archive.directory)
+        try:
+            return run_tasks(tasks, work, keep, workers, course.give_up)
+        except KeyboardInterrupt:  # the second one, while the workers were being stopped
+            return False
+
+    def _gathered(self, course: _Course, archive: Archive | None) -> Sweep:
+        paths = tuple(self.points[0]) if self.points else ()
+        columns = {path: in_columns([point[path] for point in self.points]) for path in paths}
+        done = [run for run in self.runs if run.task.key in course.finished]
+        failed = [run for run in self.runs if run.task.key in course.failed]
+        points = _labelled(done, columns)
+        hashes = {id(run.task.scenario): "" for run in done}
+        for run in done:
+            hashes[id(run.task.scenario)] = hashes[id(run.task.scenario)] or run.task.scenario.hash
+        points["scenario"] = pd.Series([hashes[id(run.task.scenario)] for run in done], dtype=object)
+        points = pd.concat([points, _metrics([course.finished[run.task.key] for run in done])], axis=1)
+        failures = _labelled(failed, columns)
+        failures["error"] = pd.Series([course.failed[run.task.key] for run in failed], dtype=object)
+        simulated = len(course.finished) - course.known
+        where = None if archive is None else archive.directory
+        name, question = self.found.name, self.found.question
+        units = {path: unit_of([point[path] for point in self.points]) for path in paths}
+        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where)
+
+    def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: int | None) -> Path:
+        manifest = {
+            "format": store.FORMAT,
+            "kind": "sweep",
+            "name": found.name,
+            "question": found.question,
+            "date": started.isoformat(timespec="seconds"),
+            "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
+            "command_line": shlex.join(sys.argv),
+            "versions": {**versions(), "code": code_version()},
+            "workers": workers,
+            "partial": found.partial,
+            "settings": list(found.settings),
+            "units": dict(found.units),
+            "points": [{path: plainly(value) for path, value in point.items()} for point in self.points],
+            "seeds": sorted({run.task.seed for run in self.runs}),
+            "planned_runs": found.planned,
+            "simulated_runs": found.simulated,
+            "failed_runs": len(found.failures),
+            "archive": None if found.archive is None else str(found.archive),
+            "cases": [
+                {"candidate": candidate, "condition": condition, "scenario": template.scenario.as_data()}
+                for (candidate, condition), template in self.templates.items()
+            ],
+        }
+        tables = {"points": found.points, "summary": found.summary, "failures": found.failures}
+        return writer.finish(manifest, tables, parquet=tables)
+
+
+def _labelled(runs: Sequence[_Run], columns: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """What tells runs apart, as columns."""
+    labels = {
+        "point": np.array([run.point for run in runs], dtype=np.int64),
+        "candidate": pd.Series([run.candidate for run in runs], dtype=object),
+        "condition": pd.Series([run.condition for run in runs], dtype=object),
+        **{path: pd.Series([values[run.point] for run in runs], dtype=_dtype(values)) for path, values in columns.items()},
+        "replication": np.array([run.task.replication for run in runs], dtype=np.int64),
+        "seed": np.array([run.task.seed for run in runs], dtype=np.int64),
+    }
+    return pd.DataFrame(labels)
+
+
+def _dtype(values: Sequence[Any]) -> Any:
+    return object if any(isinstance(value, str) for value in values) else np.asarray(values).dtype
+
+
+def _metrics(numbers: Sequence[Numbers]) -> pd.DataFrame:
+    """One row per run, one column per metric, in the order in which they first come; NaN where a run has none."""
+    names = dict.fromkeys(name for layout in dict.fromkeys(one.names for one in numbers) for name in layout)
+    place = {name: i for i, name in enumerate(names)}
+    values = np.full((len(numbers), len(names)), np.nan)
+    wheres: dict[Any, list[int]] = {}
+    for row, one in enumerate(numbers):
+        where = wheres.setdefault(one.names, [place[name] for name in one.names])
+        values[row, where] = one.values
+    return pd.DataFrame(values, columns=[column_of(metric, of) for metric, of in names])
