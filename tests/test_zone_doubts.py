@@ -141,7 +141,8 @@ def test_a_zone_that_nobody_misses():
 
 @pytest.mark.parametrize("zones", ["[{}]", "[[a]]", "[{a: 4}]", "[a, 1]"])
 def test_what_is_no_name_of_a_zone_is_told(zones):
-    with pytest.raises(ScenarioError, match="services.A.zones: .* is not the name of a zone; write a list of names, or shares"):
+    with pytest.raises(ScenarioError, match=r"services.A.zones: .* is not the name of a zone; write a list of names, or shares"):
         loads(
-            f"zones: [a]\nservices: {{A: {{workers: 1, zones: {zones}, operations: {{op: []}}}}}}\nload: {{rate: 1/s, mix: A.op}}\n"
+            f"zones: [a]\nservices: {{A: {{workers: 1, zones: {zones}, operations: {{op: []}}}}}}\n"
+            "load: {rate: 1/s, mix: A.op}\n"
         )
