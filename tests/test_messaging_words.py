@@ -157,6 +157,8 @@ def test_a_careful_queue_leaves_no_doubt():
         ("queue dead: the dead letters of mails go there, and nobody reads them",
          {"queue": "max_deliveries: 3, dead_letter: dead", "queues": "dead: {}"}),
         ("after 3 deliveries a message is given up without a trace", {"queue": "max_deliveries: 3"}),
+        ("queue mails: overflow: drop_head never happens without a capacity; set queues.mails.capacity",
+         {"queue": "overflow: drop_head"}),
         ("queue heap: nobody consumes it", {"queues": "heap: {}"}),
         ("shop.buy publishes poison, and max_deliveries is unlimited", {"publish": "mails, poison: 1 %"}),
         ("it keeps an order per key, and what is published there has none", {"queue": "order: per_key"}),

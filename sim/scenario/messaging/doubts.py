@@ -24,6 +24,8 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
     demands = demands_of(scenario)
     rates = messages_rps(scenario)
     for name, queue in scenario.queues.items():
+        if queue.preset is None and queue.overflow != "reject" and queue.capacity == "unbounded":
+            yield f"queue {name}: overflow: {queue.overflow} never happens without a capacity; set queues.{name}.capacity"
         if queue.consumer is None:
             continue
         service_s = demands[queue.consumer].held_s
