@@ -69,6 +69,8 @@ def difference(metric: str, value: float, low: float, high: float) -> str:
 
     >>> difference("success", 0.0412, 0.04, 0.0424), difference("p99_s", -0.02, -0.03, -0.01)
     ('+4.12 [+4.00, +4.24] percentage points', '-20 ms [-30 ms, -10 ms]')
+    >>> difference("p99_s", 0.0000522, -0.007052, 0.0071565)
+    '+0.05 ms [-7.05 ms, +7.16 ms]'
     """
     if math.isnan(value):
         return "no value in common"
@@ -84,19 +86,25 @@ def difference(metric: str, value: float, low: float, high: float) -> str:
 
 
 def _unit(metric: str, numbers: Sequence[float]) -> tuple[str, float]:
-    """The unit of the first number, or of the largest where that is 0; and what a value in base units is multiplied with."""
+    """The unit of the number that leads (see `_leading`); and what a value in base units is multiplied with."""
     if is_ratio(metric):
         return " %", 100.0
     if metric.endswith("_s") or metric == "busy_s_per_good":
-        unit = format_duration(numbers[0] or max(numbers, key=abs)).rpartition(" ")[2]
+        unit = format_duration(_leading(numbers)).rpartition(" ")[2]
         return f" {unit}", {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit]
     return (" /s" if metric.endswith("_rps") else ""), 1.0
 
 
+def _leading(numbers: Sequence[float]) -> float:
+    """The first number, or the largest where that one is next to nothing: a difference near 0 with a wide interval."""
+    largest = max(numbers, key=abs)
+    return numbers[0] if abs(numbers[0]) >= abs(largest) / 10 else largest
+
+
 def _decimals(numbers: Sequence[float]) -> int:
-    """Decimals that give three digits to the first number, and to the others unless they are far smaller."""
+    """Decimals that give three digits to the number that leads, and to the others unless they are far smaller."""
     sizes = [abs(float(f"{number:.3g}")) for number in numbers]
-    least = sizes[0] / 2 if sizes[0] else 0.0
+    least = abs(_leading(numbers)) / 2
     return max((2 - math.floor(math.log10(size)) for size in sizes if size and size >= least), default=0)
 
 
