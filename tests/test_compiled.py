@@ -52,8 +52,8 @@ for path in examples:
 
 if not Path(place).exists():
     kinds = (
-        (scenarios, 20261122, 40), (messagings, 20261127, 40), (connected, 20261128, 20), (zoned, 20261128, 30),
-        (logs, 20261128, 40),
+        (scenarios, 20261122, 40), (messagings, 20261127, 40), (connected, 20261128, 15), (zoned, 20261128, 15),
+        (logs, 20261128, 20),
     )
     Path(place).write_text(json.dumps([data for kind in kinds for data in at_random(*kind)]))
 for data in json.loads(Path(place).read_text()):
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_rows(plain, place, choice, clock, caller):
     assert found.pop("clock") == clock
     assert found.pop("caller").endswith(caller) or os.name == "nt"
     expected = {case: rows for case, rows in plain.items() if case not in ("clock", "caller")}
-    assert len(expected) > len(EXAMPLES) + 150
+    assert len(expected) > len(EXAMPLES) + 110
     assert found == expected
 
 

@@ -16,7 +16,7 @@ from sim.scenario.model import Scenario
 from sim.single import run
 
 thorough = settings(
-    max_examples=100,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -95,7 +95,7 @@ def test_no_process_has_more_connections_than_it_may(scenario, seed):
             assert 0 <= now[who] <= most
 
 
-@settings(thorough, max_examples=40)
+@settings(thorough, max_examples=20)
 @given(connected(), seeds)
 def test_the_same_seed_gives_the_same_rows(scenario, seed):
     assert fingerprint(run(scenario, seed)) == fingerprint(run(scenario, seed))

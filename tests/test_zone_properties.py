@@ -11,7 +11,7 @@ from sim.scenario.model import Scenario
 from sim.single import run
 
 thorough = settings(
-    max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 seeds = st.integers(0, 2**32)
 
@@ -32,7 +32,7 @@ def test_everything_is_accounted_for_and_adds_up(scenario, seed):
     assert result.zone_calls.good.sum() == (inside & attempts.outcome.isin(["ok", "degraded"])).sum()
 
 
-@settings(thorough, max_examples=30)
+@settings(thorough, max_examples=15)
 @given(zoned(), seeds)
 def test_the_same_seed_gives_the_same_rows(scenario, seed):
     assert fingerprint(run(scenario, seed)) == fingerprint(run(scenario, seed))
