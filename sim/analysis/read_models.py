@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from sim.analysis.metrics import GOOD_OUTCOMES
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+from sim.analysis.metrics import GOOD_OUTCOMES, Floats
 
 #: What tells one run from the others, where the rows are of several.
 _RUN: Final = ("candidate", "condition", "replication")
