@@ -227,8 +227,9 @@ class _Loader:
             # A fresh context each time: the model keeps the named laws of this one scenario in it.
             scenario = Scenario.model_validate(data, context={"yaml": True})
         except ValidationError as error:
-            problems += explain(error, tree, Scenario, _OF_COMPARISONS)
-            return None, problems
+            found = explain(error, tree, Scenario, _OF_COMPARISONS)
+            # What is said of a mapping with a `true` in the place of a number counts it as 1.
+            return None, problems + [other for other in found if not any(p.path.startswith(f"{other.path}.") for p in problems)]
         return (None if problems else scenario), problems
 
     def _data(self, tree: Node, name: str) -> dict[str, Any]:
