@@ -292,6 +292,21 @@ def test_a_caller_that_checks_leaves_out_who_does_not_answer():
     assert rows[rows.outcome != "ok"].arrived_s.between(20.0, out_s).all()
 
 
+def test_who_comes_later_is_checked_from_when_it_is_known_and_who_never_comes_is_not():
+    check = {"interval": 2, "timeout": 1, "unhealthy_threshold": 1, "initially": "unhealthy"}
+    case = scenario(
+        calls={"default": {"health_check": check, "discovery": {"mode": "push"}}},
+        registry={"heartbeat_interval": None},
+        deployments=[{"scale": "shop", "replicas": 3, "at": 20.0}],
+        at=every(0.1, 0.0, 30.0),
+    )
+    found = run(case)
+    assert news(found, "ejected") == []  # of a replica that is not there yet
+    assert set(found.attempts.outcome) == {"ok"}
+    first_s = found.attempts[found.attempts.replica == 2].started_s.min()
+    assert 20.0 < first_s < 20.5  # not up to an interval later
+
+
 def test_a_check_that_is_too_long_on_its_way_fails():
     check = {"interval": 2, "timeout": 1, "unhealthy_threshold": 1}
     for latency_s, outcome in ((0.4, "ok"), (0.6, "unreachable")):

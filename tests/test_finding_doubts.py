@@ -82,6 +82,39 @@ def test_a_proxy_s_view_counts_where_calls_go_through_one():
     assert "edge -> shop: callers still choose shop for up to 15 s" in doubt
 
 
+def test_a_deployment_whose_drain_is_shorter_than_until_callers_know():
+    rollout = {"rollout": "shop", "at": 60, "drain": 10}
+    [doubt] = said(EUREKA, SPRING, deployments=[rollout])  # 30 + 30 + 35 s at worst, 47.5 s in the mean
+    assert doubt.startswith(
+        "deployments[0]: client -> shop: callers still choose shop for up to 85 s after it stops serving, 37.5 s"
+    )
+    assert said(EUREKA, SPRING, deployments=[{**rollout, "drain": 95}]) == []
+    assert said(EUREKA, SPRING, deployments=[{"scale": "shop", "replicas": 12, "at": 60}]) == []
+    assert len(said(EUREKA, SPRING, deployments=[{"scale": "shop", "replicas": 8, "at": 60}])) == 1
+
+
+def test_a_crash_that_nobody_tells_the_registry():
+    table, fault = {"heartbeat_interval": None}, {"crash": "shop", "replica": 0, "at": 20}
+    [doubt] = said(table, faults=[fault])
+    assert "faults[0]: client -> shop: nobody tells the registry that shop has crashed" in doubt
+    assert said(table, faults=[{**fault, "for": 30}]) == []  # back before the run ends
+    assert said(table, shop={"readiness": {}}, faults=[fault]) == []
+    checked = {"default": {"timeout": 1, "discovery": {"mode": "push"}, "health_check": {}}}
+    assert said(table, checked, faults=[fault]) == []
+
+
+@pytest.mark.parametrize("placement", ["tier", "sidecar"])
+def test_what_is_written_beside_a_proxy_does_not_choose_behind_it(placement):
+    calls = {"shop": {"via": "edge", "balancing": "peak_ewma", "discovery": {"mode": "push"}}}
+    [doubt] = said(calls=calls, proxies={"edge": {"placement": placement}})
+    assert doubt.startswith("calls.shop: discovery and balancing are about choosing ")
+    assert doubt.endswith("write `edge -> shop: {discovery: …}` for that")
+    preset = {"shop": {"via": "edge", "preset": "istio@1.24"}}
+    assert "preset: istio@1.24 is about choosing" in said(calls=preset, proxies={"edge": {"placement": placement}})[0]
+    behind = {**calls, "edge -> default": {"discovery": {"mode": "push"}}}
+    assert said(calls=behind, proxies={"edge": {"placement": placement}}) == []
+
+
 @pytest.mark.parametrize(("at", "seen"), [(265, True), (270, False)])
 def test_a_crash_that_nobody_sees_before_the_end(at, seen):
     fault = {"crash": "shop", "replica": 0, "at": at}

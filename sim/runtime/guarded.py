@@ -107,7 +107,8 @@ class GuardedCaller(Caller):
         self._balance_anew()
         endpoints = self._edge.target.endpoints
         if policy.health_check is not None:
-            self._active = ActiveHealth(tasks, self._edge, policy.health_check, child(self._process_key, _HEALTH))
+            key = child(self._process_key, _HEALTH)
+            self._active = ActiveHealth(tasks, self._edge, policy.health_check, key, self._view.known)
         self._choice = Choice(policy, self._balancer, len(endpoints), self._process_key, now_s, self._active)
         breaker = policy.circuit_breaker
         self._gate = None

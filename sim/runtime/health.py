@@ -55,12 +55,16 @@ def ask(replica: Replica, timeout_s: float, bits: int) -> Steps:
     return ERROR if fails else OK
 
 
+def phase(key: int) -> float:
+    """Where in its interval an instance's first check falls, from 0 to 1: who began long ago did not begin with the others."""
+    return uniform(child(key, _PHASE))
+
+
 def keep_checking(
-    tasks: Tasks, spec: HealthCheck, gate: HealthGate, key: int, check: Callable[[int], Steps], tell: Callable[[], None]
+    tasks: Tasks, gate: HealthGate, first_s: float, key: int, check: Callable[[int], Steps], tell: Callable[[], None]
 ) -> Steps:
-    """Check again and again; `tell` whenever the instance's health has changed."""
-    number = 0
-    next_s = gate.first_s(uniform(child(key, _PHASE)))
+    """Check again and again, from `first_s` on, clock time; `tell` whenever the instance's health has changed."""
+    number, next_s = 0, first_s
     while True:
         if next_s > tasks.now_s():
             yield next_s - tasks.now_s()
@@ -75,29 +79,38 @@ def keep_checking(
 class ActiveHealth(EndpointGate):
     """One caller process's own checks of the endpoints of a target: it leaves out those that fail them.
 
-    Where fewer than `panic_threshold_percent` of those that it knows are healthy, it uses all of them.
+    Where fewer than `panic_threshold_percent` of those that it knows are healthy, it uses all of them. Those that are there when
+    the process starts count as checked before. Who comes later is checked from when the process first hears of it, and is until
+    then what the checks say of it `initially`.
     """
 
-    __slots__ = ("_edge", "_gates", "_spec", "_tasks", "changes", "panics", "running")
+    __slots__ = ("_edge", "_gates", "_key", "_spec", "_tasks", "changes", "panics", "running")
 
-    def __init__(self, tasks: Tasks, edge: Edge, spec: HealthCheck, key: int) -> None:
+    def __init__(self, tasks: Tasks, edge: Edge, spec: HealthCheck, key: int, known: list[int]) -> None:
         self._tasks = tasks
         self._edge = edge
         self._spec = spec
-        endpoints = edge.target.endpoints
-        self._gates = [HealthGate(spec, tasks.now_s(), healthy=True) for _ in endpoints]
+        self._key = key
+        self._gates: list[HealthGate | None] = [None for _ in edge.target.endpoints]
         self.changes: list[tuple[float, int, bool]] = []
         self.panics = False
-        self.running: list[Task] = [
-            tasks.start(keep_checking(tasks, spec, gate, child(key, i), self._check_of(i), self._teller_of(i)))
-            for i, gate in enumerate(self._gates)
-        ]
+        self.running: list[Task] = []
+        for endpoint in known:
+            self._begin(endpoint, new=False)
+
+    def _begin(self, endpoint: int, new: bool) -> HealthGate:
+        tasks, spec = self._tasks, self._spec
+        gate = self._gates[endpoint] = HealthGate(spec, tasks.now_s(), None if new else True)
+        check, tell, key = self._check_of(endpoint), self._teller_of(endpoint, gate), child(self._key, endpoint)
+        first_s = gate.first_s(0.0 if new else phase(key))
+        self.running.append(tasks.start(keep_checking(tasks, gate, first_s, key, check, tell)))
+        return gate
 
     def _check_of(self, endpoint: int) -> Callable[[int], Steps]:
         return lambda bits: self._check(endpoint, bits)
 
-    def _teller_of(self, endpoint: int) -> Callable[[], None]:
-        return lambda: self.changes.append((self._tasks.now_s(), endpoint, not self._gates[endpoint].healthy))
+    def _teller_of(self, endpoint: int, gate: HealthGate) -> Callable[[], None]:
+        return lambda: self.changes.append((self._tasks.now_s(), endpoint, not gate.healthy))
 
     def _check(self, endpoint: int, bits: int) -> Steps:
         """One check over the network, from end to end within the timeout."""
@@ -121,7 +134,7 @@ class ActiveHealth(EndpointGate):
 
     def usable(self, now_s: float, believed: list[int]) -> list[int]:
         """Those that pass their checks."""
-        healthy = [i for i in believed if self._gates[i].healthy]
+        healthy = [i for i in believed if (self._gates[i] or self._begin(i, new=True)).healthy]
         self.panics = 100 * len(healthy) < self._spec.panic_threshold_percent * len(believed)
         return believed if self.panics else healthy
 

@@ -26,7 +26,7 @@ from sim.policies.health import HealthGate
 from sim.policies.registry import Registry as RegistrySpec
 from sim.policies.registry import RegistryGate
 from sim.policies.zones import OUTSIDE
-from sim.runtime.health import ask, keep_checking
+from sim.runtime.health import ask, keep_checking, phase
 from sim.runtime.network import crossed_s
 from sim.runtime.visit import View
 from sim.streams import child, key, salt, uniform
@@ -232,7 +232,8 @@ class Registry:
             tasks.start(self._write(number, self._ready if gate.healthy else self._unready))
 
         check_key = key(self.world.seed, "readiness", replica.service.name, replica.index, len(replica.service.lives))
-        steps = keep_checking(tasks, spec, gate, check_key, lambda bits: ask(replica, spec.timeout, bits), tell)
+        first_s = gate.first_s(phase(check_key))
+        steps = keep_checking(tasks, gate, first_s, check_key, lambda bits: ask(replica, spec.timeout, bits), tell)
         self._checks[number] = tasks.start(steps)
 
     def _live(self, number: int, new: bool) -> None:

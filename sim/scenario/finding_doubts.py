@@ -12,13 +12,17 @@ from sim.policies.discovery import Discovery
 from sim.policies.health import HealthCheck
 from sim.policies.registry import Registry
 from sim.scenario.calls import CallPolicy
-from sim.scenario.edges import CLIENT
+from sim.scenario.deployments import Deployment, Rollout, service_of
+from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import Crash, Errors, Pause, Stop
 from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
+from sim.scenario.presets import PRESETS
 from sim.units import format_duration
 
 _MINUTE_S: Final = 60.0
+#: Settings of calls that say how a replica is chosen.
+_CHOOSING: Final = ("discovery", "balancing", "health_check", "outlier_detection", "passive_health")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def doubts_of_finding(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     ways = _ways(scenario, edges)
     for name in scenario.registries:
         yield from _never_evicts(scenario, name)
+    yield from _beside_the_proxy(scenario, edges)
     yield from _short_drains(scenario, ways)
     yield from _unseen_crashes(scenario, ways)
     yield from _checks(scenario, ways)
@@ -130,39 +135,79 @@ def _lease(spec: Registry) -> _Late:
     return late.and_("eviction_interval", spec.eviction_interval / 2, spec.eviction_interval)
 
 
+def _beside_the_proxy(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
+    """What is written of a call through a proxy about choosing a replica: there the proxy chooses, by what is written of it."""
+    told = set()
+    for edge in edges:
+        via, service = edge.policy.via, edge.target.split(".")[0]
+        if via is None or service not in scenario.services:
+            continue
+        of_proxy = [scenario.calls[each] for each in selectors_of(via, edge.target, proxy=True) if each in scenario.calls]
+        if any(_chooses(policy) for policy in of_proxy):
+            continue
+        for selector in selectors_of(edge.caller, edge.target):
+            policy = scenario.calls.get(selector)
+            if policy is None or (selector, via) in told or not (said := _chooses(policy)):
+                continue
+            told.add((selector, via))
+            sidecar = scenario.proxies[via].placement == "sidecar"
+            whom = "its own sidecar, the only one" if sidecar else f"one of {via}'s processes"
+            verb, instead = "is" if len(said) == 1 else "are", said[0] if said[0].startswith("preset") else f"{said[0]}: …"
+            yield (
+                f"calls.{selector}: {' and '.join(said)} {verb} about choosing {whom}; among the replicas of {service} "
+                f"{via} chooses, of which nothing is written: write `{via} -> {service}: {{{instead}}}` for that"
+            )
+
+
+def _chooses(policy: CallPolicy) -> list[str]:
+    """What a policy as it is written says about choosing a replica; a preset that says something, by its name."""
+    below = PRESETS[policy.preset].on if policy.preset is not None else {}
+    return [name for name in _CHOOSING if name in policy.model_fields_set] or (
+        [f"preset: {policy.preset}"] if any(name in below for name in _CHOOSING) else []
+    )
+
+
 def _short_drains(scenario: Scenario, ways: list[_Way]) -> Iterator[str]:
     """Stops that end before callers know of them."""
-    for i, fault in enumerate(scenario.faults):
-        if not isinstance(fault, Stop):
-            continue
+    stops = [(f"faults[{i}]", fault.stop, fault.drain) for i, fault in enumerate(scenario.faults) if isinstance(fault, Stop)]
+    for i, deployment in enumerate(scenario.deployments):
+        if deployment.at < scenario.run.end and _stops_some(scenario, deployment):
+            stops.append((f"deployments[{i}]", service_of(deployment), deployment.drain))
+    for where, service, drain_s in stops:
         late = [
             (_of_callers(registry, way.policy.discovery, told), way)
-            for way, registry in _registered(scenario, ways, fault.stop)
-            if (told := _told_of_stop(registry, fault)) is not None
+            for way, registry in _registered(scenario, ways, service)
+            if (told := _told_of_stop(registry, drain_s)) is not None
         ]
         if not late:
             continue
         longest, way = max(late, key=lambda each: each[0].worst_s)
-        parts, drain = " + ".join(longest.parts), _time(fault.drain)
+        parts, drain = " + ".join(longest.parts), _time(drain_s)
         if math.isinf(longest.worst_s):
-            yield f"faults[{i}]: {way.name}: callers never learn that {fault.stop} has stopped ({parts})"
-        elif longest.worst_s > fault.drain * (1 + 1e-9):
-            mean_s = longest.mean_s - fault.drain
+            yield f"{where}: {way.name}: callers never learn that {service} has stopped ({parts})"
+        elif longest.worst_s > drain_s * (1 + 1e-9):
+            mean_s = longest.mean_s - drain_s
             mean = f", {_time(mean_s)} in the mean" if mean_s > 0 else ""
             yield (
-                f"faults[{i}]: {way.name}: callers still choose {fault.stop} for up to {_time(longest.worst_s - fault.drain)} "
+                f"{where}: {way.name}: callers still choose {service} for up to {_time(longest.worst_s - drain_s)} "
                 f"after it stops serving{mean} ({parts}, and drain = {drain}); such calls end unreachable"
             )
 
 
-def _told_of_stop(registry: Registry, fault: Stop) -> _Late | None:
+def _stops_some(scenario: Scenario, deployment: Deployment) -> bool:
+    """Whether replicas end: in every rollout, and where fewer than there are at the start are wanted."""
+    service = scenario.services.get(service_of(deployment))
+    return service is not None and (isinstance(deployment, Rollout) or deployment.replicas < service.replicas)
+
+
+def _told_of_stop(registry: Registry, drain_s: float) -> _Late | None:
     """From the beginning of a stop until the registry knows; None where only a check would find it."""
     if registry.deregister_on_stop:
         return _Late()
     if registry.heartbeat_interval is None:
         return None
     lease = _lease(registry)  # the last renewal may come just before the end
-    return _Late(fault.drain + lease.mean_s, fault.drain + lease.worst_s, lease.parts)
+    return _Late(drain_s + lease.mean_s, drain_s + lease.worst_s, lease.parts)
 
 
 def _registered(scenario: Scenario, ways: list[_Way], service: str) -> Iterator[tuple[_Way, Registry]]:
@@ -184,6 +229,9 @@ def _unseen_crashes(scenario: Scenario, ways: list[_Way]) -> Iterator[str]:
         for way, registry in _registered(scenario, ways, fault.crash):
             late = _seen(registry, fault, scenario.services[way.service].readiness)
             if late is None:
+                if not _finds_out(way.policy):
+                    yield _nobody_tells(f"faults[{i}]: {way.name}", fault.crash)
+                    break
                 continue
             late = _of_callers(registry, way.policy.discovery, late)
             if late.worst_s > left_s:
@@ -192,6 +240,20 @@ def _unseen_crashes(scenario: Scenario, ways: list[_Way]) -> Iterator[str]:
                     f"{_about(late)} ({' + '.join(late.parts)}), and {_time(left_s)} are left; a longer run.duration shows it"
                 )
                 break
+
+
+def _nobody_tells(where: str, service: str) -> str:
+    return (
+        f"{where}: nobody tells the registry that {service} has crashed: no leases, no checks, and callers choose it until the "
+        f"run ends; write services.{service}.readiness, for example {{preset: consul@1}}, or crash_delay of the registry"
+    )
+
+
+def _finds_out(policy: CallPolicy) -> bool:
+    """Whether callers look for themselves who works."""
+    looks = (policy.health_check, policy.outlier_detection, policy.passive_health)
+    breaker = policy.circuit_breaker
+    return any(look is not None for look in looks) or (breaker is not None and breaker.scope == "per_client_x_endpoint")
 
 
 def _seen(registry: Registry, fault: Crash, readiness: HealthCheck | None) -> _Late | None:
