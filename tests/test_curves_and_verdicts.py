@@ -501,7 +501,7 @@ def test_opposite_directions_beside_a_third_are_told_by_condition() -> None:
     found = verdict(table)
     assert found.chosen is None
     assert found.by_condition == {"calm": None, "crash": "still"}
-    said = "calm favours plain over still, calm favours mid over still, crash favours still over plain and mid: yours to weigh."
+    said = "calm favours plain over still; calm favours mid over still; crash favours still over plain and mid: yours to weigh."
     assert found.reasons[0] == f"What is better differs: {said}"
 
 

@@ -34,6 +34,8 @@ class Decision:
     meets_objectives: bool = True
     #: For each condition under which no candidate is best: why, and what differs between the best all the same.
     ties: dict[str, str] = field(default_factory=dict)
+    #: For each other condition: by what the best one is best, and whether that is enough.
+    grounds: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(self.reasons)
@@ -60,17 +62,20 @@ def verdict(
         return Decision(None, ["There are no results to decide on."], {}, False)
     by_condition: dict[str, str | None] = {}
     ties: dict[str, str] = {}
+    grounds: dict[str, str] = {}
     details: list[str] = []
     for condition in case.conditions:
         best = case.best((condition,))
         by_condition[condition] = best[0] if len(best) == 1 else None
         if len(best) > 1:
             ties[condition] = _tie(case, best, condition)
+        else:
+            grounds[condition] = _why(case, best[0], condition)
         details += _condition_reasons(case, condition, best)
     best = case.best(case.conditions)
     meets = all(case.standing(name, case.conditions) == 0 for name in best)
     first = _headline(case, best, by_condition)
-    return Decision(best[0] if len(best) == 1 else None, [first, *details], by_condition, meets, ties)
+    return Decision(best[0] if len(best) == 1 else None, [first, *details], by_condition, meets, ties, grounds)
 
 
 def _told(latency: str) -> tuple[str, ...]:
@@ -203,7 +208,7 @@ def _favours(case: _Case, best: list[str]) -> str:
             if case.beats(one, other, condition):
                 beaten.setdefault(one, []).append(other)
         parts += [f"{condition} favours {one} over {words.listing(others)}" for one, others in beaten.items()]
-    return ", ".join(parts)
+    return "; ".join(parts)
 
 
 def _tie(case: _Case, best: list[str], condition: str) -> str:
@@ -222,7 +227,8 @@ def _tie(case: _Case, best: list[str], condition: str) -> str:
             assert row is not None
             changes.append(f"{case.name(metric)} {_change(metric, row)}")
         told.append(f"{words.listing(changes)} ({best[0]} against {other})")
-    return f"{text}; what differs: {'; '.join(told)}" if told else text
+    missed = "" if case.standing(best[0], (condition,)) < _RANK[FAIL] else "; all miss objectives"
+    return f"{text}{missed}" + (f"; what differs: {'; '.join(told)}" if told else "")
 
 
 def _change(metric: str, row: pd.Series) -> str:
@@ -251,9 +257,19 @@ def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator
 def _why(case: _Case, winner: str, condition: str) -> str:
     others = [name for name in case.candidates if name != winner]
     rank = case.standing(winner, (condition,))
-    if all(case.standing(name, (condition,)) > rank for name in others):
-        return ", the only one that meets every objective" if rank == 0 else ", by its objectives"
-    return ""
+    equals = [name for name in others if case.standing(name, (condition,)) == rank]
+    if not equals:
+        return ", the only one that meets every objective" if rank == 0 else ", by its objectives" if others else ""
+    success, latency = _told(case.latency)[:2]
+    rows = [case.difference(winner, other, condition, success) for other in equals]
+    decided = {success if row is not None and row["verdict"] == HIGHER else latency for row in rows}
+    by = words.listing([case.name(metric) for metric in (success, latency) if metric in decided])
+    return f", by {by}{_all_miss(rank)}"
+
+
+def _all_miss(rank: int) -> str:
+    """What is said where the best of them miss an objective all the same."""
+    return ", though it misses objectives, as all do" if rank == _RANK[FAIL] else ""
 
 
 def _objective_words(case: _Case, candidate: str, condition: str) -> str:

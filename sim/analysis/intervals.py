@@ -21,6 +21,9 @@ NO_DIFFERENCE: Final = "no detectable difference"
 NO_STATEMENT: Final = "one replication: no interval, no statement"
 NOT_COMPARABLE: Final = "not comparable"  # no replication in which both candidates have a value
 
+#: Values that differ by less, relative to the larger one, are the same number.
+_ROUNDING: Final = 1e-12
+
 _KEYS = ["candidate", "condition", "metric", "of"]
 
 
@@ -135,6 +138,9 @@ def _pairs(per_replication: pd.DataFrame, baseline: str) -> pd.DataFrame:
     others = plain[plain["candidate"] != baseline]
     pairs = others.merge(base, on=keys, how="left", suffixes=("", "_base"))
     pairs["difference"] = pairs["value"] - pairs["value_base"]
+    # The same numbers added in another order differ in their last digits: that is no difference.
+    larger = np.maximum(pairs["value"].abs(), pairs["value_base"].abs())
+    pairs.loc[pairs["difference"].abs() <= _ROUNDING * larger, "difference"] = 0.0
     missing = pairs["difference"].isna()
     pairs.loc[missing, ["value", "value_base"]] = np.nan
     return pairs

@@ -150,7 +150,8 @@ def of_whom(metric: str, focus: str | None) -> str:
 def listing(names: list[str]) -> str:
     """Names in a sentence.
 
-    >>> listing(["a", "b", "c"])
-    'a, b and c'
+    >>> listing(["a", "b", "c"]), listing(["client-side, pushed", "mesh", "tier"])
+    ('a, b and c', 'client-side, pushed; mesh and tier')
     """
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+    between = "; " if any("," in name for name in names) else ", "
+    return names[0] if len(names) == 1 else f"{between.join(names[:-1])} and {names[-1]}" if names else "none"

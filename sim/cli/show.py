@@ -121,7 +121,7 @@ def _show_verdict(console: Console, results: Results) -> None:
     console.print(f"[bold]{_plain(decision.reasons[0])}[/]", soft_wrap=True)
     if len(results.conditions) > 1 or decision.chosen is None:
         for condition, name in decision.by_condition.items():
-            told = f"{name} is best" if name is not None else decision.ties[condition]
+            told = f"{name} is best{decision.grounds[condition]}" if name is not None else decision.ties[condition]
             where = f"under {_plain(condition)}: " if len(results.conditions) > 1 else ""
             console.print(f"  {where}{_plain(told)}", soft_wrap=True)
 
