@@ -45,10 +45,11 @@ FATES: Final = (
     "dead",  # gave up after the delivery limit (dead-lettered)
     "dropped",  # lost or discarded: no room, a node of the broker, or acknowledged before work that then failed
     "expired",  # its time to live ended first
-    "duplicate",  # acknowledged without an effect, for it had happened already (an idempotent consumer)
+    "duplicate",  # without an effect, for it had happened already (an idempotent consumer), or a second reply
     "kept",  # lies in a queue that nobody consumes
+    "late",  # a reply for which nobody waited any more
 )
-FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT = range(len(FATES))
+FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT, FATE_LATE = range(len(FATES))
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,20 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
     )
 
 
+@st.composite
+def asking(draw, **rest):
+    """The same, but the shop asks `q0` by message and waits for the reply."""
+    data = draw(messagings(**rest)).as_data()
+    timeout, broker = draw(st.sampled_from([0.3, 2.0, 20.0])), data["queues"]["q0"].get("broker")
+    steps = data["services"]["shop"]["operations"]["buy"]["steps"]
+    key = {"key": steps[-1]["key"]} if "key" in steps[-1] else {}
+    steps[-1] = {"request": "q0", "replies": "answers", "timeout": timeout, **key}
+    data["queues"]["answers"] = {"persist": 0.01} if broker is None else {"broker": broker}
+    if broker is None:
+        data["faults"] = [*data.get("faults", []), *draw(st.sampled_from([[], [{"outage": "answers", "at": 1.0, "for": 2.0}]]))]
+    return Scenario.model_validate(data)
+
+
 #: How those who publish to a log do it; the last ones may lose or turn round what is sent again.
 producers = some(
     linger=st.sampled_from([0.0, 0.05]),

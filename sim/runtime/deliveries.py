@@ -7,6 +7,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from sim.records import DEGRADED, ERROR, OK
+from sim.runtime.replies import reply_to
 from sim.runtime.visit import Visit
 from sim.streams import child
 
@@ -72,12 +73,14 @@ def perform(tasks: Tasks, replica: Replica, message: Message, bits: cython.ulong
     if message.poisoned:
         return ERROR
     now_s = tasks.now_s()
-    if inbox is not None:
-        if inbox.gate.knows(message.id, now_s):
-            return outcome  # done before, or meanwhile by another: its writing wins, and this one's is undone
-        inbox.gate.remember(message.id, now_s)
-    message.times_done += 1
-    if isnan(message.done_s):
-        message.started_s = visit.started_s
-        message.done_s = now_s
+    # What was done before, or meanwhile by another, is not done again: its writing wins, and this one's is undone.
+    if inbox is None or not inbox.gate.knows(message.id, now_s):
+        if inbox is not None:
+            inbox.gate.remember(message.id, now_s)
+        message.times_done += 1
+        if isnan(message.done_s):
+            message.started_s = visit.started_s
+            message.done_s = now_s
+    if message.pending is not None:
+        outcome = yield from reply_to(replica, message, visit)
     return outcome

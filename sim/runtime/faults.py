@@ -73,7 +73,7 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             nodes = list(range(len(broker.nodes))) if fault.node == "all" else [fault.node]
             return [lambda: broker.outage(nodes)]
         case Outage(outage=queue):
-            return [(world.queues.get(queue) or world.logs[queue]).outage]
+            return [(world.queues.get(queue) or world.replies.get(queue) or world.logs[queue]).outage]
         case Slow(slow=name) if name in world.registries or name in world.brokers:
             machine = world.registries.get(name) or world.brokers[name]
             return [lambda: _slow(machine.slow_factors, fault.factor)]

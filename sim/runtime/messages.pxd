@@ -22,11 +22,14 @@ cdef class Stamp:
     cdef readonly bint confirmed
     cdef readonly long process
     cdef public unsigned long long bits
+    cdef public object pending
+    cdef public tuple spent
     cdef object _step
     cdef dict _by_process
 
     cpdef Stamp of(self, long process)
     cpdef Stamp entry(self, unsigned long long bits, long process)
+    cpdef Stamp asking(self, object pending)
 
 
 @cython.final
@@ -46,6 +49,8 @@ cdef class Message(Item):
     cdef public int at_work
     cdef public int fate
     cdef public bint poisoned
+    cdef public object pending
+    cdef public double way_s
     cdef public int partition
     cdef public double copied_s
     cdef public double waited_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.policies.backlog_lines import Item
@@ -25,7 +25,7 @@ _KEY, _POISON, _SUBSCRIPTION, _DEAD_LETTER = (salt("message", name) for name in 
 class Stamp:
     """What a step puts on each message that it publishes."""
 
-    __slots__ = ("_by_process", "_step", "bits", "confirmed", "poison", "popularity", "priority", "process")
+    __slots__ = ("_by_process", "_step", "bits", "confirmed", "pending", "poison", "popularity", "priority", "process", "spent")
 
     def __init__(self, step: Publish, process: int = -1, popularity: Popularity | None = None) -> None:
         self._step = step
@@ -36,6 +36,8 @@ class Stamp:
         self.priority = step.priority
         self.poison = step.poison
         self.confirmed = step.confirm
+        self.pending: Any = None  # who waits for a reply to what is published, or for what is published as the reply
+        self.spent = (0.0, 0.0)  # of a reply: seconds of the work, and of the request's way to the consumer
 
     def of(self, process: cython.long) -> Stamp:
         """The same, with the name of the process that publishes."""
@@ -50,13 +52,19 @@ class Stamp:
         stamp.bits = bits
         return stamp
 
+    def asking(self, pending: Any) -> Stamp:
+        """The same for a request, with who waits for its reply."""
+        stamp = Stamp(self._step, self.process, self.popularity)
+        stamp.pending = pending
+        return stamp
+
 
 class Message(Item):
     """One message in one queue: what it asks for and what has become of it."""
 
     __slots__ = (
         "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "partition",
-        "poisoned", "published_s", "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
+        "pending", "poisoned", "published_s", "request", "started_s", "times_done", "waited_s", "way_s", "write_bits", "wrote_s",
     )  # fmt: skip
 
     def __init__(self, request: int, arrived_s: float, entry: int, bits: int, published_s: float) -> None:
@@ -76,6 +84,8 @@ class Message(Item):
         self.at_work = 0  # deliveries of which a consumer still thinks that they are its
         self.fate = -1  # once it has ended
         self.poisoned = False
+        self.pending: Any = None  # who waits for the reply to a request
+        self.way_s = 0.0  # of its way to the latest consumer; of a reply, of that to its queue
         self.partition = -1  # of a log
         self.copied_s = inf  # when a second node had it
         self.waited_s = 0.0  # for a worker of the broker
@@ -94,6 +104,7 @@ def message_of(visit: Visit, subscription: cython.long = -1) -> Message:
     if isinstance(visit.stamp, Stamp):
         stamp: Stamp = visit.stamp
         message.rank = stamp.priority
+        message.pending = stamp.pending
         if stamp.popularity is not None:
             message.group = stamp.popularity.key_of(uniform(child(bits, _KEY)))
         if stamp.poison > 0:
@@ -109,6 +120,7 @@ def dead_letter(message: Message, queue: cython.int, now_s: float) -> Message:
     letter.group = message.group
     letter.rank = message.rank
     letter.poisoned = message.poisoned
+    letter.pending = message.pending
     letter.dead_letter_of = queue
     return letter
 

@@ -17,11 +17,25 @@ from sim.runtime.steps import (
     PublishStep,
     ReadVersionStep,
     RepeatStep,
+    RequestStep,
     Runnable,
     SagaStep,
     WorkStep,
 )
-from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
+from sim.scenario.services import (
+    Call,
+    Commit,
+    Fail,
+    Operation,
+    Parallel,
+    Publish,
+    ReadVersion,
+    Repeat,
+    RequestReply,
+    Saga,
+    Step,
+    Work,
+)  # fmt: skip
 from sim.streams import salt
 
 if TYPE_CHECKING:
@@ -30,10 +44,14 @@ if TYPE_CHECKING:
 
 
 class Planner:
-    """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
+    """Binds the operations of one service to edges: `edge_to` makes the edge to an address or queue, `edge_from` that of another
+    service."""
 
-    def __init__(self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str]) -> None:
+    def __init__(
+        self, edge_to: Callable[[str], Edge], edge_from: Callable[[str, str], Edge], consumer_of: Callable[[str], str]
+    ) -> None:
         self._edge_to = edge_to
+        self._edge_from = edge_from
         self._consumer_of = consumer_of
 
     def fill(self, plan: Plan, operation: Operation) -> None:
@@ -66,6 +84,11 @@ class Planner:
                 if step.outbox is not None:
                     return OutboxStep(edge, Stamp(step), step.probability, step_salt, step.outbox.interval)
                 return PublishStep(edge, Stamp(step), step.probability, step_salt)
+            case RequestReply():
+                consumer = self._consumer_of(step.request)
+                replies = self._edge_from(consumer.split(".")[0], step.replies)
+                edge, stamp = self._edge_to(step.request), Stamp(step.published)
+                return RequestStep(edge, stamp, step.probability, next_salt(consumer), replies, step.timeout)
             case Parallel():
                 return ParallelStep([self._all(branch, seen) for branch in step.parallel])
             case ReadVersion():

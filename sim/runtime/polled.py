@@ -53,6 +53,8 @@ class PolledQueue(MessageQueue):
                 self._answer_lost(consumer, batch)
                 yield spec.receive_wait + spec.poll_interval
                 continue
+            for delivery in batch:
+                delivery.message.way_s = delay_s
             if delay_s > 0:
                 yield delay_s
             if batch:

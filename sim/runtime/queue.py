@@ -348,6 +348,7 @@ class MessageQueue(Mailbox):
                 now_s = self._tasks.now_s()
                 consumer.last_s = max(consumer.last_s + _APART_S, now_s + delay_s)
                 delay_s = consumer.last_s - now_s
+            delivery.message.way_s = delay_s
             if delay_s > 0:
                 yield delay_s
             if consumer.busy:

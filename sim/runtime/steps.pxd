@@ -94,6 +94,14 @@ cdef class OutboxStep(PublishStep):
     cpdef run(self, Replica replica, Context context)
 
 
+cdef class RequestStep(PublishStep):
+    cdef Edge _replies
+    cdef double _timeout_s
+
+    cpdef CallInMotion begun_call(self, Replica replica, Context context)
+    cpdef run(self, Replica replica, Context context)
+
+
 cdef class ParallelStep(Runnable):
     cdef list _branches
 

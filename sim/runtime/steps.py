@@ -17,6 +17,7 @@ from sim.policies.caching import Cache
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, TIMEOUT, UNREACHABLE
 from sim.runtime.context import Context
 from sim.runtime.messages import Mailbox, Stamp
+from sim.runtime.replies import Pending
 from sim.runtime.visit import new_visit
 from sim.scenario.services import Operation
 from sim.streams import child, salt, uniform
@@ -304,6 +305,53 @@ class OutboxStep(PublishStep):
                     break
                 number += 1
         ledger.closed(own)
+
+
+class RequestStep(PublishStep):
+    """Publish a request, and wait for its reply."""
+
+    __slots__ = ("_replies", "_timeout_s")
+
+    def __init__(
+        self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, replies: Edge, timeout_s: cython.double
+    ) -> None:
+        PublishStep.__init__(self, edge, stamp, probability, step_salt)
+        self._replies = replies
+        self._timeout_s = timeout_s
+
+    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
+        """None: there is more to wait for than the publish."""
+        return None
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Ask, and wait."""
+        return self._ask(replica, context)
+
+    def _ask(self, replica: Replica, context: Context) -> Steps:
+        if not self._times(context):
+            return OK
+        tasks = replica.tasks
+        pending = Pending(tasks, replica, self._replies)
+        context.stamp = self._stamp.asking(pending)
+        caller: Caller = replica.caller(self._edge)
+        until_s = tasks.now_s() + self._timeout_s
+        if self._edge.propagate_deadline:
+            until_s = min(until_s, context.due_s)
+        try:
+            outcome: cython.int = yield from caller.call(context, child(child(context.key, self._salt), 0))
+            if outcome != OK and outcome != DEGRADED:
+                return outcome
+            waits_from_s = tasks.now_s()
+            if not pending.settled and until_s > waits_from_s:
+                yield from pending.within(until_s - waits_from_s)
+            waited_s = tasks.now_s() - waits_from_s
+            if not pending.answered:
+                context.lost_s += waited_s
+                return TIMEOUT
+            pending.account(context, waited_s)
+            return OK
+        finally:
+            pending.given_up = True
 
 
 class ForwardStep(Runnable):

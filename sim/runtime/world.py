@@ -36,6 +36,7 @@ from sim.runtime.queue import MessageQueue
 from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica
+from sim.runtime.replies import ReplyQueue
 from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
@@ -44,6 +45,7 @@ from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
+from sim.scenario.messaging.requests import reply_queues
 from sim.scenario.model import Scenario
 from sim.streams import key, salt
 
@@ -92,13 +94,15 @@ class World:
         plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
         self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
-        self.queues = {name: self._queue(name, plans) for name in scenario.queues}
+        carriers = reply_queues(scenario)
+        self.replies = {name: self._reply_queue(name) for name in scenario.queues if name in carriers}
+        self.queues = {name: self._queue(name, plans) for name in scenario.queues if name not in carriers}
         for name, queue in self.queues.items():
             dead_letter = scenario.queues[name].dead_letter
             queue.dead_letters = None if dead_letter is None else self.queues[dead_letter]
         topics = {name: Topic(self, [self.queues[each] for each in spec.subscriptions]) for name, spec in scenario.topics.items()}
         self.logs = {name: self._log(name) for name in scenario.logs}
-        self._mailboxes: dict[str, Mailbox] = {**self.queues, **topics, **self.logs}
+        self._mailboxes: dict[str, Mailbox] = {**self.queues, **self.replies, **topics, **self.logs}
         self._proxies = proxy_groups(self)
         self.proxies |= {proxy.group_name: proxy.group for proxy in self._proxies.values()}
         self._targets: dict[str, Target] = {
@@ -107,7 +111,7 @@ class World:
         }
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._consumer_of)
+            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -207,13 +211,17 @@ class World:
                 self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
             for name, registry in self.registries.items():
                 self.recorder.gauge(self._codes[name], registry.tally.busy, registry.tally.waiting, registry.alive)
-            for name, queue in self.queues.items():
-                self.recorder.gauge(self._codes[name], queue.at_consumers, queue.waiting, int(queue.up))
+            for queue in self.all_queues():
+                self.recorder.gauge(queue.code, queue.at_consumers, queue.waiting, int(queue.up))
             for group in self._groups():
                 self._gauge_group(group)
             for name, broker in self.brokers.items():
                 self.recorder.gauge(self._codes[name], broker.tally.busy, broker.tally.waiting, broker.alive)
             yield every_s
+
+    def all_queues(self) -> list[MessageQueue | ReplyQueue]:
+        """Those that are consumed, and those of replies."""
+        return [*self.queues.values(), *self.replies.values()]
 
     def _groups(self) -> list[Group]:
         return [group for log in self.logs.values() for group in log.groups.values()]
@@ -243,7 +251,7 @@ class World:
         for service in self.services.values():
             for replica in service.replicas:
                 replica.close()
-        for queue in self.queues.values():
+        for queue in self.all_queues():
             queue.end_run()
         for log in self.logs.values():
             log.end_run()
@@ -446,6 +454,10 @@ class World:
         queue = kind(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
         service.queues.append(queue)
         return queue
+
+    def _reply_queue(self, name: str) -> ReplyQueue:
+        spec = self.scenario.queues[name]
+        return ReplyQueue(self, name, spec, self._codes[name], None if spec.broker is None else self.brokers[spec.broker])
 
     def _log(self, name: str) -> PartitionedLog:
         spec = self.scenario.logs[name]

@@ -15,7 +15,7 @@ from sim.scenario.load import Replay
 from sim.scenario.messaging.problems import problems_of_messages, publishable
 from sim.scenario.presets import PRESETS
 from sim.scenario.proxies import OF_FLOWS
-from sim.scenario.services import Call, Operation, Publish, Step
+from sim.scenario.services import Call, Operation, Publish, RequestReply, Step
 from sim.scenario.words import nearest
 from sim.scenario.zones import problems_of_zones
 
@@ -300,6 +300,8 @@ def _problems_of_fallbacks(scenario: Scenario, operations: Mapping[str, Operatio
 
 def _surely_leads_to(scenario: Scenario, step: Step) -> list[str]:
     """The operation that a step calls; or by messages that are sent for certain. By chance, messages may come back."""
+    if isinstance(step, RequestReply):
+        return list(scenario.consumers(step.request).values())
     if isinstance(step, Publish) and step.probability == 1 and step.publish in publishable(scenario):
         return list(scenario.consumers(step.publish).values())
     return [step.call] if isinstance(step, Call) else []

@@ -121,6 +121,41 @@ class Publish(Spec):
         return self
 
 
+class RequestReply(Spec):
+    """Publish a request to a queue and wait for the reply, which comes as a message of its own.
+
+    ::
+
+        caller   publish(request, correlation id) . . . . . . . . . . . . . . . . . . take the reply, go on
+        queue                     -> consumer: work -> publish(reply) -> acknowledge    ↑
+        replies                                              -> written, sent to the process that waits
+
+    The worker is held meanwhile, as by a call; a service with `workers: unlimited` waits without one. Replies are matched by
+    their correlation id: of several, because a request was delivered or published again, the first one counts and the others
+    are discarded (fate `duplicate`). After `timeout`, from the beginning of the step, nobody waits any more: the step ends with
+    `timeout`, the request stays where it is, and its reply is `late`. A consumer that dies is the queue's affair (delivered
+    again); one that dies between its reply and its acknowledgement replies twice. A caller that dies has nobody who waits, and
+    no way to hear of what it asked for. A consumer that fails answers nothing: the request comes back as its queue says.
+
+    Not for an answer that somebody needs soon: a call tells at once that nobody is there. Here the request waits for it.
+    Source: Hohpe and Woolf, Enterprise Integration Patterns (Request-Reply, Correlation Identifier); RabbitMQ's tutorial 6.
+    """
+
+    request: Name = Field(description="the queue of `queues` that the request is published to; its consumer replies")
+    replies: Name = Field(
+        description="the queue of `queues` that replies go through: without a consumer, each process that waits has its own"
+    )
+    timeout: PositiveDuration = Field(description="how long the caller waits for the reply, the publish included")
+    probability: Ratio = Field(1.0, description="whether the step happens at all")
+    key: MessageKey | None = Field(None, description="what the request is about; absent: it has no key")
+    priority: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="rank in a queue with `order: priority`: 0 goes first")
+
+    @property
+    def published(self) -> Publish:
+        """The request as a publish."""
+        return Publish(publish=self.request, probability=self.probability, key=self.key, priority=self.priority)
+
+
 class Fail(Spec):
     """End the operation with `error`, with a probability: `fail: 30 %`."""
 
@@ -233,6 +268,7 @@ _STEPS: dict[str, type[Spec]] = {
     "work": Work,
     "call": Call,
     "publish": Publish,
+    "request": RequestReply,
     "fail": Fail,
     "parallel": Parallel,
     "read_version": ReadVersion,
@@ -247,7 +283,7 @@ def _step_kind(value: Any) -> str | None:
         return next((kind for kind, cls in _STEPS.items() if type(value) is cls), None)
     if isinstance(value, dict):
         # `fail` may carry `work`, so it is looked for first.
-        kinds = ("fail", "call", "publish", "parallel", "repeat", "saga", "work", "read_version", "commit")
+        kinds = ("fail", "call", "publish", "request", "parallel", "repeat", "saga", "work", "read_version", "commit")
         return next((kind for kind in kinds if kind in value), None)
     return None
 
@@ -256,6 +292,7 @@ Step = Annotated[
     Annotated[Work, Tag("work")]
     | Annotated[Call, Tag("call")]
     | Annotated[Publish, Tag("publish")]
+    | Annotated[RequestReply, Tag("request")]
     | Annotated[Fail, Tag("fail")]
     | Annotated[Parallel, Tag("parallel")]
     | Annotated[Repeat, Tag("repeat")]
@@ -265,8 +302,8 @@ Step = Annotated[
     Discriminator(
         _step_kind,
         custom_error_type="step",
-        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, repeat, saga, read_version, "
-        "commit, for example {call: payment.charge}",
+        custom_error_message="is not a step; write one of work, call, publish, request, fail, parallel, repeat, saga, "
+        "read_version, commit, for example {call: payment.charge}",
     ),
 ]
 Parallel.model_rebuild()
@@ -278,7 +315,7 @@ Saga.model_rebuild()
 class Operation(Spec):
     """What a service does for one kind of request: its steps, in order. A bare list is read as the steps."""
 
-    steps: tuple[Step, ...] = Field((), description="work, call, publish, fail, parallel, repeat, saga, in order")
+    steps: tuple[Step, ...] = Field((), description="work, call, publish, request, fail, parallel, repeat, saga, in order")
     effect: bool = Field(
         False,
         description="whether a completed run is recorded in the effects table, also when it was called synchronously",

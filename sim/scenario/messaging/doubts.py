@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from sim.scenario.edges import operations_of, steps_of
-from sim.scenario.forecast import demands_of, messages_rps
+from sim.scenario.forecast import demands_of, messages_rps, reply_s
 from sim.scenario.messaging.log_doubts import doubts_of_logs
 from sim.scenario.messaging.queues import Queue
+from sim.scenario.messaging.requests import doubts_of_requests, reply_queues, requests_of
 from sim.scenario.model import Scenario
 from sim.scenario.services import Publish
 from sim.units import format_duration
@@ -38,6 +39,11 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
     yield from _nobody_reads(scenario)
     yield from _unconfirmed(scenario)
     yield from _no_keys(scenario)
+    waits_s = {
+        (path, step.request): reply_s(scenario, address.split(".")[0], step, demands)
+        for address, path, step in requests_of(scenario)
+    }
+    yield from doubts_of_requests(scenario, waits_s)
     yield from doubts_of_logs(scenario)
 
 
@@ -152,7 +158,10 @@ def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     for name, log in scenario.logs.items():
         letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
         dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
+    replies = reply_queues(scenario)
     for name, queue in scenario.queues.items():
+        if name in replies:
+            continue
         if queue.consumer is None and name in dead_letters:
             yield (
                 f"queue {name}: the dead letters of {dead_letters[name]} go there, and nobody reads them; give it a consumer, or "

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sim.scenario.edges import steps_of
+from sim.scenario.messaging.requests import problems_of_requests
 from sim.scenario.services import Operation, Publish
 from sim.scenario.words import nearest
 
@@ -45,6 +46,7 @@ def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]
             service, name = address.split(".")
             where = f"services.{service}.operations.{name}.deduplicate"
             yield f"{where}: no queue is consumed by it, and calls do not read it; leave it out"
+    yield from problems_of_requests(scenario)
     yield from _unread_settings(scenario, operations)
 
 
