@@ -39,6 +39,7 @@ COMPILED = [
     "sim/runtime/replica.py",
     "sim/runtime/steps.py",
     "sim/runtime/messages.py",
+    "sim/runtime/publishing.py",
     "sim/runtime/deliveries.py",
     "sim/runtime/queue.py",
     "sim/runtime/polled.py",

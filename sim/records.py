@@ -137,6 +137,7 @@ EFFECTS = Table(
         ("number", "q"),  # of the message, in the order in which its queue (of a log: its producers) took them; -1: none did
         ("dead_letter_of", "i"),  # code of the queue that gave it up; -1 for what was published
         ("partition", "i"),  # of the log; -1 for what is in none
+        ("bytes", "q"),  # size of the message, or of what says where its payload is; 0 where sizes play no part
     ),
 )
 
@@ -176,6 +177,8 @@ STATES: Final = (
     "connected",  # a connection of the process to the endpoint was made
     "draining",  # it takes no new calls
     "disconnected",  # it is over
+    "blocked",  # a broker lets nobody publish
+    "unblocked",  # and does again
 )
 
 #: One row per change of a breaker's or endpoint's state, at each caller process, in services with a registry also of replicas;

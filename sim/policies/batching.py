@@ -88,6 +88,11 @@ class Accumulator:
         last.items.append(item)
         return fresh
 
+    def opens(self, partition: int) -> bool:
+        """Whether the next message for a partition would begin a new batch."""
+        line = self._pending.get(partition)
+        return not line or line[-1].tries > 0 or len(line[-1].items) >= self._spec.batch_size
+
     def waiting(self) -> list[int]:
         """The partitions for which there is anything."""
         return list(self._pending)

@@ -67,6 +67,9 @@ def perform(tasks: Tasks, replica: Replica, message: Message, bits: cython.ulong
     visit.sent_s = tasks.now_s()
     if inbox is not None and inbox.gate.knows(message.id, visit.sent_s):
         plan = inbox.plan
+    elif message.store is not None:
+        plan = message.store.plan(plan)
+        visit.stamp = message
     outcome: int = yield from replica.serve(visit, plan)
     if outcome not in (OK, DEGRADED):
         return outcome

@@ -72,10 +72,12 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             broker = world.brokers[name]
             nodes = list(range(len(broker.nodes))) if fault.node == "all" else [fault.node]
             return [lambda: broker.outage(nodes)]
+        case Outage(outage=name) if name in world.stores:
+            return [world.stores[name].outage]
         case Outage(outage=queue):
             return [(world.queues.get(queue) or world.replies.get(queue) or world.logs[queue]).outage]
-        case Slow(slow=name) if name in world.registries or name in world.brokers:
-            machine = world.registries.get(name) or world.brokers[name]
+        case Slow(slow=name) if name in world.registries or name in world.brokers or name in world.stores:
+            machine = world.registries.get(name) or world.brokers.get(name) or world.stores[name]
             return [lambda: _slow(machine.slow_factors, fault.factor)]
         case Flush():
             return [lambda: _flush(world, fault)]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.laws import sampler
 from sim.policies.backlog_lines import READY
-from sim.records import FATE_DROPPED, FATE_IN_FLIGHT, FATE_KEPT, OK, UNREACHABLE
+from sim.records import FATE_DROPPED, FATE_IN_FLIGHT, FATE_KEPT, OK, REJECTED, UNREACHABLE
 from sim.runtime.group import Group
-from sim.runtime.messages import Mailbox, Message, Stamp, message_of
+from sim.runtime.messages import Mailbox, Message, Stamp, message_of, wants_no_confirm
 from sim.runtime.producer import Producer, Publication
 from sim.streams import child, key, salt
 
@@ -34,12 +34,13 @@ _PERSIST, _AGAIN = salt("log", "persist"), salt("log", "again")
 class Written:
     """A batch in its partition's log, which the leader has and perhaps nobody else."""
 
-    __slots__ = ("copied_s", "copies", "number", "producer", "waited_s", "write_bits", "wrote_s")
+    __slots__ = ("bytes", "copied_s", "copies", "number", "producer", "waited_s", "write_bits", "wrote_s")
 
     def __init__(self, batch: Batch) -> None:
         self.producer: Producer = batch.producer
         self.number = batch.number
         self.copies = [_copies_of(publication) for publication in batch.items]
+        self.bytes = sum([copies[0].bytes for copies in self.copies])
         self.write_bits = batch.bits
         self.waited_s = 0.0
         self.wrote_s = 0.0
@@ -66,6 +67,7 @@ def _second(message: Message) -> Message:
     again.id = message.id
     again.group = message.group
     again.poisoned = message.poisoned
+    again.bytes, again.payload_bytes, again.store = message.bytes, message.payload_bytes, message.store
     again.partition = message.partition
     again.number = message.number
     return again
@@ -83,6 +85,11 @@ class Partition:
         self._numbers: dict[Producer, int] = {}  # the latest batch of each that the log has
         self._writing: dict[Producer, int] = {}  # and that it is writing
         self._written_s = 0.0
+
+    @property
+    def stored(self) -> int:
+        """None: what a log keeps is its retention's affair."""
+        return 0
 
     @property
     def up(self) -> bool:
@@ -217,6 +224,7 @@ class PartitionedLog(Mailbox):
         self.spec = spec
         self.broker = broker
         self.persist = sampler(spec.persist)
+        self._most_bytes = inf if spec.max_size is None else spec.max_size
         self.outages = 0
         self.kept: list[Message] = []  # where no group reads it
         self.presence = world.presence()  # of batches that are under way, and whose publishers do not wait
@@ -238,6 +246,11 @@ class PartitionedLog(Mailbox):
         stamp: Stamp = visit.stamp  # type: ignore[assignment]  # only steps publish
         producer = self._producer(visit.edge.names[0], stamp.process)
         copies = [message_of(visit, place if place else -1) for place in range(max(1, len(self.groups)))]
+        if copies[0].bytes > self._most_bytes:
+            if wants_no_confirm(visit):
+                self.record_lost(copies)
+            visit.answer(OK if wants_no_confirm(visit) else REJECTED)
+            return
         for message in copies:
             message.number = self._number
         self._number += 1

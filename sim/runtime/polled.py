@@ -47,7 +47,7 @@ class PolledQueue(MessageQueue):
                 yield delay_s
             batch = yield from self._ask(consumer)
             if self._broker is not None and self._seat is not None:
-                yield from self._broker.hand_out(self._seat, bits)
+                yield from self._broker.hand_out(self._seat, bits, sum([each.message.bytes for each in batch]))
             delay_s = self.to_s(consumer, child(bits, _DELIVER))
             if delay_s < 0:
                 self._answer_lost(consumer, batch)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps
 from sim.policies.batching import Accumulator, Batch
 from sim.policies.partitions import Sticky, partition_of
-from sim.records import OK, UNREACHABLE
+from sim.records import OK, REJECTED, UNREACHABLE
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Producer:
         self.accumulator = Accumulator(spec, spec.idempotent)
         self.abandoned: dict[int, set[int]] = {}  # by partition, batches that were given up: the broker does not wait for them
         self._most = inf if spec.max_in_flight == "unlimited" else spec.max_in_flight
+        self._room = inf if spec.buffer == "unlimited" else spec.buffer  # messages that there is room for
+        self._blocked: dict[Publication, int] = {}  # publishes that wait for room, with their partitions
         self._connections: dict[int, Connection] = {}
 
     def send(self, visit: Visit, copies: list[Message]) -> None:
@@ -94,14 +96,47 @@ class Producer:
         number = partition_of(group, self.log.spec.partitions) if group >= 0 else self._sticky.next()
         for message in copies:
             message.partition = number
-        fresh = self.accumulator.add(number, Publication(visit, copies, now_s), now_s)
+        publication = Publication(visit, copies, now_s)
+        if self._room < inf and (self._blocked or not self._has_room(number)):
+            self._blocked[publication] = number
+            self._tasks.start(self._lose_patience(publication))
+            return
+        self._add(publication, number)
+
+    def _has_room(self, partition: int) -> bool:
+        return self._room >= self._spec.batch_size or not self.accumulator.opens(partition)
+
+    def _add(self, publication: Publication, number: int) -> None:
+        """Put a publish into its batch."""
+        fresh = self.accumulator.add(number, publication, self._tasks.now_s())
+        if fresh:
+            self._room -= self._spec.batch_size
         if fresh and self._spec.linger > 0:
             self._tasks.start(self._look_in(self._spec.linger, number))
         self._pump(self.log.node_of(number))
 
+    def _lose_patience(self, publication: Publication) -> Steps:
+        """A publish that waits for room is rejected in the end."""
+        yield self._spec.max_block
+        if self._blocked.pop(publication, None) is not None:
+            publication.visit.answer(REJECTED)
+
+    def _make_room(self) -> None:
+        """A batch is over: those who wait for its room get it, the first one first."""
+        self._room += self._spec.batch_size
+        while self._blocked:
+            publication, number = next(iter(self._blocked.items()))
+            if not self._has_room(number):
+                return
+            del self._blocked[publication]
+            self._add(publication, number)
+
     def died(self) -> None:
         """The process is gone: so is what it had not sent, and nobody hears of the rest. The next one is another producer."""
         self._alive = False
+        for publication in self._blocked:
+            publication.visit.answer(UNREACHABLE)
+        self._blocked.clear()
         for batch in self.accumulator.clear():
             self._answer(batch, UNREACHABLE)
         for connection in self._connections.values():
@@ -223,6 +258,8 @@ class Producer:
         now_s = self._tasks.now_s()
         for publication in batch.items:
             publication.answer(batch, outcome, now_s)
+        if self._room < inf:
+            self._make_room()
 
     def _again(self, batch: Batch, node: int) -> None:
         """Send a batch again after a pause, or give it up."""

@@ -66,6 +66,10 @@ cdef class MessageQueue(Mailbox):
     cdef bint _before
     cdef bint _timed
     cdef bint _overtakes
+    cdef double _most_bytes
+    cdef bint _blocks
+    cdef bint _alarmed
+    cdef object _blocked
     cdef readonly long _place
 
     cpdef double to_s(self, Consumer consumer, unsigned long long bits) except? -2

@@ -10,12 +10,13 @@ What is handed out, comes back and is given up is decided by `sim.policies.backl
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from sim.kernel.entry import Entry
-from sim.kernel.tasks import Reply, Steps
+from sim.kernel.tasks import TIMED_OUT, Reply, Steps
 from sim.laws import sampler
 from sim.policies.backlog import DEAD, DROPPED, EXPIRED, IN_PROCESS, NEW, BacklogGate, Ended
 from sim.policies.competing import Turns
@@ -112,12 +113,21 @@ class MessageQueue(Mailbox):
         self._timed = spec.visibility_timeout is not None
         zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
         self._place = zones[0] if zones else -1  # its zone, without a broker
+        self._blocks = spec.overflow == "block"
+        self._alarmed = broker is not None and broker.spec.high_watermark != "unlimited"
+        self._blocked: deque[Reply] = deque()  # publishes that wait for room
+        self._most_bytes = inf if spec.max_size is None else spec.max_size
         self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
 
     @property
     def ready(self) -> int:
         """Messages that the next consumer could have."""
         return self.gate.ready
+
+    @property
+    def stored(self) -> int:
+        """Messages that it keeps, in whatever state."""
+        return self.gate.stored
 
     @property
     def waiting(self) -> int:
@@ -171,27 +181,82 @@ class MessageQueue(Mailbox):
         """Steps that make a message safe; they return the publish's outcome. `unseen`: nobody would hear of a refusal."""
         if not self._is_up():
             return UNREACHABLE
+        if message.bytes > self._most_bytes:
+            if unseen:
+                self.record_lost(message)
+            return OK if unseen else REJECTED
         gate, tasks = self.gate, self._tasks
         sent_before = gate.sent_before(message.id, tasks.now_s())
         if sent_before != NEW:
             return REJECTED if sent_before == IN_PROCESS else OK
-        if not gate.admits(self._writing):
+        blocked_s = 0.0
+        granted = False
+        if self._alarmed or self._blocks:
+            began_s = tasks.now_s()
+            outcome = yield from self._unblocked()
+            blocked_s = tasks.now_s() - began_s
+            if outcome != OK:
+                gate.wrote(message.id, tasks.now_s(), False)
+                if unseen:
+                    self.record_lost(message)
+                return OK if unseen else outcome
+            granted = self._blocks
+        if not granted and not gate.admits(self._writing):
             gate.wrote(message.id, tasks.now_s(), False)
             if self.spec.overflow == "reject_dead_letter" and self.dead_letters is not None:
                 self.dead_letters.inherit(message, self.code)
             elif unseen:
                 self.record_lost(message)
             return OK if unseen else REJECTED
-        self._writing += 1
+        if not granted:
+            self._writing += 1
         outcome = UNREACHABLE
         try:
             outcome = yield from self._write(message)
+            message.waited_s += blocked_s
         finally:
             self._writing -= 1
             gate.wrote(message.id, tasks.now_s(), outcome == OK)
         if outcome == OK:
             self._accept(message)
+        elif self._blocks:
+            self._let_in()
         return outcome
+
+    def _unblocked(self) -> Steps:
+        """Steps until a publish may be written, if it may: OK, and then it has its place; REJECTED or UNREACHABLE."""
+        if self._alarmed and self._broker is not None and self._broker.blocks():
+            outcome = yield from self._broker.open_again()
+            if outcome != OK:
+                return outcome
+            if not self._is_up():
+                return UNREACHABLE
+        if not self._blocks:
+            return OK
+        if not self._blocked and self.gate.admits(self._writing):
+            self._writing += 1
+            return OK
+        place = Reply(self._tasks)
+        self._blocked.append(place)
+        taken = False
+        try:
+            limit_s = self.spec.max_block
+            answer = (yield place) if limit_s is None else (yield from place.within(limit_s))
+            taken = True
+        finally:
+            if not taken and place.settled and place.value == OK:
+                self._writing -= 1  # let in, and gone at the same moment
+                self._let_in()
+            place.settled = True  # who is gone is not let in
+        return REJECTED if answer is TIMED_OUT else answer
+
+    def _let_in(self) -> None:
+        """Publishes that wait for room get it, the first one first."""
+        while self._blocked and self.gate.admits(self._writing):
+            place = self._blocked.popleft()
+            if not place.settled:
+                self._writing += 1
+                place.settle(OK)
 
     def _write(self, message: Message) -> Steps:
         if self._broker is not None:
@@ -294,6 +359,10 @@ class MessageQueue(Mailbox):
         if gate.next_s < self._rings_s:
             self._rings_s = gate.next_s
             self._tasks.schedule(_Alarm(self), gate.next_s)
+        if self._alarmed and self._broker is not None:
+            self._broker.emptied()
+        if self._blocked:
+            self._let_in()
 
     def ring(self) -> None:
         """Something may be due."""
@@ -341,7 +410,7 @@ class MessageQueue(Mailbox):
         """Carry a message to the consumer, do the work when its turn comes, carry the acknowledgement back."""
         consumer, bits = delivery.consumer, delivery.bits
         if self._broker is not None and self._seat is not None:
-            yield from self._broker.hand_out(self._seat, bits)
+            yield from self._broker.hand_out(self._seat, bits, delivery.message.bytes)
         delay_s = self.to_s(consumer, child(bits, _DELIVER))
         if delay_s >= 0:
             if not self._overtakes:  # one connection: nothing overtakes, not even by rounding
@@ -417,7 +486,10 @@ class MessageQueue(Mailbox):
         return recover
 
     def cut(self) -> None:
-        """All connections to consumers break; they go on with what they have, and nobody hears of it."""
+        """All connections break: consumers go on with what they have, unheard, and publishes that wait for room fail."""
+        blocked, self._blocked = self._blocked, deque()
+        for place in blocked:
+            place.settle(UNREACHABLE)
         if not self._before:
             self._interrupted([d for consumers in self._consumers.values() for c in consumers for d in c.held])
 

@@ -222,7 +222,8 @@ class Reader:
         for reading in dict.fromkeys(each[0] for each in found):
             partition = group.log.partitions[reading.number]
             if group.log.broker is not None and partition.seat is not None:
-                yield from group.log.broker.hand_out(partition.seat, child(bits, reading.number))
+                size = sum([each[3].bytes for each in found if each[0] is reading])
+                yield from group.log.broker.hand_out(partition.seat, child(bits, reading.number), size)
         delay_s = group.there.travel_s(child(bits, _DELIVER))
         if delay_s < 0:
             for reading, era, offset, _ in found:

@@ -238,6 +238,7 @@ class Recorder:
             effect, message.request, queue, message.arrived_s, message.published_s, message.acked_s,
             message.started_s, message.done_s, message.deliveries, fate,
             message.times_done, message.group, message.number, message.dead_letter_of, message.partition,
+            int(message.bytes),
         )  # fmt: skip
 
     def gauge(self, name: int, busy: int, queued: int, alive: int) -> None:

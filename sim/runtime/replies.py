@@ -112,6 +112,11 @@ class ReplyQueue(Mailbox):
         return 0
 
     @property
+    def stored(self) -> int:
+        """None that stay."""
+        return 0
+
+    @property
     def at_consumers(self) -> int:
         """Replies on their way to those who wait."""
         return len(self._open)
@@ -136,7 +141,16 @@ class ReplyQueue(Mailbox):
             return UNREACHABLE
         if self._broker is not None:
             assert self._seat is not None
-            return (yield from self._broker.write(self._seat, message))
+            if self._broker.blocks():
+                began_s = self.world.now
+                outcome: int = yield from self._broker.open_again()
+                message.waited_s = self.world.now - began_s
+                if outcome != OK:
+                    return outcome
+            blocked_s = message.waited_s
+            outcome = yield from self._broker.write(self._seat, message)
+            message.waited_s += blocked_s
+            return outcome
         persist_s = self._persist.draw(child(message.write_bits, _PERSIST))
         if persist_s > 0:
             yield persist_s
@@ -148,7 +162,7 @@ class ReplyQueue(Mailbox):
         world, pending = self.world, stamp.pending
         if self._broker is not None and self._seat is not None:
             era = self._seat.era
-            yield from self._broker.hand_out(self._seat, message.bits)
+            yield from self._broker.hand_out(self._seat, message.bits, message.bytes)
             if self._seat.era != era:
                 self._end(message, FATE_DROPPED)
                 return

@@ -40,6 +40,7 @@ from sim.runtime.replies import ReplyQueue
 from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
+from sim.runtime.stores import Store
 from sim.runtime.visit import Edge, Target, View, Visit
 from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
@@ -93,6 +94,7 @@ class World:
                 service.registry.join(service)
         plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
+        self.stores = {name: Store(self, name, spec) for name, spec in scenario.stores.items()}
         self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
         carriers = reply_queues(scenario)
         self.replies = {name: self._reply_queue(name) for name in scenario.queues if name in carriers}
@@ -111,7 +113,7 @@ class World:
         }
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of)
+            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -199,11 +201,12 @@ class World:
             yield warmup_s
         self._spent_before = {name: what.spent() for name, what in self._spenders()}
 
-    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry | Broker]]:
+    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry | Broker | Store]]:
         yield from self.services.items()
         yield from self.proxies.items()
         yield from self.registries.items()
         yield from self.brokers.items()
+        yield from self.stores.items()
 
     def _gauges(self, every_s: float) -> Steps:
         while True:
@@ -217,6 +220,8 @@ class World:
                 self._gauge_group(group)
             for name, broker in self.brokers.items():
                 self.recorder.gauge(self._codes[name], broker.tally.busy, broker.tally.waiting, broker.alive)
+            for name, store in self.stores.items():
+                self.recorder.gauge(self._codes[name], store.busy, 0, int(store.up))
             yield every_s
 
     def all_queues(self) -> list[MessageQueue | ReplyQueue]:
@@ -281,6 +286,8 @@ class World:
         for registry in self.registries.values():
             for time_s, caller, process, service, replica, state in registry.changes():
                 found.append((time_s, codes[caller], process, codes[service], replica, code_of(state)))
+        for name, broker in self.brokers.items():
+            found += [(time_s, codes[name], -1, codes[name], -1, code_of(state)) for time_s, state in broker.alarms]
         for pool in self._all_pools():
             for time_s, endpoint, state in pool.gate.changes:
                 found.append((time_s, *pool.names, endpoint, code_of(state)))
@@ -498,7 +505,7 @@ def names_of(scenario: Scenario) -> tuple[str, ...]:
     for name, log in scenario.logs.items():
         readers = scenario.queues_of(name)
         names += [name, *readers, *(f"{group}/{number}" for group in readers for number in range(log.partitions))]
-    return tuple(names)
+    return (*names, *scenario.stores)
 
 
 #: New objects between two looks for garbage in cycles, while a run goes on.

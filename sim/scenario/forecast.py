@@ -197,6 +197,7 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             return Demand(step.fail * step.work.mean, step.fail * step.work.mean, {}), 1.0 - step.fail
         case Publish():
             held_s = publish_s(scenario, service, step.publish) if step.confirm and step.outbox is None else 0.0
+            held_s += _put_s(scenario, step)
             return Demand(0.0, step.probability * held_s, {step.publish: step.probability}), 1.0
         case RequestReply():
             held_s = reply_s(scenario, service, step, demands)
@@ -256,6 +257,14 @@ def publish_s(scenario: Scenario, service: str, name: str) -> float:
         )
         longest_s = max(longest_s, write_s)
     return 2 * scenario.link(service, name).latency.mean + longest_s
+
+
+def _put_s(scenario: Scenario, step: Publish) -> float:
+    """Mean time to put the payload of a claim check into its store, in seconds."""
+    store = None if step.payload is None else scenario.stores.get(step.payload.claim_check or "")
+    if step.payload is None or store is None:
+        return 0.0
+    return store.put.mean + (0.0 if store.bandwidth == "unlimited" else step.payload.size / store.bandwidth)
 
 
 def reply_s(scenario: Scenario, service: str, step: RequestReply, demands: dict[str, Demand]) -> float:

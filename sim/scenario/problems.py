@@ -71,6 +71,7 @@ def _problems_of_names(scenario: Scenario) -> Iterator[str]:
         "topics": ("topic", scenario.topics),
         "logs": ("log", scenario.logs),
         "brokers": ("broker", scenario.brokers),
+        "stores": ("store", scenario.stores),
         "registries": ("registry", scenario.registries),
         "proxies": ("proxy", scenario.proxies),
     }
@@ -172,13 +173,16 @@ def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
 
 
 def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:
-    name, known = fault.outage, [*scenario.queues, *scenario.logs, *scenario.registries, *scenario.brokers]
+    name, known = fault.outage, [*scenario.queues, *scenario.logs, *scenario.registries, *scenario.brokers, *scenario.stores]
     if name not in known:
-        yield f"outage: no queue, log, registry or broker {name!r}; {nearest(name, known)}"
+        yield f"outage: no queue, log, registry, broker or store {name!r}; {nearest(name, known)}"
     elif (kept := scenario.queues.get(name) or scenario.logs.get(name)) is not None:
         if fault.node != "all":
             broker, what = kept.broker, "queue" if name in scenario.queues else "log"
             yield f"node: {name} is a {what}, which has no nodes; {f'write outage: {broker}' if broker else 'leave it out'}"
+    elif name in scenario.stores:
+        if fault.node != "all":
+            yield f"node: {name} is a store, which has no nodes; leave it out"
     else:
         nodes = scenario.registries[name].nodes if name in scenario.registries else scenario.brokers[name].nodes
         if isinstance(fault.node, int) and fault.node >= nodes:
@@ -248,7 +252,7 @@ def _edges_and_fallbacks(scenario: Scenario) -> Iterator[tuple[str, str]]:
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
     services, proxies = scenario.services, scenario.proxies
     match fault:
-        case Slow(slow=name) if name in scenario.registries or name in scenario.brokers:
+        case Slow(slow=name) if name in scenario.registries or name in scenario.brokers or name in scenario.stores:
             if fault.replica != "all":
                 what = "registry" if name in scenario.registries else "broker"
                 yield f"replica: {name} is a {what}, which is slow as a whole; leave it out"

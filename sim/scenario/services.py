@@ -17,7 +17,7 @@ from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
 from sim.policies.zones import Placement
 from sim.scenario.registries import HealthCheckSpec
-from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
+from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, PositiveSize, Ratio, Spec
 
 NO_TIME = Constant(0.0)
 #: Calls that one step can make; a run with more would hardly end.
@@ -69,6 +69,33 @@ class MessageKey(Spec):
     zipf: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="exponent of their popularity; 0: all alike")
 
 
+class Payload(Spec):
+    """How large the messages of a publish are; a bare size is the mean: `payload: 2 MB`.
+
+    ::
+
+        in the message   publish(2 MB) -> broker writes, copies and delivers 2 MB        size / its `bandwidth`, each time
+        claim check      put(2 MB) -> store; publish(1 kB) -> broker -> consumer -> get(2 MB) <- store
+
+    With a `claim_check` the payload goes into a store first, and the message says where it is (Hohpe and Woolf, Enterprise
+    Integration Patterns). The worker of the publisher is held while it puts, that of the consumer while it gets; a put or get
+    that fails ends the operation, which the rules of the call or queue may try again. A payload whose publish then fails stays
+    in the store for nothing. Not for small messages: two more round trips cost more than they save.
+    """
+
+    size: PositiveSize = Field(description="mean size, in bytes")
+    cv: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="standard deviation over mean, lognormal; 0: all alike")
+    claim_check: Name | None = Field(
+        None, description="the store of `stores` that payloads go through; absent: the message carries it"
+    )
+    reference: PositiveSize = Field(1000.0, description="size of a message that says where its payload is")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_size(cls, data: Any) -> Any:
+        return data if isinstance(data, dict | Payload) else {"size": data}
+
+
 class Outbox(Spec):
     """A publish that is written into the service's own database first, and sent by a relay. A bare duration is the interval.
 
@@ -110,6 +137,7 @@ class Publish(Spec):
         True, description="whether the publisher waits for the broker's acknowledgement; false: fire and forget"
     )
     poison: Ratio = Field(0.0, description="share of the messages at which every consumer fails, each time")
+    payload: Payload | None = Field(None, description="how large it is; absent: sizes play no part")
     outbox: Outbox | None = Field(
         None, description="the message is written with the operation's own data, and published later by a relay until confirmed"
     )

@@ -19,6 +19,8 @@ def _kafka(version: str, linger_s: float, consuming: Settings) -> Settings:
             "max_in_flight": fact(5, f"{producer}: max.in.flight.requests.per.connection"),
             "request_timeout": fact(30.0, f"{producer}: request.timeout.ms"),
             "delivery_timeout": fact(120.0, f"{producer}: delivery.timeout.ms"),
+            "buffer": fact(32768, f"{producer}: buffer.memory, 32 MiB, in messages of 1 KiB as batch_size is"),
+            "max_block": fact(60.0, f"{producer}: max.block.ms"),
             "retry_backoff": fact(0.1, f"{producer}: retry.backoff.ms"),
             "retry_backoff_max": fact(1.0, f"{producer}: retry.backoff.max.ms"),
         },
@@ -50,7 +52,7 @@ _NOTES: Final = (
     "Kafka tries 10 times in a row and then passes over it (max_deliveries: 10, redelivery_delay: 0s).",
     "A copy that dies is missed for up to 9 s (broker.session.timeout.ms) before acks: all does without it; here at once.",
     "auto.offset.reset (latest) is about groups without a commit; here a group begins where the log does.",
-    "The producer's 32 MiB of memory, fetch sizes, retention and transactions are not modelled.",
+    "Fetch sizes, retention and transactions are not modelled.",
 )
 
 #: What a log does, by name and version: settings of `sim.scenario.messaging.logs.Log`.

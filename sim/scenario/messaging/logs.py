@@ -14,7 +14,7 @@ from sim.scenario.messaging.log_systems import LOGS
 from sim.scenario.preset import Settings, in_base_units, merged
 from sim.scenario.words import nearest
 from sim.units import exact
-from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec
+from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, PositiveSize, Spec
 
 _NO_TIME: Final = Constant(0.0)
 _Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -49,8 +49,9 @@ class Producer(Batching, _AsWritten):
     producer numbers its batches, and the broker takes each once and in order. What is published again by the policy of the call
     (`calls`) is another message all the same.
 
-    Left out: the memory of a producer and what happens when it is full; sizes in bytes. A producer knows at once who leads.
-    Source: kafka@3 clients, `ProducerConfig`, `Sender`, `RecordAccumulator`.
+    Left out: sizes in bytes; a publish without a confirm blocks nobody, however full the buffer is.
+    A producer knows at once who leads.
+    Source: kafka@3 clients, `ProducerConfig`, `Sender`, `RecordAccumulator`, `BufferPool`.
     """
 
     acks: Literal[0, 1, "all"] = Field(
@@ -65,6 +66,12 @@ class Producer(Batching, _AsWritten):
     delivery_timeout: PositiveDuration = Field(
         120.0, description="how long a batch is tried, from its first message on; then its publishes fail"
     )
+    buffer: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
+        "unlimited",
+        description="messages that a publishing process can keep until they are answered; each batch takes room for `batch_size` "
+        "of them. Then its publishes wait, the first one first",
+    )
+    max_block: PositiveDuration = Field(60.0, description="how long a publish waits for room in the buffer; then it is rejected")
     retry_backoff: PositiveDuration = Field(
         0.1, description="pause before the first retry, at least 1ms; it doubles, give or take 20 %, up to `retry_backoff_max`"
     )
@@ -79,6 +86,8 @@ class Producer(Batching, _AsWritten):
             )
         if self.idempotent and self.acks != "all":
             raise ValueError(f"acks = {self.acks} cannot be idempotent; write idempotent: false, or acks: all")
+        if self.buffer != "unlimited" and self.buffer < self.batch_size:
+            raise ValueError(f"buffer = {self.buffer} has no room for one batch of {self.batch_size}; write at least as many")
         if self.delivery_timeout < self.linger + self.request_timeout:
             raise ValueError(
                 f"delivery_timeout = {exact(self.delivery_timeout, 's')} must be at least linger + request_timeout = "
@@ -163,6 +172,9 @@ class Log(Spec):
         None, description="the machine of `brokers` that keeps it; absent: one of its own, that is never busy"
     )
     persist: LawSpec = Field(_NO_TIME, description="time to write a batch, a law; on a broker: `write` of that")
+    max_size: PositiveSize | None = Field(
+        None, description="largest message that producers take; a larger one is rejected. Kafka's max.request.size: 1 MiB"
+    )
     min_insync: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="copies that must be up, the leader's included, or `acks: all` is refused"
     )

@@ -87,6 +87,9 @@ def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) ->
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
             if not isinstance(step, Publish) or step.publish not in publishable(scenario):
                 continue
+            store = None if step.payload is None else step.payload.claim_check
+            if store is not None and store not in scenario.stores:
+                yield f"{path}.payload.claim_check: no store {store!r}; {nearest(store, scenario.stores)}"
             if step.priority and step.publish in scenario.logs:
                 yield f"{path}.priority: {step.publish} is a log, which knows no priorities; leave it out"
                 continue
