@@ -30,11 +30,13 @@ _ASK, _DELIVER, _COMMIT, _BEAT, _JOIN, _LEAVE, _FIRST, _PHASE = (
 class Reading:
     """How far a group is in a partition."""
 
-    __slots__ = ("committed", "end", "era", "fetched", "messages", "number", "position", "reader")
+    __slots__ = ("committed", "done", "end", "era", "fetched", "messages", "number", "position", "reader", "start")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.messages: dict[int, Message] = {}  # by offset: what is not committed
+        self.done: dict[int, Message] = {}  # by offset: what is committed, where it may be replayed
+        self.start = 0  # the first offset that is not deleted
         self.committed = 0  # the next reader begins here
         self.position = 0  # what the reader's next poll brings
         self.fetched = 0  # what its next fetch brings
@@ -58,7 +60,7 @@ class Reader:
         self.replica = replica
         self._spec = group.spec
         self._tasks = group.tasks
-        self._key = key(group.world.seed, "reader", group.name, replica.index, number, len(replica.service.lives))
+        self._key = key(group.world.seed, "reader", group.name, replica.index, number, len(replica.service.lives) + group.replays)
         self._drawn = 0
         self.membership = 0  # how often it has joined
         self.owned: tuple[int, ...] = ()
@@ -245,10 +247,22 @@ class Reader:
             reading = group.readings[number]
             if reading.reader is not self or not group.log.partitions[number].up:
                 continue
+            if reading.fetched < reading.start and not self._reset(reading):
+                continue
             while reading.fetched < reading.end and len(found) < room:
                 found.append((reading, reading.era, reading.fetched, reading.messages[reading.fetched]))
                 reading.fetched += 1
         return found
+
+    def _reset(self, reading: Reading) -> bool:
+        """Its next message is deleted: whether it goes on, elsewhere. What it has fetched it works on first."""
+        rule = self._spec.offset_reset
+        if rule == "none":
+            return False
+        reading.fetched = reading.start if rule == "earliest" else reading.end
+        if not any(each[0] is reading and each[1] == reading.era for each in self._buffer):
+            reading.position = reading.fetched
+        return True
 
     # --- commits -----------------------------------------------------------------------------------------------------------
 

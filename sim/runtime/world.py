@@ -46,6 +46,7 @@ from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
+from sim.scenario.faults import ReplayGroup
 from sim.scenario.messaging.requests import reply_queues
 from sim.scenario.model import Scenario
 from sim.streams import key, salt
@@ -141,6 +142,9 @@ class World:
                     service.consumers_start(replica)
         for group in self._groups():
             group.begin()
+        for log in self.logs.values():
+            if log.spec.retention is not None:
+                self.tasks.start(log.retain())
         for registry in self.registries.values():
             registry.start()
         self._open_views()
@@ -474,6 +478,10 @@ class World:
         for service in self.services.values():
             service.logs.append(log)
         return log
+
+    def replayed(self, group: str) -> bool:
+        """Whether a group of a log is set to another offset at some time."""
+        return any(isinstance(fault, ReplayGroup) and fault.replay == group for fault in self.scenario.faults)
 
     def presence(self) -> Presence:
         """Something that the run waits for while there is any of it."""

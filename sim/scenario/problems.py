@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sim.scenario.deployments import Rollout, Scale, service_of, slots_of
 from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, selectors_of, steps_of
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, ReplayGroup, Slow, Stop
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Replay
 from sim.scenario.messaging.problems import problems_of_messages, publishable
@@ -267,6 +267,11 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str
                 yield f"errors: no service or operation {target!r}; {nearest(target, [*services, *operations])}"
         case Outage():
             yield from _problems_of_outage(scenario, fault)
+            return
+        case ReplayGroup(replay=group):
+            groups = [each for log in scenario.logs for each in scenario.queues_of(log)]
+            if group not in groups:
+                yield f"replay: no group {group!r} of a log; {nearest(group, groups)}"
             return
         case Flush():
             if not (caches := _caches(scenario)):

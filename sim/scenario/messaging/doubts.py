@@ -270,9 +270,9 @@ def _blocked(scenario: Scenario) -> Iterator[str]:
     waiting += [
         (f"broker {queue.broker}", name, f"brokers.{queue.broker}.max_block")
         for name, queue in scenario.queues.items()
-        if (broker := scenario.brokers.get(queue.broker or "")) is not None
-        and broker.high_watermark != "unlimited"
-        and broker.max_block is None
+        if (on := scenario.brokers.get(queue.broker or "")) is not None
+        and on.high_watermark != "unlimited"
+        and on.max_block is None
     ]
     told: set[str] = set()
     for edge in edges_of(scenario):

@@ -107,7 +107,7 @@ class Consuming(GroupRules, _AsWritten):
     commit: what was done since is done again. A message at which the work fails holds up its partition: it is tried again after
     `redelivery_delay`, `max_deliveries` times in all; then it is given up and passed over.
 
-    Left out: retention (nothing is forgotten), compaction, transactions, offsets to begin at (a group begins where the log does).
+    Left out: compaction, transactions; a group that is new begins where the log does.
     Source: kafka@3 clients, `ConsumerConfig`, `ConsumerCoordinator`.
     """
 
@@ -129,11 +129,47 @@ class Consuming(GroupRules, _AsWritten):
     )
     redelivery_delay: Duration = Field(1.0, description="pause before a failed message is tried again; its partition waits")
     dead_letter: Name | None = Field(None, description="the queue of `queues` that gets what was given up")
+    offset_reset: Literal["earliest", "latest", "none"] = Field(
+        "latest",
+        description="where a reader goes on whose next message was deleted (`retention`): at the first one that is left; at the "
+        "end, passing over all that is there; or not at all, until somebody resets the group (`replay`)",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Consuming:
         if self.max_deliveries == "unlimited" and self.redelivery_delay < 0.001:
             raise ValueError("redelivery_delay: a failed message would be tried again at once, for ever; write at least 1ms")
+        return self
+
+
+class Retention(Spec):
+    """How long a log keeps its messages: what is too old, or too far back, is deleted, read or not. A bare duration is the age.
+
+    ::
+
+        deleted        | kept: the last `messages` of a partition, none older than `time`
+        0 1 2 3 4 5 6 7 8 9 ...
+            ↑ a group that was here goes on as its `offset_reset` says: at 4 (earliest), or at the end (latest)
+
+    It is looked at every `check_interval`. Source: kafka@4 `log.retention.*`, `UnifiedLog.deleteOldSegments`. Left out: segments
+    (Kafka deletes whole closed ones, so it keeps more), compaction.
+    """
+
+    time: PositiveDuration | None = Field(None, description="age from which a message is deleted; absent: no age")
+    messages: _Count | None = Field(None, description="messages that each partition keeps; absent: any number")
+    check_interval: PositiveDuration = Field(300.0, description="pause between two looks, at least 1ms")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_time(cls, data: Any) -> Any:
+        return data if isinstance(data, dict | Retention) else {"time": data}
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Retention:
+        if self.time is None and self.messages is None:
+            raise ValueError("retention keeps everything without time or messages; write one, or leave it out")
+        if self.check_interval < 0.001:
+            raise ValueError("check_interval: looking without a pause never ends; write at least 1ms")
         return self
 
 
@@ -178,6 +214,7 @@ class Log(Spec):
     min_insync: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="copies that must be up, the leader's included, or `acks: all` is refused"
     )
+    retention: Retention | None = Field(None, description="how long messages are kept; absent: for ever")
     producer: Producer = Field(Producer(), description="how those who publish to it do it")
     consuming: Consuming = Field(Consuming(), description="how its groups read it, unless they say otherwise")
     groups: dict[Name, ConsumerGroup] = Field({}, description="who reads it; without any it keeps what it gets")
