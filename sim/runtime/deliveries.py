@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.records import DEGRADED, ERROR, OK
 from sim.runtime.replies import reply_to
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Consumer:
     """One consumer of a replica: it works on one message at a time, and may hold more."""
 
-    __slots__ = ("busy", "held", "key", "last_s", "loop", "replica", "waiting")
+    __slots__ = ("busy", "gathering", "held", "key", "last_s", "loop", "replica", "waiting")
 
     def __init__(self, replica: Replica, consumer_key: int) -> None:
         self.replica = replica
@@ -33,7 +33,8 @@ class Consumer:
         self.waiting: deque[Reply] = deque()  # those that wait until it is free
         self.busy = False
         self.last_s = -1.0  # when the latest of them arrived, or will
-        self.loop: Task | None = None  # that asks, where consumers ask
+        self.loop: Task | None = None  # that asks, where consumers ask, or that calls for several messages
+        self.gathering: Any = None  # of messages for its next call, where it handles them together
 
 
 class Delivery:

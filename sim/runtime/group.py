@@ -18,6 +18,7 @@ from sim.policies.backlog_lines import GONE, READY
 from sim.policies.groups import GroupGate
 from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_IN_FLIGHT
 from sim.runtime.reader import Reader, Reading
+from sim.runtime.together import Together
 from sim.streams import child, key, salt
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Group:
         self.effect = world.code(spec.consumer)
         self.plan = world.plans[spec.consumer]
         self.inbox = world.inbox(spec.consumer)
+        self.together = None if spec.batch is None else Together(world.tasks, spec.batch, self.plan, self.inbox)
         service, place = spec.consumer.split(".")[0], world.scenario.place(log.name)
         self.there = world.network.line(place, service)  # to the members
         self.back = world.network.line(service, place)

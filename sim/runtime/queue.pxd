@@ -67,6 +67,7 @@ cdef class MessageQueue(Mailbox):
     cdef bint _timed
     cdef bint _overtakes
     cdef double _most_bytes
+    cdef object _together
     cdef bint _blocks
     cdef bint _alarmed
     cdef object _blocked

@@ -38,6 +38,7 @@ from sim.runtime.deliveries import Consumer, Delivery, Inbox, perform
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
 from sim.runtime.network import crossed_s
+from sim.runtime.together import Gathering, Together
 from sim.runtime.visit import Visit
 from sim.streams import child, key, salt
 
@@ -113,6 +114,9 @@ class MessageQueue(Mailbox):
         self._timed = spec.visibility_timeout is not None
         zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
         self._place = zones[0] if zones else -1  # its zone, without a broker
+        self._together: Together | None = None
+        if spec.batch is not None and plan is not None:
+            self._together = Together(world.tasks, spec.batch, plan, inbox)
         self._blocks = spec.overflow == "block"
         self._alarmed = broker is not None and broker.spec.high_watermark != "unlimited"
         self._blocked: deque[Reply] = deque()  # publishes that wait for room
@@ -308,6 +312,9 @@ class MessageQueue(Mailbox):
 
     def _begins(self, consumer: Consumer) -> None:
         """A consumer has come."""
+        if self._together is not None:
+            consumer.gathering = Gathering(self._together, consumer)
+            consumer.loop = self._tasks.start(consumer.gathering.run())
         self._dispatch()
 
     def detach(self, replica: Replica) -> None:
@@ -420,6 +427,12 @@ class MessageQueue(Mailbox):
             delivery.message.way_s = delay_s
             if delay_s > 0:
                 yield delay_s
+            if consumer.gathering is not None:
+                outcome: cython.int = yield from consumer.gathering.join(delivery)
+                yield from self._answer(delivery, outcome)
+                self._turns.free(consumer)
+                self._dispatch()
+                return
             if consumer.busy:
                 turn = Reply(self._tasks)
                 consumer.waiting.append(turn)

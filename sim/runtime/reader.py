@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Reply, Steps, Task
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sim.runtime.group import Group
     from sim.runtime.messages import Message
     from sim.runtime.replica import Replica
+    from sim.runtime.together import Together
 
 _ASK, _DELIVER, _COMMIT, _BEAT, _JOIN, _LEAVE, _FIRST, _PHASE = (
     salt("reader", name) for name in ("ask", "deliver", "commit", "heartbeat", "join", "leave", "first heartbeat", "phase")
@@ -175,6 +177,9 @@ class Reader:
         commit = self._spec.commit
         if commit == "before":
             yield from self._commit_surely({reading.number: reading.position for reading, _, _ in self._batch})
+        if self.group.together is not None:
+            yield from self._work_together(self.group.together)
+            return
         while self._batch:
             reading, offset, message = self._batch[0]
             yield from self._work(message)
@@ -183,6 +188,43 @@ class Reader:
             if commit == "each" or (commit == "batch" and not self._batch):
                 done = self.processed() if commit == "batch" else {reading.number: offset + 1}
                 yield from self._commit_surely(done)
+
+    def _work_together(self, together: Together) -> Steps:
+        """Work on what a poll has brought, several messages with one call; how far it is, is told after each."""
+        commit = self._spec.commit
+        while self._batch:
+            those = list(islice(self._batch, together.spec.size))
+            yield from self._try_together(together, [message for _, _, message in those])
+            done: dict[int, int] = {}
+            for reading, offset, message in those:
+                self._batch.popleft()
+                self.group.put_down(message)
+                done[reading.number] = offset + 1
+            if commit == "each" or (commit == "batch" and not self._batch):
+                yield from self._commit_surely(self.processed() if commit == "batch" else done)
+
+    def _try_together(self, together: Together, messages: list[Message]) -> Steps:
+        """Call until all of them are done or given up; those that are do not come along again."""
+        group, spec, tries = self.group, self._spec, 0
+        while messages:
+            tries += 1
+            for message in messages:
+                message.deliveries += 1
+                group.world.recorder.count_attempt(message.request, message.entry, message.arrived_s)
+            outcomes = yield from together.perform(self.replica, messages)
+            failed = []
+            for message, outcome in zip(messages, outcomes, strict=True):
+                if outcome not in (OK, DEGRADED):
+                    failed.append(message)
+                elif not message.times_done:
+                    message.fate = FATE_DUPLICATE
+            messages = failed
+            if messages and tries == spec.max_deliveries:
+                for message in messages:
+                    group.give_up(message)
+                return
+            if messages and spec.redelivery_delay > 0:
+                yield spec.redelivery_delay
 
     def _work(self, message: Message) -> Steps:
         """Try until it works, or until it is given up."""

@@ -44,6 +44,10 @@ cdef class WorkStep(Runnable):
     cdef double _duration_s(self, Replica replica, Context context) except? -2
 
 
+cdef class EachStep(WorkStep):
+    cdef double _duration_s(self, Replica replica, Context context) except? -2
+
+
 cdef class FailStep(Runnable):
     cdef double _probability
     cdef unsigned long long _salt

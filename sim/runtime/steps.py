@@ -109,6 +109,18 @@ class WorkStep(Runnable):
         return OK
 
 
+class EachStep(WorkStep):
+    """Hold the worker for every message that a call is for."""
+
+    __slots__ = ()
+
+    def _duration_s(self, replica: Replica, context: Context) -> float:
+        work_s = 0.0
+        for bits in context.stamp:  # type: ignore[attr-defined]  # consumers put them there
+            work_s += self._law.draw(child(bits, self._salt))
+        return work_s * replica.slowness()
+
+
 def _stand_still(replica: Replica, context: Context, work_s: float) -> Steps:
     """Wait as long as the CPU limit will interrupt this work; waiting for the processor is queueing, not service."""
     cpu = replica.cpu

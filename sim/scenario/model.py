@@ -20,6 +20,7 @@ from sim.scenario.load import Load
 from sim.scenario.messaging.logs import Log
 from sim.scenario.messaging.queues import Broker, Queue, Topic
 from sim.scenario.messaging.stores import Store
+from sim.scenario.messaging.together import Together
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import NOT_TO_QUEUES, problems_of
 from sim.scenario.proxies import AS_A_FLOW, Proxy
@@ -194,6 +195,13 @@ class Scenario(Spec):
         if name in self.logs:
             return tuple(f"{name}.{group}" for group in self.logs[name].groups)
         return self.topics[name].subscriptions if name in self.topics else (name,)
+
+    def batch_of(self, name: str) -> Together | None:
+        """How a queue, or a group of a log, handles messages together."""
+        if name in self.queues:
+            return self.queues[name].batch
+        log, group = name.split(".")
+        return self.logs[log].group(group).batch
 
     def consumed(self) -> dict[str, str]:
         """Queues that somebody consumes, groups of logs among them, with the operation that does."""

@@ -29,7 +29,7 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
             yield f"queue {name}: overflow: {queue.overflow} never happens without a capacity; set queues.{name}.capacity"
         if queue.consumer is None:
             continue
-        service_s = demands[queue.consumer].held_s
+        service_s = _each_s(queue, demands[queue.consumer].held_s)
         yield from _too_few_consumers(scenario, name, queue, rates.get(name, 0.0), service_s)
         yield from _repeats(scenario, name, queue, service_s)
         yield from _hoards(scenario, name, queue, rates.get(name, 0.0), service_s)
@@ -45,8 +45,29 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
     }
     yield from _large(scenario)
     yield from _blocked(scenario)
+    yield from _beside_poison(scenario)
     yield from doubts_of_requests(scenario, waits_s)
     yield from doubts_of_logs(scenario)
+
+
+def _each_s(queue: Queue, call_s: float) -> float:
+    """What one message costs its consumer, in seconds: of a full call, its share."""
+    return call_s if queue.batch is None else call_s / queue.batch.size + queue.batch.each.mean
+
+
+def _beside_poison(scenario: Scenario) -> Iterator[str]:
+    """Calls for several messages that fail because of one of them, always."""
+    for address, operation in operations_of(scenario).items():
+        for _, step in steps_of(operation.steps, ""):
+            if not isinstance(step, Publish) or not step.poison:
+                continue
+            for name in scenario.consumers(step.publish):
+                batch = scenario.batch_of(name)
+                if batch is not None and batch.size > 1 and batch.on_failure == "all":
+                    yield (
+                        f"{name}: {address} publishes poison, and one such message makes its whole call fail, each time: up to "
+                        f"{batch.size - 1} good ones are given up with it; write batch.on_failure: each"
+                    )
 
 
 def _consumers(scenario: Scenario, queue: Queue) -> int:

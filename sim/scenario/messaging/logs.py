@@ -11,6 +11,7 @@ from sim.laws import Constant
 from sim.policies.batching import Batching
 from sim.policies.groups import GroupRules
 from sim.scenario.messaging.log_systems import LOGS
+from sim.scenario.messaging.together import Together
 from sim.scenario.preset import Settings, in_base_units, merged
 from sim.scenario.words import nearest
 from sim.units import exact
@@ -129,6 +130,7 @@ class Consuming(GroupRules, _AsWritten):
     )
     redelivery_delay: Duration = Field(1.0, description="pause before a failed message is tried again; its partition waits")
     dead_letter: Name | None = Field(None, description="the queue of `queues` that gets what was given up")
+    batch: Together | None = Field(None, description="one call for several messages of a poll; absent: one for each")
     offset_reset: Literal["earliest", "latest", "none"] = Field(
         "latest",
         description="where a reader goes on whose next message was deleted (`retention`): at the first one that is left; at the "
@@ -137,6 +139,8 @@ class Consuming(GroupRules, _AsWritten):
 
     @model_validator(mode="after")
     def _fits(self) -> Consuming:
+        if self.batch is not None and self.batch.wait:
+            raise ValueError("batch.wait: a call takes what a poll brings; leave it out")
         if self.max_deliveries == "unlimited" and self.redelivery_delay < 0.001:
             raise ValueError("redelivery_delay: a failed message would be tried again at once, for ever; write at least 1ms")
         return self

@@ -90,6 +90,9 @@ def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) ->
             store = None if step.payload is None else step.payload.claim_check
             if store is not None and store not in scenario.stores:
                 yield f"{path}.payload.claim_check: no store {store!r}; {nearest(store, scenario.stores)}"
+            together = [name for name in scenario.consumers(step.publish) if scenario.batch_of(name) is not None]
+            if store is not None and together:
+                yield f"{path}.payload.claim_check: {together[0]} has a batch, which gets no payloads; leave out one of them"
             if step.priority and step.publish in scenario.logs:
                 yield f"{path}.priority: {step.publish} is a log, which knows no priorities; leave it out"
                 continue

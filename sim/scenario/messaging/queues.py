@@ -11,6 +11,7 @@ from sim.laws import Constant
 from sim.policies.backlog import Backlog
 from sim.policies.zones import Placement
 from sim.scenario.messaging.systems import QUEUES
+from sim.scenario.messaging.together import Together
 from sim.scenario.preset import Settings, in_base_units, merged
 from sim.scenario.words import nearest
 from sim.units import exact
@@ -61,6 +62,7 @@ class Queue(Backlog):
     )
     receive_wait: Duration = Field(0.0, description="poll: how long a question waits at an empty queue (long polling)")
     poll_interval: Duration = Field(0.0, description="poll: pause after a question that brought nothing")
+    batch: Together | None = Field(None, description="one call for several messages; absent: one for each")
     acknowledge: Literal["after", "before"] = Field(
         "after",
         description="after the work: at least once. before: a message is done when it is sent, and lost if its consumer fails or "
@@ -117,6 +119,15 @@ class Queue(Backlog):
             raise ValueError(
                 "delivery: poll would ask an empty queue without end; give a receive_wait or a poll_interval, at least 1ms"
             )
+        if self.batch is not None:
+            held, key = (self.prefetch, "prefetch") if self.delivery == "push" else (self.receive_batch, "receive_batch")
+            if held < self.batch.size:
+                raise ValueError(
+                    f"batch.size: {self.batch.size} messages never come together with {key} = {held}; "
+                    f"write {key}: {self.batch.size}"
+                )
+            if self.batch.wait and self.delivery == "poll":
+                raise ValueError("batch.wait: with delivery: poll a call takes what a question brings; write receive_wait")
         if self.broker is not None and self.zone is not None:
             raise ValueError(f"zone: the queue is where its node of {self.broker} is; leave it out, and give the broker zones")
         if self.broker is not None and self.persist != _NO_TIME:
