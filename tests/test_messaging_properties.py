@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from messaging_strategies import asking, messagings
+from messaging_strategies import asking, batches, fitting, messagings
 from rows import fingerprint
 from strategies import some
 from test_properties import seeds, thorough
@@ -32,7 +32,8 @@ faithful = some(
     single_active_consumer=st.booleans(),
     deduplicate=st.just({"window": 100.0}),
     order=st.just("per_key"),
-)
+    batch=batches,
+).map(fitting)
 safe_machines = some(write=st.just(0.01), replicate=st.just({"exponential": 0.05}), failover=st.just(0.5)).map(
     lambda broker: {"nodes": 3, "copies": 3, "confirm": "majority", **broker}
 )

@@ -68,9 +68,8 @@ cdef class MessageQueue(Mailbox):
     cdef bint _overtakes
     cdef double _most_bytes
     cdef object _together
-    cdef bint _blocks
+    cdef object _room
     cdef bint _alarmed
-    cdef object _blocked
     cdef readonly long _place
 
     cpdef double to_s(self, Consumer consumer, unsigned long long bits) except? -2

@@ -10,13 +10,12 @@ What is handed out, comes back and is given up is decided by `sim.policies.backl
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from sim.kernel.entry import Entry
-from sim.kernel.tasks import TIMED_OUT, Reply, Steps
+from sim.kernel.tasks import Reply, Steps
 from sim.laws import sampler
 from sim.policies.backlog import DEAD, DROPPED, EXPIRED, IN_PROCESS, NEW, BacklogGate, Ended
 from sim.policies.competing import Turns
@@ -38,6 +37,7 @@ from sim.runtime.deliveries import Consumer, Delivery, Inbox, perform
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
 from sim.runtime.network import crossed_s
+from sim.runtime.room import Room
 from sim.runtime.together import Gathering, Together
 from sim.runtime.visit import Visit
 from sim.streams import child, key, salt
@@ -117,9 +117,8 @@ class MessageQueue(Mailbox):
         self._together: Together | None = None
         if spec.batch is not None and plan is not None:
             self._together = Together(world.tasks, spec.batch, plan, inbox)
-        self._blocks = spec.overflow == "block"
+        self._room = Room(world.tasks, self.gate, spec.max_block) if spec.overflow == "block" else None
         self._alarmed = broker is not None and broker.spec.high_watermark != "unlimited"
-        self._blocked: deque[Reply] = deque()  # publishes that wait for room
         self._most_bytes = inf if spec.max_size is None else spec.max_size
         self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
 
@@ -194,26 +193,23 @@ class MessageQueue(Mailbox):
         if sent_before != NEW:
             return REJECTED if sent_before == IN_PROCESS else OK
         blocked_s = 0.0
-        granted = False
-        if self._alarmed or self._blocks:
+        if self._alarmed or self._room is not None:
             began_s = tasks.now_s()
-            outcome = yield from self._unblocked()
+            outcome: int = yield from self._unblocked()
             blocked_s = tasks.now_s() - began_s
             if outcome != OK:
                 gate.wrote(message.id, tasks.now_s(), False)
                 if unseen:
                     self.record_lost(message)
                 return OK if unseen else outcome
-            granted = self._blocks
-        if not granted and not gate.admits(self._writing):
+        if self._room is None and not gate.admits(self._writing):
             gate.wrote(message.id, tasks.now_s(), False)
             if self.spec.overflow == "reject_dead_letter" and self.dead_letters is not None:
                 self.dead_letters.inherit(message, self.code)
             elif unseen:
                 self.record_lost(message)
             return OK if unseen else REJECTED
-        if not granted:
-            self._writing += 1
+        self._writing += 1
         outcome = UNREACHABLE
         try:
             outcome = yield from self._write(message)
@@ -221,10 +217,12 @@ class MessageQueue(Mailbox):
         finally:
             self._writing -= 1
             gate.wrote(message.id, tasks.now_s(), outcome == OK)
+            if self._room is not None and outcome != OK:
+                self._room.free()
         if outcome == OK:
             self._accept(message)
-        elif self._blocks:
-            self._let_in()
+            if self._room is not None:
+                self._room.free()
         return outcome
 
     def _unblocked(self) -> Steps:
@@ -235,32 +233,7 @@ class MessageQueue(Mailbox):
                 return outcome
             if not self._is_up():
                 return UNREACHABLE
-        if not self._blocks:
-            return OK
-        if not self._blocked and self.gate.admits(self._writing):
-            self._writing += 1
-            return OK
-        place = Reply(self._tasks)
-        self._blocked.append(place)
-        taken = False
-        try:
-            limit_s = self.spec.max_block
-            answer = (yield place) if limit_s is None else (yield from place.within(limit_s))
-            taken = True
-        finally:
-            if not taken and place.settled and place.value == OK:
-                self._writing -= 1  # let in, and gone at the same moment
-                self._let_in()
-            place.settled = True  # who is gone is not let in
-        return REJECTED if answer is TIMED_OUT else answer
-
-    def _let_in(self) -> None:
-        """Publishes that wait for room get it, the first one first."""
-        while self._blocked and self.gate.admits(self._writing):
-            place = self._blocked.popleft()
-            if not place.settled:
-                self._writing += 1
-                place.settle(OK)
+        return OK if self._room is None else (yield from self._room.take())
 
     def _write(self, message: Message) -> Steps:
         if self._broker is not None:
@@ -286,7 +259,7 @@ class MessageQueue(Mailbox):
     def inherit(self, message: Message, queue: int) -> None:
         """Take a dead letter of another queue, without a word: if there is no room, it is lost."""
         letter = dead_letter(message, queue, self._tasks.now_s())
-        if self.gate.admits(self._writing):
+        if self.gate.admits(self._writing if self._room is None else self._room.writing):
             self._accept(letter)
         else:
             self.record_lost(letter)
@@ -368,8 +341,8 @@ class MessageQueue(Mailbox):
             self._tasks.schedule(_Alarm(self), gate.next_s)
         if self._alarmed and self._broker is not None:
             self._broker.emptied()
-        if self._blocked:
-            self._let_in()
+        if self._room is not None:
+            self._room.let_in()
 
     def ring(self) -> None:
         """Something may be due."""
@@ -500,9 +473,8 @@ class MessageQueue(Mailbox):
 
     def cut(self) -> None:
         """All connections break: consumers go on with what they have, unheard, and publishes that wait for room fail."""
-        blocked, self._blocked = self._blocked, deque()
-        for place in blocked:
-            place.settle(UNREACHABLE)
+        if self._room is not None:
+            self._room.close()
         if not self._before:
             self._interrupted([d for consumers in self._consumers.values() for c in consumers for d in c.held])
 

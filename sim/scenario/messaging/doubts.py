@@ -35,6 +35,7 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
         yield from _hoards(scenario, name, queue, rates.get(name, 0.0), service_s)
         yield from _lost(scenario, name, queue)
         yield from _poison(scenario, name, queue)
+        yield from _dead_too_late(scenario, name, queue)
     yield from _busy_brokers(scenario, rates)
     yield from _nobody_reads(scenario)
     yield from _unconfirmed(scenario)
@@ -148,6 +149,29 @@ def _poison(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
                 yield (
                     f"queue {name}: {address} publishes poison, and max_deliveries is unlimited: such messages come back "
                     f"for ever; set queues.{name}.max_deliveries, and a dead_letter"
+                )
+                return
+
+
+def _dead_too_late(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
+    """Messages that always fail, and whose deliveries take longer than the run."""
+    if queue.max_deliveries == "unlimited":
+        return
+    pause_s = queue.visibility_timeout if isinstance(queue.redelivery_delay, str) else queue.redelivery_delay
+    run = scenario.run
+    lasts_s = run.end + (run.end if run.drain is None else run.drain)
+    takes_s = queue.max_deliveries * (pause_s or 0.0)
+    if takes_s <= lasts_s and (queue.order != "per_key" or 2 * takes_s <= lasts_s):
+        return
+    for address, operation in operations_of(scenario).items():
+        for _, step in steps_of(operation.steps, ""):
+            if isinstance(step, Publish) and step.poison and name in scenario.queues_of(step.publish):
+                blocks = ", and until then they hold up their key" if queue.order == "per_key" else ""
+                yield (
+                    f"queue {name}: {address} publishes poison, which is dead after {queue.max_deliveries} deliveries, "
+                    f"{format_duration(pause_s or 0.0)} apart: {format_duration(takes_s)}{blocks}, and the run ends after "
+                    f"{format_duration(lasts_s)} with its drain; a shorter pause (visibility_timeout), fewer deliveries, or a "
+                    "longer run"
                 )
                 return
 
