@@ -37,7 +37,7 @@ def test_a_full_call_waits_no_longer():
 
 def test_every_message_costs_a_little_more():
     result = together({"wait": 0.5, "each": 0.1}, times=(0.0, 0.0, 0.0), work=1.0)
-    assert done(result) == [1.3] * 3
+    assert done(result) == pytest.approx([1.3] * 3)
     assert result.totals.set_index("name").busy_worker_s["mail"] == pytest.approx(1.3)
 
 
