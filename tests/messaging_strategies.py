@@ -155,7 +155,7 @@ producers = some(
     request_timeout=st.sampled_from([0.5, 2.0]),
     delivery_timeout=st.sampled_from([3.0, 100.0]),
     buffer=st.just(4),
-)
+).map(lambda producer: {"batch_size": 3, **producer} if "buffer" in producer else producer)
 #: How groups read.
 readers = st.builds(
     lambda protocol, rest: {**protocol, "session_timeout": 6.0, "heartbeat_interval": 1.0, **rest},

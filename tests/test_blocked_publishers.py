@@ -32,6 +32,7 @@ def test_it_waits_so_long_and_is_rejected():
     result = simulate({**BLOCK, "max_block": 1.5}, times=(0.0, 0.0, 0.0, 0.0), work=1.0)
     assert publishes(result) == [("ok", 0.0), ("ok", 0.0), ("ok", 1.0), ("rejected", 1.5)]
     assert len(rows(result)) == 3
+    assert result.requests.queue_s.tolist()[-1] == 1.5, "what it has waited is told"
 
 
 def test_room_is_also_made_by_what_expires():
@@ -102,6 +103,7 @@ def test_publishes_wait_for_room_in_the_buffer_and_are_rejected_in_the_end():
     # One is being written, one waits: the buffer is full. At 1 the third has room, and is written from 2 to 3.
     assert publishes(result) == [("ok", 1.0), ("ok", 2.0), ("ok", 3.0), ("rejected", 1.5), ("rejected", 1.5)]
     assert log_shop.fates(result) == ["done"] * 3
+    assert result.requests.queue_s.round(6).tolist()[-1] == 1.5
 
 
 def test_a_process_that_dies_takes_along_what_waits():

@@ -20,6 +20,8 @@ from sim.records import OK, REJECTED, UNREACHABLE
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
+    import cython
+
     from sim.runtime.log import PartitionedLog
     from sim.runtime.messages import Message
     from sim.runtime.network import Line
@@ -40,7 +42,7 @@ class Publication:
         self.copies = copies
         self.created_s = now_s
 
-    def answer(self, batch: Batch, outcome: int, now_s: float) -> None:
+    def answer(self, batch: Batch, outcome: cython.int, now_s: float) -> None:
         """Tell the publisher, once, and where its time went: what was neither way, writing nor in vain was waiting."""
         visit = self.visit
         if outcome == OK:
@@ -103,10 +105,10 @@ class Producer:
             return
         self._add(publication, number)
 
-    def _has_room(self, partition: int) -> bool:
+    def _has_room(self, partition: cython.long) -> cython.bint:
         return self._room >= self._spec.batch_size or not self.accumulator.opens(partition)
 
-    def _add(self, publication: Publication, number: int) -> None:
+    def _add(self, publication: Publication, number: cython.long) -> None:
         """Put a publish into its batch."""
         fresh = self.accumulator.add(number, publication, self._tasks.now_s())
         if fresh:
@@ -119,7 +121,10 @@ class Producer:
         """A publish that waits for room is rejected in the end."""
         yield self._spec.max_block
         if self._blocked.pop(publication, None) is not None:
-            publication.visit.answer(REJECTED)
+            visit = publication.visit
+            visit.own_queue_s = self._tasks.now_s() - publication.created_s
+            visit.queue_s += visit.own_queue_s
+            visit.answer(REJECTED)
 
     def _make_room(self) -> None:
         """A batch is over: those who wait for its room get it, the first one first."""
@@ -148,14 +153,17 @@ class Producer:
         yield after_s
         self._pump(self.log.node_of(partition))
 
-    def _pump(self, node: int) -> None:
+    def _pump(self, node: cython.long) -> None:
         """Send what may go to a node, as long as it takes more requests."""
-        connection = self._connections.setdefault(node, Connection())
+        connection: Connection | None = self._connections.get(node)
+        if connection is None:
+            connection = self._connections[node] = Connection()
         while connection.in_flight < self._most:
-            mine = [partition for partition in self.accumulator.waiting() if self.log.node_of(partition) == node]
-            batches = self.accumulator.ready(mine, self._tasks.now_s()) if mine else []
-            if not batches:
+            due = self.accumulator.due(self._tasks.now_s())
+            mine = [partition for partition in due if self.log.node_of(partition) == node] if due else due
+            if not mine:
                 return
+            batches = self.accumulator.ready(mine, self._tasks.now_s())
             connection.in_flight += 1
             self._tasks.start(self._request(connection, node, batches))
 
@@ -254,7 +262,7 @@ class Producer:
                 for publication in batch.items:
                     self.log.record_lost(publication.copies)
 
-    def _answer(self, batch: Batch, outcome: int) -> None:
+    def _answer(self, batch: Batch, outcome: cython.int) -> None:
         now_s = self._tasks.now_s()
         for publication in batch.items:
             publication.answer(batch, outcome, now_s)

@@ -198,6 +198,7 @@ class MessageQueue(Mailbox):
             outcome: int = yield from self._unblocked()
             blocked_s = tasks.now_s() - began_s
             if outcome != OK:
+                message.waited_s = blocked_s
                 gate.wrote(message.id, tasks.now_s(), False)
                 if unseen:
                     self.record_lost(message)

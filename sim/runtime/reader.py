@@ -13,12 +13,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Reply, Steps, Task
+from sim.policies.backlog_lines import GONE
 from sim.policies.groups import REBALANCING, UNKNOWN
 from sim.records import DEGRADED, FATE_DUPLICATE, OK
 from sim.runtime.deliveries import perform
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
+    import cython
+
     from sim.runtime.group import Group
     from sim.runtime.messages import Message
     from sim.runtime.replica import Replica
@@ -130,7 +133,7 @@ class Reader:
                 found[reading.number] = offset
         return found
 
-    def _bits(self, purpose: int) -> int:
+    def _bits(self, purpose: cython.ulonglong) -> int:
         self._drawn += 1
         return child(child(self._key, purpose), self._drawn)
 
@@ -169,6 +172,8 @@ class Reader:
             reading, era, offset, message = self._buffer.popleft()
             if reading.era == era:
                 reading.position = offset + 1
+                if message.state == GONE:
+                    continue  # deleted meanwhile
                 message.at_work += 1
                 self._batch.append((reading, offset, message))
 
@@ -296,7 +301,7 @@ class Reader:
                 reading.fetched += 1
         return found
 
-    def _reset(self, reading: Reading) -> bool:
+    def _reset(self, reading: Reading) -> cython.bint:
         """Its next message is deleted: whether it goes on, elsewhere. What it has fetched it works on first."""
         rule = self._spec.offset_reset
         if rule == "none":

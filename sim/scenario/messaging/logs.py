@@ -156,7 +156,7 @@ class Retention(Spec):
             ↑ a group that was here goes on as its `offset_reset` says: at 4 (earliest), or at the end (latest)
 
     It is looked at every `check_interval`. Source: kafka@4 `log.retention.*`, `UnifiedLog.deleteOldSegments`. Left out: segments
-    (Kafka deletes whole closed ones, so it keeps more), compaction.
+    (Kafka deletes whole closed ones, so it keeps more), compaction; and what a reader has fetched and not begun goes with them.
     """
 
     time: PositiveDuration | None = Field(None, description="age from which a message is deleted; absent: no age")
