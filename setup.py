@@ -45,6 +45,8 @@ COMPILED = [
     "sim/runtime/deliveries.py",
     "sim/runtime/queue.py",
     "sim/runtime/polled.py",
+    "sim/runtime/broker.py",
+    "sim/runtime/group.py",
     "sim/runtime/log.py",
     "sim/runtime/reader.py",
     "sim/runtime/origin.py",

@@ -99,6 +99,7 @@ class Broker:
         self._write = sampler(spec.write)
         self._replicate = sampler(spec.replicate)
         self._bandwidth = inf if spec.bandwidth == "unlimited" else spec.bandwidth
+        self._weighs = self._bandwidth < inf
         self._deliver = sampler(spec.deliver) if spec.deliver.mean > 0 else None
 
     @property
@@ -160,7 +161,9 @@ class Broker:
         tasks, era = self.world.tasks, seat.era
         began_s = tasks.now_s()
         message.copied_s = inf
-        write_s = self._write.draw(child(message.write_bits, _WRITE)) + message.bytes / self._bandwidth
+        write_s = self._write.draw(child(message.write_bits, _WRITE))
+        if self._weighs:
+            write_s += message.bytes / self._bandwidth
         message.waited_s = yield from self._hold(seat, write_s)
         message.wrote_s = tasks.now_s() - began_s - message.waited_s
         return OK if seat.era == era else UNREACHABLE
@@ -173,10 +176,12 @@ class Broker:
         """Steps that write the copies of what the leader has: OK once it is confirmed, in the order of the log; UNREACHABLE."""
         tasks, era, bits = self.world.tasks, seat.era, message.write_bits
         delays_s = sorted(
-            self._copied_s(seat.leader, node, child(child(bits, _COPY), number)) + message.bytes / self._bandwidth
+            self._copied_s(seat.leader, node, child(child(bits, _COPY), number))
             for number, node in enumerate(seat.copies)
             if node != seat.leader and self._reaches(seat.leader, node)
         )
+        if self._weighs:
+            delays_s = [delay_s + message.bytes / self._bandwidth for delay_s in delays_s]
         now_s = tasks.now_s()
         if delays_s:
             message.copied_s = now_s + delays_s[0]
@@ -205,11 +210,9 @@ class Broker:
 
     def hand_out(self, seat: Seat, bits: int, size: float = 0.0) -> Steps:
         """Steps that a delivery of `size` bytes takes at the broker."""
-        sent_s = size / self._bandwidth
-        if self._deliver is not None:
-            sent_s += self._deliver.draw(child(bits, _HAND_OUT))
-        if self._deliver is not None or sent_s > 0:
-            yield from self._hold(seat, sent_s)
+        if self._deliver is not None or self._weighs:
+            work_s = 0.0 if self._deliver is None else self._deliver.draw(child(bits, _HAND_OUT))
+            yield from self._hold(seat, work_s + size / self._bandwidth)
 
     def _hold(self, seat: Seat, work_s: float) -> Steps:
         """Hold a worker of the leader's node; return how long that had to be waited for, in seconds."""

@@ -26,7 +26,7 @@ class Together(Spec):
     Source: AWS Lambda with SQS (batch size, batching window, ReportBatchItemFailures); batch listeners of Spring AMQP and Kafka.
     """
 
-    size: Annotated[int, Field(ge=1, le=100_000)] = Field(description="messages of one call at most")
+    size: Annotated[int, Field(ge=1, le=100_000)] = Field(10, description="messages of one call at most")
     wait: Duration = Field(
         0.0, description="how long a consumer waits for more, from its first message on; where messages are pushed"
     )
