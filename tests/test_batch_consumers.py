@@ -5,9 +5,11 @@ from __future__ import annotations
 import log_shop
 import pytest
 from mail_shop import done, fates, rows, simulate
+from test_replies import ask, of
 
 from sim.scenario.messaging.doubts import doubts_of_messages
 from sim.scenario.model import Scenario
+from sim.single import run
 
 
 def together(batch, queue=(), **settings):
@@ -67,6 +69,13 @@ def test_an_idempotent_consumer_pays_for_what_is_new():
     queue = {"visibility_timeout": 1.5, "late_acknowledge": "accepted"}
     result = together({"wait": 0.1, "each": 1.0}, queue, times=(0.0, 0.0), mail={"deduplicate": {"work": 0.01}})
     assert rows(result).times_done.tolist() == [1, 1]
+
+
+def test_each_request_of_a_call_has_a_reply_of_its_own():
+    queue = {"prefetch": 5, "consumers": 1, "batch": {"size": 5, "wait": 0.1}}
+    result = run(ask(times=(0.0, 0.0, 0.0), queue=queue), 1)
+    assert result.requests.outcome.tolist() == ["ok"] * 3
+    assert sorted(of(result, "answers").request) == [0, 1, 2]
 
 
 def test_who_polls_calls_for_what_a_question_brings():

@@ -57,6 +57,12 @@ def test_a_publisher_that_gives_up_and_says_so_leaves_its_place():
     assert publishes(result) == [("ok", 0.0), ("ok", 0.0), ("timeout", 0.5), ("ok", 1.0)]
 
 
+def test_a_publish_that_nobody_waits_for_is_in_flight_when_the_run_ends_before_there_is_room():
+    result = simulate(BLOCK, times=(0.0, 0.0, 0.0), work=50.0, send={"confirm": False}, duration=5.0, run={"drain": 5.0})
+    publish = result.attempts[result.attempts.target == "mails"].iloc[-1]
+    assert (publish.outcome, publish.caller, publish.request) == ("in_flight", "shop", 2)
+
+
 # --- a broker above its high-water mark
 
 

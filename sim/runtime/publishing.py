@@ -67,7 +67,8 @@ class PublishStep(CallStep):
 
     def _send_off(self, replica: Replica, context: Context) -> Steps:
         if self._times(context):
-            replica.tasks.start(self._unseen(replica, context.branch(), child(child(context.key, self._salt), 0)))
+            own = context.branch()
+            replica.world.goes_on(own, self._unseen(replica, own, child(child(context.key, self._salt), 0)))
         return OK
         yield  # a generator that waits for nothing
 
@@ -84,6 +85,7 @@ class PublishStep(CallStep):
             lost.sent_s = sent_s
             mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
             mailbox.never_came(lost)
+        replica.world.beside.pop(own, None)
         ledger.closed(own)
 
 
@@ -114,7 +116,8 @@ class OutboxStep(PublishStep):
 
     def _write(self, replica: Replica, context: Context) -> Steps:
         if self._times(context):
-            replica.tasks.start(self._relay(replica, context.branch(), child(child(context.key, self._salt), 0)))
+            own = context.branch()
+            replica.world.goes_on(own, self._relay(replica, own, child(child(context.key, self._salt), 0)))
         return OK
         yield  # a generator that waits for nothing
 
@@ -140,6 +143,7 @@ class OutboxStep(PublishStep):
                 if outcome == OK or outcome == DEGRADED:
                     break
                 number += 1
+        replica.world.beside.pop(own, None)
         ledger.closed(own)
 
 

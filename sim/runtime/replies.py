@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sim.kernel.tasks import Reply, Steps, Tasks
 from sim.laws import sampler
 from sim.records import FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_IN_FLIGHT, FATE_LATE, OK, UNREACHABLE
+from sim.runtime.context import Context
 from sim.runtime.messages import Mailbox, Message, Stamp, account, message_of
 from sim.runtime.network import crossed_s
 from sim.scenario.services import Publish
@@ -22,7 +23,6 @@ from sim.streams import child, salt
 
 if TYPE_CHECKING:
     from sim.runtime.broker import Broker
-    from sim.runtime.context import Context
     from sim.runtime.replica import Replica
     from sim.runtime.visit import Edge, Visit
     from sim.runtime.world import World
@@ -67,11 +67,12 @@ class Pending(Reply):
 def reply_to(replica: Replica, message: Message, visit: Visit) -> Steps:
     """Steps by which a consumer that has done the work of a request replies; they return the outcome of that publish."""
     pending: Pending = message.pending
-    own = visit.branch()
+    # Of a call for several messages each has a reply of its own.
+    own = Context(replica.tasks, message.request, message.arrived_s, message.entry)
     stamp = own.stamp = Stamp(Publish(publish=pending.edge.names[1]))
     stamp.pending = pending
     stamp.spent = visit.service_s, message.way_s
-    return replica.caller(pending.edge).call(own, child(visit.key, _REPLY))
+    return replica.caller(pending.edge).call(own, child(child(message.bits, message.deliveries), _REPLY))
 
 
 class ReplyQueue(Mailbox):

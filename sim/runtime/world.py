@@ -11,7 +11,7 @@ from typing import Any
 import simpy
 
 from sim.kernel.clock import new_environment
-from sim.kernel.tasks import Steps, Tasks
+from sim.kernel.tasks import Steps, Task, Tasks
 from sim.policies.deduplication import DeduplicationGate
 from sim.policies.discovery import Discovery
 from sim.policies.zones import ZoneGate
@@ -20,6 +20,7 @@ from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
 from sim.runtime.connections import FlowTable, Pool, connected
+from sim.runtime.context import Context
 from sim.runtime.deliveries import Inbox
 from sim.runtime.faults import start_faults
 from sim.runtime.fleet import Fleet
@@ -96,6 +97,7 @@ class World:
         plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
         self.stores = {name: Store(self, name, spec) for name, spec in scenario.stores.items()}
+        self.beside: dict[Context, Task] = {}  # publishes that go on after what made them, while they do
         self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
         carriers = reply_queues(scenario)
         self.replies = {name: self._reply_queue(name) for name in scenario.queues if name in carriers}
@@ -254,6 +256,8 @@ class World:
         for open_ in self.ledger.everything():
             if isinstance(open_, Visit | Request):
                 open_.kill()
+        for task in list(self.beside.values()):
+            task.kill()
         # And what caches still fetch in the background: no request waits for it, so the ledger does not know it.
         for caller in self.callers:
             caller.close()
@@ -482,6 +486,12 @@ class World:
     def replayed(self, group: str) -> bool:
         """Whether a group of a log is set to another offset at some time."""
         return any(isinstance(fault, ReplayGroup) and fault.replay == group for fault in self.scenario.faults)
+
+    def goes_on(self, own: Context, steps: Steps) -> None:
+        """Begin a publish for which nobody waits; it ends by itself, or with the run."""
+        task = self.tasks.start(steps)
+        if task.alive:
+            self.beside[own] = task
 
     def presence(self) -> Presence:
         """Something that the run waits for while there is any of it."""
