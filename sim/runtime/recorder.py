@@ -229,7 +229,7 @@ class Recorder:
         done_s = self._tasks.now_s()
         self._effects.append(
             effect, visit.request, -1, visit.arrived_s, visit.received_s, _NAN, visit.started_s, done_s, 1, FATE_DONE,
-            1, -1, -1, -1, -1,
+            1, -1, -1, -1, -1, 0,
         )  # fmt: skip
 
     def message(self, effect: int, queue: int, message: Message, fate: int) -> None:
