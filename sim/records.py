@@ -45,10 +45,11 @@ FATES: Final = (
     "dead",  # gave up after the delivery limit (dead-lettered)
     "dropped",  # lost or discarded: no room, a node of the broker, or acknowledged before work that then failed
     "expired",  # its time to live ended first
-    "duplicate",  # acknowledged without an effect, for it had happened already (an idempotent consumer)
+    "duplicate",  # without an effect, for it had happened already (an idempotent consumer), or a second reply
     "kept",  # lies in a queue that nobody consumes
+    "late",  # a reply for which nobody waited any more
 )
-FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT = range(len(FATES))
+FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT, FATE_LATE = range(len(FATES))
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ EFFECTS = Table(
         ("number", "q"),  # of the message, in the order in which its queue (of a log: its producers) took them; -1: none did
         ("dead_letter_of", "i"),  # code of the queue that gave it up; -1 for what was published
         ("partition", "i"),  # of the log; -1 for what is in none
+        ("bytes", "q"),  # size of the message, or of what says where its payload is; 0 where sizes play no part
     ),
 )
 
@@ -175,6 +177,8 @@ STATES: Final = (
     "connected",  # a connection of the process to the endpoint was made
     "draining",  # it takes no new calls
     "disconnected",  # it is over
+    "blocked",  # a broker lets nobody publish
+    "unblocked",  # and does again
 )
 
 #: One row per change of a breaker's or endpoint's state, at each caller process, in services with a registry also of replicas;

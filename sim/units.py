@@ -18,6 +18,7 @@ EXAMPLES: Final = {
     "duration": "250ms, 1.5 s, 2min or 1h",
     "rate": "120/s, 40/min or 1000/h",
     "size": "512 B, 16 KiB or 1.5 MB",
+    "bandwidth": "100 MB/s or 16 MiB/s",
     "ratio": "99.9 % or 0.999",
 }
 
@@ -52,6 +53,7 @@ _SCALES: Final = {
     "duration": _SECONDS,
     "rate": {f"{per}{unit}": 1 / scale for unit, scale in _SECONDS.items() for per in ("/", "per ")},
     "size": _BYTES,
+    "bandwidth": {f"{unit}/s": scale for unit, scale in _BYTES.items()},
     "ratio": {"": Decimal(1), "%": Decimal("0.01"), "percent": Decimal("0.01")},
 }
 _FORM: Final = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?)\s*(.*)", re.DOTALL)
@@ -82,7 +84,7 @@ def _parse_text(text: str, kind: str) -> float:
 
 
 def parse(value: object, kind: str, *, bare_numbers: bool = True) -> float:
-    """Read a quantity of the given kind (``duration``, ``rate``, ``size``, ``ratio``) into base units.
+    """Read a quantity of the given kind (``duration``, ``rate``, ``size``, ``bandwidth``, ``ratio``) into base units.
 
     Args:
         value: text with a unit, or a number in base units.

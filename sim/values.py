@@ -59,6 +59,8 @@ Duration = Annotated[float, BeforeValidator(_quantity("duration")), _written("s"
 PositiveDuration = Annotated[float, BeforeValidator(_quantity("duration", positive=True)), _written("s")]
 Rate = Annotated[float, BeforeValidator(_quantity("rate")), _written("/s")]
 PositiveRate = Annotated[float, BeforeValidator(_quantity("rate", positive=True)), _written("/s")]
+PositiveSize = Annotated[float, BeforeValidator(_quantity("size", positive=True)), _written("B")]
+PositiveBandwidth = Annotated[float, BeforeValidator(_quantity("bandwidth", positive=True)), _written("B/s")]
 Ratio = Annotated[float, BeforeValidator(_quantity("ratio"))]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*")

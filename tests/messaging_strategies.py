@@ -5,13 +5,28 @@ from strategies import laws, plain_policies, some
 
 from sim.scenario.model import Scenario
 
+#: One call for several messages.
+batches = some(wait=st.sampled_from([0.0, 0.1]), each=st.just(0.01), on_failure=st.sampled_from(["all", "each"])).map(
+    lambda batch: {"size": 3, **batch}
+)
+
+
+def fitting(queue):
+    """With what belongs together, and without what says nothing."""
+    if queue.get("overflow") != "block":
+        queue = {key: value for key, value in queue.items() if key != "max_block"}
+    return {**queue, "prefetch": 3} if "batch" in queue else queue
+
+
 #: What a queue may do with its messages; together only where the rules allow it.
 queue_rules = st.one_of(
     some(
         prefetch=st.sampled_from([1, 3]),
         requeue=st.just("head"),
         capacity=st.sampled_from([2, 20]),
-        overflow=st.sampled_from(["reject", "drop_head", "reject_dead_letter"]),
+        overflow=st.sampled_from(["reject", "drop_head", "reject_dead_letter", "block"]),
+        max_block=st.sampled_from([0.5, 5.0]),
+        batch=batches,
         time_to_live=st.sampled_from([1.0, 5.0]),
         delay=st.sampled_from([0.0, 0.5]),
         order=st.just("priority"),
@@ -21,7 +36,7 @@ queue_rules = st.one_of(
         max_unacknowledged=st.just(2),
         deduplicate=st.just({"window": 5.0}),
         visibility_timeout=st.sampled_from([0.3, 3.0]),
-    ),
+    ).map(fitting),
     some(receive_batch=st.sampled_from([1, 4]), max_deliveries=st.integers(1, 3), order=st.just("per_key")).map(
         lambda queue: {"delivery": "poll", "receive_wait": 2.0, "visibility_timeout": 2.0, "notices_crash": False, **queue}
     ),
@@ -31,7 +46,8 @@ queue_rules = st.one_of(
 )
 
 broker_machines = st.one_of(
-    some(workers=st.just(1), write=st.sampled_from([0.01, {"exponential": 0.05}]), deliver=st.just(0.01)),
+    some(low_watermark=st.just(1), max_block=st.sampled_from([0.5, 5.0])).map(lambda broker: {"high_watermark": 4, **broker}),
+    some(workers=st.just(1), bandwidth=st.just(1e6), write=st.sampled_from([0.01, {"exponential": 0.05}]), deliver=st.just(0.01)),
     some(
         confirm=st.sampled_from(["one", "majority", "all"]),
         replicate=st.sampled_from([0.02, {"exponential": 0.2}]),
@@ -73,9 +89,14 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
                 key=st.just({"keys": 3, "zipf": 1.0}),
                 poison=st.just(0.1),
                 way=st.sampled_from([{"confirm": False}, {"outbox": 0.7}]),
+                payload=st.sampled_from([1e4, {"size": 1e4, "cv": 0.5, "claim_check": "blobs"}]),
             ).map(_flat)
         ),
     }
+    checked = isinstance(step.get("payload"), dict)
+    if checked:
+        for name in ("q0", "q1"):
+            queues[name].pop("batch", None)  # which gets no payloads
     outages = [{"outage": "q1"}] if machine is None else [{"outage": "rabbit"}, {"outage": "rabbit", "node": 0}]
     broken = (
         hurt
@@ -99,6 +120,7 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
             },
             "queues": queues,
             "topics": {"both": ["q0", "q1"]},
+            "stores": {"blobs": {"put": 0.01, "get": 0.01, "bandwidth": 1e6}} if checked else {},
             "brokers": {} if machine is None else {"rabbit": machine},
             # A request that is tried again as a whole asks for another message; here only publishes are.
             "calls": {"default": draw(plain_policies), "client -> shop": {"retry": {"max_attempts": 1}}},
@@ -111,6 +133,20 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
     )
 
 
+@st.composite
+def asking(draw, **rest):
+    """The same, but the shop asks `q0` by message and waits for the reply."""
+    data = draw(messagings(**rest)).as_data()
+    timeout, broker = draw(st.sampled_from([0.3, 2.0, 20.0])), data["queues"]["q0"].get("broker")
+    steps = data["services"]["shop"]["operations"]["buy"]["steps"]
+    key = {"key": steps[-1]["key"]} if "key" in steps[-1] else {}
+    steps[-1] = {"request": "q0", "replies": "answers", "timeout": timeout, **key}
+    data["queues"]["answers"] = {"persist": 0.01} if broker is None else {"broker": broker}
+    if broker is None:
+        data["faults"] = [*data.get("faults", []), *draw(st.sampled_from([[], [{"outage": "answers", "at": 1.0, "for": 2.0}]]))]
+    return Scenario.model_validate(data)
+
+
 #: How those who publish to a log do it; the last ones may lose or turn round what is sent again.
 producers = some(
     linger=st.sampled_from([0.0, 0.05]),
@@ -118,7 +154,8 @@ producers = some(
     max_in_flight=st.sampled_from([1, 5]),
     request_timeout=st.sampled_from([0.5, 2.0]),
     delivery_timeout=st.sampled_from([3.0, 100.0]),
-)
+    buffer=st.just(4),
+).map(lambda producer: {"batch_size": 3, **producer} if "buffer" in producer else producer)
 #: How groups read.
 readers = st.builds(
     lambda protocol, rest: {**protocol, "session_timeout": 6.0, "heartbeat_interval": 1.0, **rest},
@@ -133,13 +170,14 @@ readers = st.builds(
         max_deliveries=st.integers(1, 3),
         max_poll_interval=st.sampled_from([2.0, 50.0]),
         initial_rebalance_delay=st.sampled_from([0.0, 1.0]),
+        batch=st.sampled_from([{"size": 3, "on_failure": "each"}, {"size": 2, "each": 0.05}]),
     ),
 )
 anyhow = st.sampled_from([{}, {"acks": 1, "idempotent": False}, {"acks": 0, "idempotent": False}, {"idempotent": False}])
 
 
 @st.composite
-def logs(draw, safety=anyhow, reading=readers, outage=True, **publish):
+def logs(draw, safety=anyhow, reading=readers, outage=True, forgetful=True, **publish):
     """A shop that publishes to a log, read by one or two groups of consumers that fail and die; a broker that may lose a node."""
     machine = draw(st.one_of(st.none(), broker_machines))
     groups = {"a": {"consumer": "worker.a"}, "b": {"consumer": "worker.b", **draw(some(commit=st.just("each")))}}
@@ -150,6 +188,15 @@ def logs(draw, safety=anyhow, reading=readers, outage=True, **publish):
         "groups": {name: groups[name] for name in draw(st.sampled_from(["a", "ab"]))},
         **({} if machine is None else {"broker": "kafka"}),
     }
+    replays = [{"replay": "orders.a", "at": 4.0}]
+    if forgetful:
+        log |= draw(
+            some(retention=st.sampled_from([{"messages": 2, "check_interval": 1.0}, {"time": 2.0, "check_interval": 0.5}]))
+        )
+        log["producer"] |= draw(some(max_block=st.just(0.5)))
+        log["consuming"] = {**log["consuming"], **draw(some(offset_reset=st.sampled_from(["earliest", "none"])))}
+        replays += [{"replay": "orders.a", "at": 4.0, "to": "latest"}, {"replay": "orders.a", "at": 3.0, "since": 1.5}]
+    again = draw(st.sampled_from([[], *([each] for each in replays)]))
     if machine is None:
         log |= draw(some(persist=st.sampled_from([0.01, {"exponential": 0.1}])))
     outages = [{"outage": "orders"}] if machine is None else [{"outage": "kafka"}, {"outage": "kafka", "node": 0}]
@@ -176,7 +223,7 @@ def logs(draw, safety=anyhow, reading=readers, outage=True, **publish):
             "calls": {"client -> shop": {"timeout": 300.0}},
             "links": {"default": draw(st.sampled_from([0.0, 0.01, {"exponential": 0.05}]))},
             "load": {"rate": draw(st.sampled_from([3, 10])), "mix": "shop.buy"},
-            "faults": [{**fault, **when} for fault, when in draw(faults)],
+            "faults": [*({**fault, **when} for fault, when in draw(faults)), *again],
             "run": {"duration": 8, "drain": 400},
         }
     )

@@ -447,7 +447,7 @@ def test_a_proxy_has_a_view_of_its_own():
         ({"shop": {"registry": "bock"}}, "no registry 'bock'; did you mean 'book'"),
         ({"shop": {"registry": None, "readiness": {}}}, "nobody reads it where there is no registry"),
         ({"shop": {"registry": None}}, "nothing here has a registry to learn from"),
-        ({"faults": [{"outage": "bok", "at": 1}]}, "no queue, log, registry or broker 'bok'"),
+        ({"faults": [{"outage": "bok", "at": 1}]}, "no queue, log, registry, broker or store 'bok'"),
         ({"faults": [{"outage": "book", "node": 1, "at": 1}]}, "has nodes 0 to 0, not 1"),
         ({"faults": [{"slow": "book", "factor": 2, "replica": 1, "at": 1}]}, "slow as a whole"),
         ({"proxies": {"shop": {}}}, "has this name already"),

@@ -16,7 +16,7 @@ patient = readers.map(
     lambda settings: {**settings, "max_deliveries": "unlimited", "redelivery_delay": 0.1, "max_poll_interval": 50}
 )
 numbered = st.just({"acks": "all", "idempotent": True, "delivery_timeout": 300.0})
-eventual = {"safety": numbered, "reading": patient}
+eventual = {"safety": numbered, "reading": patient, "forgetful": False}
 
 
 def per_group(result):

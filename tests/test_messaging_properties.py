@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from messaging_strategies import messagings
+from messaging_strategies import asking, batches, fitting, messagings
 from rows import fingerprint
 from strategies import some
 from test_properties import seeds, thorough
@@ -32,7 +32,8 @@ faithful = some(
     single_active_consumer=st.booleans(),
     deduplicate=st.just({"window": 100.0}),
     order=st.just("per_key"),
-)
+    batch=batches,
+).map(fitting)
 safe_machines = some(write=st.just(0.01), replicate=st.just({"exponential": 0.05}), failover=st.just(0.5)).map(
     lambda broker: {"nodes": 3, "copies": 3, "confirm": "majority", **broker}
 )
@@ -118,6 +119,31 @@ def test_in_order_per_key_holds_per_key(scenario, seed):
 @given(messagings(), seeds)
 def test_the_same_seed_gives_the_same_rows(scenario, seed):
     assert fingerprint(run(scenario, seed)) == fingerprint(run(scenario, seed))
+
+
+@thorough
+@given(asking(), seeds)
+def test_every_request_and_every_reply_is_accounted_for_once(scenario, seed):
+    result = run(scenario, seed)
+    rows = messages(result)
+    replies, asked = rows[rows.queue == "answers"], rows[rows.queue == "q0"]
+    assert set(replies.fate) <= {"done", "duplicate", "late", "dropped", "in_flight"}
+    sent = result.attempts[(result.attempts.target == "answers") & (result.attempts.outcome == "ok")]
+    assert len(sent) <= len(replies), "a reply that its consumer knows to be safe is somewhere"
+    numbers = replies.number.to_numpy()
+    assert sorted(numbers) == list(range(len(numbers)))
+    # At most one reply counts, somebody has worked for each, and who was answered well has one.
+    counted = replies[replies.fate == "done"].groupby("request").size()
+    assert counted.max() <= 1 or counted.empty
+    assert set(replies.request) <= set(asked.request[asked.deliveries > 0]), "somebody has worked for each"
+    tried = result.attempts[result.attempts.target == "answers"].groupby("request").size()
+    assert (replies.groupby("request").size() <= tried.reindex(replies.request.unique()).sort_index()).all()
+    answered = result.requests[result.requests.outcome == "ok"]
+    assert set(answered.index if "request" not in answered else answered.request) <= set(counted.index)
+    assert result.requests.attempts.sum() == len(result.attempts) + rows.deliveries.sum()
+    parts = ["queue_s", "service_s", "network_s", "backoff_s", "lost_s"]
+    ended = result.requests[result.requests.outcome != "in_flight"]
+    assert np.allclose(ended.ended_s - ended.arrived_s, ended[parts].sum(axis=1), atol=1e-9)
 
 
 # --- crashes at every step --------------------------------------------------------------------------------------------

@@ -193,3 +193,32 @@ def test_an_inbox_that_no_queue_fills_is_refused():
     data["services"]["shop"]["operations"]["buy"] = {"deduplicate": {}, "steps": [{"publish": "mails"}]}
     with pytest.raises(ValidationError, match=r"services\.shop\.operations\.buy\.deduplicate: no queue is consumed by it"):
         Scenario.model_validate(data)
+
+
+def test_poison_that_outlives_the_run_is_doubted():
+    def told(**queue):
+        scenario = Scenario(
+            services={
+                "shop": {"workers": 8, "operations": {"buy": [{"publish": "mails", "key": {"keys": 9}, "poison": 0.01}]}},
+                "mail": {"workers": 8, "operations": {"send": [{"work": 0.1}]}},
+            },
+            queues={"mails": {"preset": "sqs@fifo", "consumer": "mail.send", "consumers": 9, "max_deliveries": 5, **queue}},
+            load={"rate": 1, "mix": "shop.buy"},
+            run={"duration": 60},
+        )
+        return "\n".join(doubts(scenario))
+
+    assert "poison, which is dead after 5 deliveries, 30 s apart: 150 s, and until then they hold up their key" in told()
+    assert "dead after" not in told(visibility_timeout=2.0)
+
+
+def test_a_commit_of_what_nobody_has_read_is_doubted():
+    def told(*steps):
+        scenario = Scenario(
+            services={"stock": {"workers": 8, "operations": {"take": [*steps, {"commit": "boxes"}]}}},
+            load={"rate": 1, "mix": "stock.take"},
+        )
+        return "\n".join(doubts(scenario))
+
+    assert "services.stock.operations.take.steps[0]: nothing in stock reads boxes before" in told()
+    assert "reads boxes before" not in told({"read_version": "boxes"})

@@ -112,6 +112,8 @@ def test_what_a_message_about_a_missing_key_suggests_is_right() -> None:
             data["at"] = "20s"  # a fault needs a time, one way or another
         if "direction" in fields_of(model):
             data["latency"] = "100ms"  # a link fault needs something that it does
+        if "check_interval" in fields_of(model):
+            data["time"] = "1h"  # a retention needs something to go by
         if "quota" in fields_of(model):
             data["period"] = "1s"  # a limit of at most one core
         if "on_per_try_timeout" in fields_of(model):

@@ -263,7 +263,7 @@ def test_links_are_the_same_both_ways_and_the_pair_wins():
         ({"faults": [{"crash": "paymet", "at": 1}]}, "faults[0].crash: no service or proxy 'paymet'; did you mean 'payment'?"),
         ({"faults": [{"slow": "payment.charge", "factor": 2, "at": 1}]}, "is not a name"),
         ({"faults": [{"errors": "payment.chrge", "ratio": 0.1, "at": 1}]}, "faults[0].errors: no service or operation"),
-        ({"faults": [{"outage": "mail", "at": 1}]}, "no queue, log, registry or broker 'mail'; did you mean 'mails'?"),
+        ({"faults": [{"outage": "mail", "at": 1}]}, "no queue, log, registry, broker or store 'mail'; did you mean 'mails'?"),
         ({"faults": [{"crash": "shop", "at": 1, "replica": 2}]}, "faults[0].replica: shop has replicas 0 to 1, not 2"),
         ({"faults": [{"crash": "shop", "at": 1, "replica": "each"}]}, "each needs mtbf and mttr"),
         ({"faults": [{"crash": "shop"}]}, "a fault needs either at (and for), or mtbf and mttr"),

@@ -15,8 +15,8 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Columns of `messages_by_queue` beside one for each fate.
 _NUMBERS: Final = (
-    "messages", "dead_letters", "deliveries_per_message", "redelivered", "repeated_effects", "out_of_order", "ack_p50_s",
-    "ack_p99_s", "effect_p50_s", "effect_p99_s",
+    "messages", "dead_letters", "megabytes", "deliveries_per_message", "redelivered", "repeated_effects", "out_of_order",
+    "ack_p50_s", "ack_p99_s", "effect_p50_s", "effect_p99_s",
 )  # fmt: skip
 
 
@@ -57,7 +57,8 @@ def messages_by_queue(effects: pd.DataFrame, start_s: float = -math.inf, end_s: 
     """One row per queue: what became of the messages of the requests that arrived in [start_s, end_s).
 
     Columns: `messages`, one for each fate (`done`, `dead`, ...; see `sim.records.FATES`), `dead_letters` (of the messages, those
-    that another queue had given up), `deliveries_per_message`, `redelivered` (messages delivered more than once),
+    that another queue had given up), `megabytes` (of 10^6 bytes, as they were published, without copies),
+    `deliveries_per_message`, `redelivered` (messages delivered more than once),
     `repeated_effects` (effects that happened beyond the first of their message), `out_of_order` (see there), and percentiles in
     seconds: from the publish to its acknowledgement, and from the request's arrival to the effect (NaN without any).
     """
@@ -73,11 +74,29 @@ def messages_by_queue(effects: pd.DataFrame, start_s: float = -math.inf, end_s: 
         ack_s = (rows["acked_s"] - rows["published_s"])[mine & published].dropna()
         effect_s = (rows["done_s"] - rows["arrived_s"])[mine].dropna()
         numbers = [
-            int(mine.sum()), int((mine & ~published).sum()), float(deliveries.mean()), int((deliveries > 1).sum()),
+            int(mine.sum()), int((mine & ~published).sum()), _megabytes(rows[mine & published]),
+            float(deliveries.mean()), int((deliveries > 1).sum()),
             int((done[mine] - 1).clip(lower=0).sum()), int(late[mine].sum()), *_percentiles(ack_s), *_percentiles(effect_s),
         ]  # fmt: skip
         found.append({"queue": name, **dict(zip(_NUMBERS, numbers, strict=True)), **{f: int(fates.get(f, 0)) for f in FATES}})
     return pd.DataFrame(found, columns=["queue", *_NUMBERS, *FATES])
+
+
+def _megabytes(rows: pd.DataFrame) -> float:
+    return float(rows["bytes"].sum()) / 1e6 if "bytes" in rows else 0.0
+
+
+def stored_bytes(effects: pd.DataFrame, queue: str) -> pd.DataFrame:
+    """Bytes that a queue keeps over time, without copies: one row per change, `time_s` and `bytes`.
+
+    A message counts from its acknowledgement to its effect (`done_s`); without one, until the end. Logs keep theirs longer.
+    """
+    mine = effects[(effects["queue"].astype(str) == queue) & effects["acked_s"].notna()]
+    gone = mine[mine["done_s"].notna()]
+    times_s = np.concatenate([mine["acked_s"], gone["done_s"]])
+    changes = np.concatenate([mine["bytes"], -gone["bytes"]])
+    order = np.argsort(times_s, kind="stable")
+    return pd.DataFrame({"time_s": times_s[order], "bytes": np.cumsum(changes[order])})
 
 
 def _percentiles(durations_s: pd.Series[float]) -> list[float]:

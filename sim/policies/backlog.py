@@ -61,10 +61,13 @@ class Backlog(Spec):
         "unacknowledged (SQS FIFO's message groups)",
     )
     capacity: _Count | Literal["unbounded"] = Field("unbounded", description="messages that may be ready")
-    overflow: Literal["reject", "drop_head", "reject_dead_letter"] = Field(
+    overflow: Literal["reject", "drop_head", "reject_dead_letter", "block"] = Field(
         "reject",
         description="one more than `capacity`: the publish is rejected; the oldest ready message is dropped (to `dead_letter`, "
-        "if there is one); or the publish is rejected and its message goes to `dead_letter`",
+        "if there is one); the publish is rejected and its message goes to `dead_letter`; or the publish waits for room",
+    )
+    max_block: PositiveDuration | None = Field(
+        None, description="with `overflow: block`: how long a publish waits for room; then it is rejected. Absent: for ever"
     )
     time_to_live: PositiveDuration | None = Field(
         None, description="how long a message is good; then it expires, to `dead_letter`"
@@ -112,6 +115,8 @@ class Backlog(Spec):
     def _rules_fit(self) -> Backlog:
         if self.overflow == "drop_head" and self.order == "per_key":
             raise ValueError("overflow: drop_head would drop what is next of a key; with order: per_key write reject")
+        if self.max_block is not None and self.overflow != "block":
+            raise ValueError(f"max_block: with overflow: {self.overflow} no publish waits; write overflow: block")
         if self.visibility_timeout is None:
             for key, value in (("late_acknowledge", "accepted"), ("redelivery_delay", "visibility_timeout")):
                 if getattr(self, key) == value:

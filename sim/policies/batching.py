@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from sim.values import Duration, Spec
+
+if TYPE_CHECKING:
+    import cython
 
 
 class Batching(Spec):
@@ -66,31 +69,42 @@ class Batch:
 class Accumulator:
     """The batches of one publishing process that are not on their way, told the time."""
 
-    __slots__ = ("_idempotent", "_numbers", "_pending", "_spec")
+    __slots__ = ("_idempotent", "_linger_s", "_most", "_numbers", "_pending")
 
     def __init__(self, spec: Batching, idempotent: bool) -> None:
-        self._spec = spec
+        self._linger_s = spec.linger
+        self._most = spec.batch_size
         self._idempotent = idempotent
         self._pending: dict[int, deque[Batch]] = {}
         self._numbers: dict[int, int] = {}
 
-    def add(self, partition: int, item: Any, now_s: float) -> bool:
+    def add(self, partition: cython.long, item: Any, now_s: float) -> cython.bint:
         """Put a message into the open batch of its partition; whether that began a new one."""
-        line = self._pending.setdefault(partition, deque())
-        last = line[-1] if line else None
-        fresh = last is None or last.tries > 0 or len(last.items) >= self._spec.batch_size
+        line = self._pending.get(partition)
+        if line is None:
+            line = self._pending[partition] = deque()
+        last: Batch | None = line[-1] if line else None
+        fresh = last is None or last.tries > 0 or len(last.items) >= self._most
         if fresh:
             number = self._numbers[partition] = self._numbers.get(partition, -1) + 1
             last = Batch(partition, number, now_s)
-            last.from_s = now_s + self._spec.linger
+            last.from_s = now_s + self._linger_s
             line.append(last)
         assert last is not None
         last.items.append(item)
         return fresh
 
-    def waiting(self) -> list[int]:
-        """The partitions for which there is anything."""
-        return list(self._pending)
+    def opens(self, partition: cython.long) -> cython.bint:
+        """Whether the next message for a partition would begin a new batch."""
+        line = self._pending.get(partition)
+        if not line:
+            return True
+        last: Batch = line[-1]
+        return last.tries > 0 or len(last.items) >= self._most
+
+    def due(self, now_s: float) -> list[int]:
+        """The partitions whose first batch may be sent."""
+        return [partition for partition, line in self._pending.items() if self._may_go(line[0], now_s)]
 
     def ready(self, partitions: Iterable[int], now_s: float) -> list[Batch]:
         """Take the first batch of each of these partitions that may be sent: what waits for a retry holds up all behind it."""
@@ -103,9 +117,8 @@ class Accumulator:
                     del self._pending[partition]
         return found
 
-    def _may_go(self, batch: Batch, now_s: float) -> bool:
-        full = batch.tries == 0 and len(batch.items) >= self._spec.batch_size
-        return full or now_s >= batch.from_s
+    def _may_go(self, batch: Batch, now_s: float) -> cython.bint:
+        return now_s >= batch.from_s or (batch.tries == 0 and len(batch.items) >= self._most)
 
     def put_back(self, batch: Batch, from_s: float) -> None:
         """A batch that came to nothing waits for its retry: in front, or in its place where the order is kept."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from math import inf, prod
 from typing import TYPE_CHECKING, Protocol
 
-from sim.kernel.tasks import Pool, Steps, Tally, Tasks
+from sim.kernel.tasks import TIMED_OUT, Pool, Reply, Steps, Tally, Tasks
 from sim.laws import sampler
-from sim.records import OK, UNREACHABLE
+from sim.records import OK, REJECTED, UNREACHABLE
 from sim.runtime.network import crossed_s
 from sim.streams import child, salt
 
@@ -39,6 +39,10 @@ class Node:
 class Kept(Protocol):
     """What has a seat at a broker: a queue, or a partition of a log."""
 
+    @property
+    def stored(self) -> int:
+        """Messages in it that count against the broker's watermark."""
+
     def cut(self) -> None:
         """Its leader is gone: connections to consumers break."""
 
@@ -53,6 +57,7 @@ class Job(Protocol):
     """What is written: a message, or a batch of them."""
 
     write_bits: int
+    bytes: float
     waited_s: float
     wrote_s: float
     copied_s: float
@@ -86,8 +91,15 @@ class Broker:
         self.zones = world.places(spec.zones, spec.nodes)  # of the nodes; none where there are no zones
         self.seats: list[Seat] = []
         self.slow_factors: list[float] = []  # of active faults; they multiply
+        self.alarms: list[tuple[float, str]] = []  # when publishers were blocked, and when no more
+        self._high = inf if spec.high_watermark == "unlimited" else spec.high_watermark
+        self._low = self._high if spec.low_watermark is None else spec.low_watermark
+        self._blocked: list[Reply] = []  # publishes that wait
+        self._alarmed = False
         self._write = sampler(spec.write)
         self._replicate = sampler(spec.replicate)
+        self._bandwidth = inf if spec.bandwidth == "unlimited" else spec.bandwidth
+        self._weighs = self._bandwidth < inf
         self._deliver = sampler(spec.deliver) if spec.deliver.mean > 0 else None
 
     @property
@@ -98,6 +110,39 @@ class Broker:
     def spent(self) -> tuple[float, int]:
         """Integral of the workers held so far, in seconds, and what they did."""
         return sum(node.pool.busy_worker_s for node in self.nodes), sum(node.served for node in self.nodes)
+
+    def _stored(self) -> int:
+        return sum(seat.queue.stored for seat in self.seats)
+
+    def blocks(self) -> bool:
+        """Whether a publish that comes now has to wait."""
+        if not self._alarmed and self._high < inf and self._stored() >= self._high:
+            self._alarmed = True
+            self.alarms.append((self.world.now, "blocked"))
+        return self._alarmed
+
+    def open_again(self) -> Steps:
+        """Steps of a publish that is blocked: OK; REJECTED after `max_block`; UNREACHABLE if the broker is gone meanwhile."""
+        place = Reply(self.world.tasks)
+        self._blocked.append(place)
+        try:
+            answer = (yield place) if self.spec.max_block is None else (yield from place.within(self.spec.max_block))
+        finally:
+            if place in self._blocked:
+                self._blocked.remove(place)
+        return REJECTED if answer is TIMED_OUT else answer
+
+    def emptied(self) -> None:
+        """Messages have gone: if there are few enough, all that are blocked go on."""
+        if self._alarmed and self._stored() < self._low + (self._low == 0):
+            self._alarmed = False
+            self.alarms.append((self.world.now, "unblocked"))
+            self._release(OK)
+
+    def _release(self, answer: int) -> None:
+        blocked, self._blocked = self._blocked, []
+        for place in blocked:
+            place.settle(answer)
 
     def seat(self, queue: Kept, confirm: str | None = None) -> Seat:
         """A place for one more queue or partition: its leader on the next node. It is confirmed as the broker says, or so."""
@@ -116,7 +161,10 @@ class Broker:
         tasks, era = self.world.tasks, seat.era
         began_s = tasks.now_s()
         message.copied_s = inf
-        message.waited_s = yield from self._hold(seat, self._write.draw(child(message.write_bits, _WRITE)))
+        write_s = self._write.draw(child(message.write_bits, _WRITE))
+        if self._weighs:
+            write_s += message.bytes / self._bandwidth
+        message.waited_s = yield from self._hold(seat, write_s)
         message.wrote_s = tasks.now_s() - began_s - message.waited_s
         return OK if seat.era == era else UNREACHABLE
 
@@ -132,6 +180,8 @@ class Broker:
             for number, node in enumerate(seat.copies)
             if node != seat.leader and self._reaches(seat.leader, node)
         )
+        if self._weighs:
+            delays_s = [delay_s + message.bytes / self._bandwidth for delay_s in delays_s]
         now_s = tasks.now_s()
         if delays_s:
             message.copied_s = now_s + delays_s[0]
@@ -158,10 +208,11 @@ class Broker:
         zoning = self.world.zoning
         return not self.nodes[node].outages and (zoning is None or not zoning.cut(self.zones[leader], self.zones[node]))
 
-    def hand_out(self, seat: Seat, bits: int) -> Steps:
-        """Steps that a delivery takes at the broker."""
-        if self._deliver is not None:
-            yield from self._hold(seat, self._deliver.draw(child(bits, _HAND_OUT)))
+    def hand_out(self, seat: Seat, bits: int, size: float = 0.0) -> Steps:
+        """Steps that a delivery of `size` bytes takes at the broker."""
+        if self._deliver is not None or self._weighs:
+            work_s = 0.0 if self._deliver is None else self._deliver.draw(child(bits, _HAND_OUT))
+            yield from self._hold(seat, work_s + size / self._bandwidth)
 
     def _hold(self, seat: Seat, work_s: float) -> Steps:
         """Hold a worker of the leader's node; return how long that had to be waited for, in seconds."""
@@ -194,6 +245,8 @@ class Broker:
         """Nodes go down; return how they come back."""
         for index in nodes:
             self.nodes[index].outages += 1
+        if not self.alive:
+            self._release(UNREACHABLE)
         self.look()
 
         def mend() -> None:

@@ -17,6 +17,7 @@ cdef class Consumer:
     cdef public bint busy
     cdef public double last_s
     cdef public Task loop
+    cdef public object gathering
 
 
 @cython.final

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.records import DEGRADED, ERROR, OK
+from sim.runtime.replies import reply_to
 from sim.runtime.visit import Visit
 from sim.streams import child
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Consumer:
     """One consumer of a replica: it works on one message at a time, and may hold more."""
 
-    __slots__ = ("busy", "held", "key", "last_s", "loop", "replica", "waiting")
+    __slots__ = ("busy", "gathering", "held", "key", "last_s", "loop", "replica", "waiting")
 
     def __init__(self, replica: Replica, consumer_key: int) -> None:
         self.replica = replica
@@ -32,7 +33,8 @@ class Consumer:
         self.waiting: deque[Reply] = deque()  # those that wait until it is free
         self.busy = False
         self.last_s = -1.0  # when the latest of them arrived, or will
-        self.loop: Task | None = None  # that asks, where consumers ask
+        self.loop: Task | None = None  # that asks, where consumers ask, or that calls for several messages
+        self.gathering: Any = None  # of messages for its next call, where it handles them together
 
 
 class Delivery:
@@ -66,18 +68,23 @@ def perform(tasks: Tasks, replica: Replica, message: Message, bits: cython.ulong
     visit.sent_s = tasks.now_s()
     if inbox is not None and inbox.gate.knows(message.id, visit.sent_s):
         plan = inbox.plan
+    elif message.store is not None:
+        plan = message.store.plan(plan)
+        visit.stamp = message
     outcome: int = yield from replica.serve(visit, plan)
     if outcome not in (OK, DEGRADED):
         return outcome
     if message.poisoned:
         return ERROR
     now_s = tasks.now_s()
-    if inbox is not None:
-        if inbox.gate.knows(message.id, now_s):
-            return outcome  # done before, or meanwhile by another: its writing wins, and this one's is undone
-        inbox.gate.remember(message.id, now_s)
-    message.times_done += 1
-    if isnan(message.done_s):
-        message.started_s = visit.started_s
-        message.done_s = now_s
+    # What was done before, or meanwhile by another, is not done again: its writing wins, and this one's is undone.
+    if inbox is None or not inbox.gate.knows(message.id, now_s):
+        if inbox is not None:
+            inbox.gate.remember(message.id, now_s)
+        message.times_done += 1
+        if isnan(message.done_s):
+            message.started_s = visit.started_s
+            message.done_s = now_s
+    if message.pending is not None:
+        outcome = yield from reply_to(replica, message, visit)
     return outcome

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Steps
 from sim.runtime.network import Disturbance
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Partition, Pause, Slow, Stop, ZoneOutage
+from sim.scenario.faults import (
+    Crash,
+    Errors,
+    Fault,
+    Flush,
+    LinkFault,
+    Outage,
+    Partition,
+    Pause,
+    ReplayGroup,
+    Slow,
+    Stop,
+    ZoneOutage,
+)
 from sim.streams import child, key, uniform
 
 if TYPE_CHECKING:
@@ -34,6 +47,8 @@ def _target(fault: Fault) -> str:
         case Crash(crash=target) | Slow(slow=target) | Errors(errors=target) | LinkFault(link=target) | Outage(outage=target):
             return target
         case Pause(pause=target) | Flush(flush=target) | Stop(stop=target) | ZoneOutage(zone=target):
+            return target
+        case ReplayGroup(replay=target):
             return target
         case Partition():
             return fault.sides
@@ -72,13 +87,17 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
             broker = world.brokers[name]
             nodes = list(range(len(broker.nodes))) if fault.node == "all" else [fault.node]
             return [lambda: broker.outage(nodes)]
+        case Outage(outage=name) if name in world.stores:
+            return [world.stores[name].outage]
         case Outage(outage=queue):
-            return [(world.queues.get(queue) or world.logs[queue]).outage]
-        case Slow(slow=name) if name in world.registries or name in world.brokers:
-            machine = world.registries.get(name) or world.brokers[name]
+            return [(world.queues.get(queue) or world.replies.get(queue) or world.logs[queue]).outage]
+        case Slow(slow=name) if name in world.registries or name in world.brokers or name in world.stores:
+            machine = world.registries.get(name) or world.brokers.get(name) or world.stores[name]
             return [lambda: _slow(machine.slow_factors, fault.factor)]
         case Flush():
             return [lambda: _flush(world, fault)]
+        case ReplayGroup(replay=name):
+            return [lambda: _replay(world, name, fault)]
         case LinkFault():
             return [lambda: _disturb(world, fault)]
         case ZoneOutage(zone=zone, silent=silent):
@@ -167,6 +186,12 @@ def _stop(fault: Stop, replica: Replica) -> Callable[[], None]:
 
 def _flush(world: World, fault: Flush) -> Callable[[], None]:
     world.flush(fault.flush)
+    return lambda: None
+
+
+def _replay(world: World, name: str, fault: ReplayGroup) -> Callable[[], None]:
+    log, group = name.split(".")
+    world.logs[log].groups[group].replay(fault.to, fault.since)
     return lambda: None
 
 

@@ -10,14 +10,15 @@ Who reads what is decided by `sim.policies.groups`.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.kernel.entry import Entry
 from sim.kernel.tasks import Steps
-from sim.policies.backlog_lines import GONE
+from sim.policies.backlog_lines import GONE, READY
 from sim.policies.groups import GroupGate
-from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_IN_FLIGHT
+from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_IN_FLIGHT
 from sim.runtime.reader import Reader, Reading
+from sim.runtime.together import Together
 from sim.streams import child, key, salt
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from sim.runtime.world import World
 
 _NEWS = salt("group", "news")
+#: The fate of a message that is in a log and has not ended.
+IN_LOG: Final = -2
 
 
 class _Alarm(Entry):
@@ -56,6 +59,7 @@ class Group:
         self.effect = world.code(spec.consumer)
         self.plan = world.plans[spec.consumer]
         self.inbox = world.inbox(spec.consumer)
+        self.together = None if spec.batch is None else Together(world.tasks, spec.batch, self.plan, self.inbox)
         service, place = spec.consumer.split(".")[0], world.scenario.place(log.name)
         self.there = world.network.line(place, service)  # to the members
         self.back = world.network.line(service, place)
@@ -64,6 +68,8 @@ class Group:
         self.readings = [Reading(number) for number in range(log.spec.partitions)]
         self.presence = world.presence()  # while there are messages that are not committed
         self._readers: dict[Replica, list[Reader]] = {}
+        self._keeps = world.replayed(self.name)  # whether what is committed may be wanted again
+        self.replays = 0  # so far
         self._begun = False
         self._rings_s = inf
         self._key = key(world.seed, "group", self.name)
@@ -107,8 +113,10 @@ class Group:
 
     def detach(self, replica: Replica) -> None:
         """End a replica's consumers: one that stops commits and says so, of one that dies nobody hears."""
+        self._end_all(replica, replica.stopping)
+
+    def _end_all(self, replica: Replica, said: bool) -> None:
         for reader in self._readers.pop(replica, []):
-            said = replica.stopping
             if said:
                 self.commit(reader, reader.membership, reader.processed() if self.spec.commit == "interval" else {})
             reader.kill()
@@ -158,14 +166,70 @@ class Group:
         for partition, offset in offsets.items():
             if partition in member.owned or partition in member.granted:
                 reading = self.readings[partition]
-                while reading.committed < offset:
-                    self._committed(reading.messages.pop(reading.committed))
-                    reading.committed += 1
+                self._commit_to(reading, offset)
 
-    def _committed(self, message: Message) -> None:
+    def _commit_to(self, reading: Reading, offset: int) -> None:
+        while reading.committed < offset:
+            message = reading.messages.pop(reading.committed, None)
+            if message is not None:  # else it was deleted before
+                self._committed(reading, message)
+            reading.committed += 1
+
+    def _committed(self, reading: Reading, message: Message) -> None:
         message.state = GONE
-        if message.at_work == 0:
+        if self._keeps:
+            reading.done[reading.committed] = message
+            self.presence.less()
+        elif message.at_work == 0:
             self._bury(message)
+
+    def replay(self, to: str | int, since_s: float | None) -> None:
+        """All members leave, the group is set to other offsets, and they join anew."""
+        replicas = list(self._readers)
+        self.replays += 1
+        for replica in replicas:
+            self._end_all(replica, True)
+        for reading in self.readings:
+            self._set(reading, self._place(reading, to, since_s))
+        for replica in replicas:
+            self.attach(replica)
+
+    def _place(self, reading: Reading, to: str | int, since_s: float | None) -> int:
+        """The offset of a partition that is meant."""
+        if since_s is not None:
+            from_s, found = self.world.now - since_s, {**reading.done, **reading.messages}
+            return min((o for o, message in found.items() if message.published_s >= from_s), default=reading.end)
+        offset = {"earliest": reading.start, "latest": reading.end}.get(to, to) if isinstance(to, str) else to
+        return int(min(max(offset, reading.start), reading.end))
+
+    def _set(self, reading: Reading, offset: int) -> None:
+        self._commit_to(reading, offset)
+        for again in range(offset, reading.committed):
+            message = reading.done.pop(again, None)
+            if message is not None:
+                message.state, message.fate = READY, IN_LOG
+                reading.messages[again] = message
+                self.presence.more()
+        reading.committed = reading.position = reading.fetched = offset
+
+    def forget(self, partition: int, start: int) -> None:
+        """Messages before an offset are deleted, whether they were read or not."""
+        reading = self.readings[partition]
+        for offset in range(reading.start, start):
+            message = reading.done.pop(offset, None)
+            if message is not None:
+                self._record(message)
+                continue
+            message = reading.messages.pop(offset, None)
+            if message is not None:
+                message.state = GONE
+                if message.fate not in (FATE_DEAD, FATE_DUPLICATE):
+                    message.fate = FATE_EXPIRED
+                if message.at_work == 0:
+                    self._bury(message)
+        reading.start = start
+        if reading.reader is None:
+            reading.position = max(reading.position, start)
 
     # --- what becomes of messages ------------------------------------------------------------------------------------------
 
@@ -178,13 +242,16 @@ class Group:
     def put_down(self, message: Message) -> None:
         """A member has done with a message, or is gone."""
         message.at_work -= 1
-        if message.state == GONE and message.at_work == 0:
+        if message.state == GONE and message.at_work == 0 and (not self._keeps or message.fate == FATE_EXPIRED):
             self._bury(message)
 
     def _bury(self, message: Message) -> None:
-        fate = message.fate if message.fate in (FATE_DEAD, FATE_DUPLICATE) else FATE_DROPPED
-        self.world.recorder.message(self.effect, self.code, message, FATE_DONE if message.times_done else fate)
+        self._record(message)
         self.presence.less()
+
+    def _record(self, message: Message) -> None:
+        fate = message.fate if message.fate in (FATE_DEAD, FATE_DUPLICATE, FATE_EXPIRED) else FATE_DROPPED
+        self.world.recorder.message(self.effect, self.code, message, FATE_DONE if message.times_done else fate)
 
     @property
     def ready(self) -> int:
@@ -202,6 +269,8 @@ class Group:
             for reader in readers:
                 reader.end()
         for reading in self.readings:
+            for message in reading.done.values():
+                self._record(message)
             for message in reading.messages.values():
                 self.world.recorder.message(self.effect, self.code, message, FATE_IN_FLIGHT)
 

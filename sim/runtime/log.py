@@ -8,16 +8,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from math import inf, isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.laws import sampler
 from sim.policies.backlog_lines import READY
-from sim.records import FATE_DROPPED, FATE_IN_FLIGHT, FATE_KEPT, OK, UNREACHABLE
-from sim.runtime.group import Group
-from sim.runtime.messages import Mailbox, Message, Stamp, message_of
+from sim.records import FATE_DROPPED, FATE_EXPIRED, FATE_IN_FLIGHT, FATE_KEPT, OK, REJECTED, UNREACHABLE
+from sim.runtime.group import IN_LOG, Group
+from sim.runtime.messages import Mailbox, Message, Stamp, message_of, wants_no_confirm
 from sim.runtime.producer import Producer, Publication
 from sim.streams import child, key, salt
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sim.runtime.broker import Broker, Seat
     from sim.runtime.visit import Visit
     from sim.runtime.world import World
-    from sim.scenario.messaging.logs import Log
+    from sim.scenario.messaging.logs import Log, Retention
 
 _PERSIST, _AGAIN = salt("log", "persist"), salt("log", "again")
 
@@ -34,12 +35,13 @@ _PERSIST, _AGAIN = salt("log", "persist"), salt("log", "again")
 class Written:
     """A batch in its partition's log, which the leader has and perhaps nobody else."""
 
-    __slots__ = ("copied_s", "copies", "number", "producer", "waited_s", "write_bits", "wrote_s")
+    __slots__ = ("bytes", "copied_s", "copies", "number", "producer", "waited_s", "write_bits", "wrote_s")
 
     def __init__(self, batch: Batch) -> None:
         self.producer: Producer = batch.producer
         self.number = batch.number
         self.copies = [_copies_of(publication) for publication in batch.items]
+        self.bytes = sum([copies[0].bytes for copies in self.copies])
         self.write_bits = batch.bits
         self.waited_s = 0.0
         self.wrote_s = 0.0
@@ -52,12 +54,12 @@ def _copies_of(publication: Publication) -> list[Message]:
     if copies[0].fate != _NOWHERE:
         copies = publication.copies = [_second(message) for message in copies]
     for message in copies:
-        message.fate = _IN_LOG
+        message.fate = IN_LOG
     return copies
 
 
-#: The fate of a message that is in no log, and of one that is in one and has not ended.
-_NOWHERE, _IN_LOG = -1, -2
+#: The fate of a message that is in no log.
+_NOWHERE: Final = -1
 
 
 def _second(message: Message) -> Message:
@@ -66,6 +68,7 @@ def _second(message: Message) -> Message:
     again.id = message.id
     again.group = message.group
     again.poisoned = message.poisoned
+    again.bytes, again.payload_bytes, again.store = message.bytes, message.payload_bytes, message.store
     again.partition = message.partition
     again.number = message.number
     return again
@@ -83,6 +86,13 @@ class Partition:
         self._numbers: dict[Producer, int] = {}  # the latest batch of each that the log has
         self._writing: dict[Producer, int] = {}  # and that it is writing
         self._written_s = 0.0
+        self.start = 0  # the first offset that is not deleted
+        self._ages: deque[float] | None = None if log.spec.retention is None else deque()  # when those were published
+
+    @property
+    def stored(self) -> int:
+        """None: what a log keeps is its retention's affair."""
+        return 0
 
     @property
     def up(self) -> bool:
@@ -167,10 +177,31 @@ class Partition:
                     message.acked_s = now_s
             if not self.log.groups:
                 self.log.kept += copies
+            if self._ages is not None:
+                self._ages.append(copies[0].published_s)
             self.end += 1
         self.log.presence.less()
         for group in self.log.groups.values():
             group.look(self.number)
+
+    def delete_old(self, retention: Retention) -> None:
+        """Forget what is too old or too far back."""
+        ages = self._ages
+        assert ages is not None
+        oldest_s = -inf if retention.time is None else self.log.world.now - retention.time
+        most = inf if retention.messages is None else retention.messages
+        before = self.start
+        while ages and (ages[0] < oldest_s or len(ages) > most):
+            ages.popleft()
+            self.start += 1
+        if self.start == before:
+            return
+        for group in self.log.groups.values():
+            group.forget(self.number, self.start)
+            group.look(self.number)
+        for message in [each for each in self.log.kept if each.partition == self.number and each.place < self.start]:
+            self.log.kept.remove(message)
+            self.log.record([message], FATE_EXPIRED)
 
     # --- as its broker sees it ---------------------------------------------------------------------------------------------
 
@@ -217,6 +248,7 @@ class PartitionedLog(Mailbox):
         self.spec = spec
         self.broker = broker
         self.persist = sampler(spec.persist)
+        self._most_bytes = inf if spec.max_size is None else spec.max_size
         self.outages = 0
         self.kept: list[Message] = []  # where no group reads it
         self.presence = world.presence()  # of batches that are under way, and whose publishers do not wait
@@ -226,6 +258,14 @@ class PartitionedLog(Mailbox):
         self._producers: dict[tuple[str, int], Producer] = {}  # by service and process
         self._lives: dict[tuple[str, int], int] = {}
         self._number = 0
+
+    def retain(self) -> Steps:
+        """Delete what is too old, again and again."""
+        retention = self.spec.retention
+        while retention is not None:
+            yield retention.check_interval
+            for partition in self.partitions:
+                partition.delete_old(retention)
 
     @property
     def up(self) -> bool:
@@ -238,6 +278,11 @@ class PartitionedLog(Mailbox):
         stamp: Stamp = visit.stamp  # type: ignore[assignment]  # only steps publish
         producer = self._producer(visit.edge.names[0], stamp.process)
         copies = [message_of(visit, place if place else -1) for place in range(max(1, len(self.groups)))]
+        if copies[0].bytes > self._most_bytes:
+            if wants_no_confirm(visit):
+                self.record_lost(copies)
+            visit.answer(OK if wants_no_confirm(visit) else REJECTED)
+            return
         for message in copies:
             message.number = self._number
         self._number += 1

@@ -1,5 +1,6 @@
 cimport cython
 
+from sim.laws cimport Sampler
 from sim.policies.backlog_lines cimport Item
 from sim.runtime.visit cimport Endpoint, Target, Visit
 from sim.streams cimport child, uniform
@@ -12,21 +13,36 @@ cdef unsigned long long _KEY
 cdef unsigned long long _POISON
 cdef unsigned long long _SUBSCRIPTION
 cdef unsigned long long _DEAD_LETTER
+cdef unsigned long long _SIZE
+
+
+@cython.final
+cdef class Payload:
+    cdef Sampler _law
+    cdef readonly double bytes
+    cdef readonly double reference
+    cdef readonly object store
+
+    cpdef double draw(self, unsigned long long bits) except? -1
 
 
 @cython.final
 cdef class Stamp:
+    cdef readonly Payload payload
     cdef readonly object popularity
     cdef readonly long priority
     cdef readonly double poison
     cdef readonly bint confirmed
     cdef readonly long process
     cdef public unsigned long long bits
+    cdef public object pending
+    cdef public tuple spent
     cdef object _step
     cdef dict _by_process
 
     cpdef Stamp of(self, long process)
     cpdef Stamp entry(self, unsigned long long bits, long process)
+    cpdef Stamp asking(self, object pending)
 
 
 @cython.final
@@ -46,6 +62,11 @@ cdef class Message(Item):
     cdef public int at_work
     cdef public int fate
     cdef public bint poisoned
+    cdef public object pending
+    cdef public double way_s
+    cdef public double bytes
+    cdef public double payload_bytes
+    cdef public object store
     cdef public int partition
     cdef public double copied_s
     cdef public double waited_s
@@ -64,6 +85,7 @@ cdef class Topic(Mailbox):
 
 @cython.locals(stamp=Stamp, message=Message, bits=cython.ulonglong, own=cython.ulonglong)
 cpdef Message message_of(Visit visit, long subscription=*)
+cdef _weigh(Message message, Payload payload, unsigned long long bits)
 @cython.locals(letter=Message)
 cpdef Message dead_letter(Message message, int queue, double now_s)
 @cython.locals(stamp=Stamp)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import inf, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Reply, Steps, Task
+from sim.laws import Lognormal, Sampler, sampler
 from sim.policies.backlog_lines import Item
 from sim.policies.popularity import Popularity
 from sim.records import OK, UNREACHABLE
@@ -17,18 +18,53 @@ if TYPE_CHECKING:
 
     from sim.runtime.queue import MessageQueue
     from sim.runtime.world import World
+    from sim.scenario.services import Payload as PayloadSpec
     from sim.scenario.services import Publish
 
-_KEY, _POISON, _SUBSCRIPTION, _DEAD_LETTER = (salt("message", name) for name in ("key", "poison", "subscription", "dead letter"))
+_KEY, _POISON, _SUBSCRIPTION, _DEAD_LETTER, _SIZE = (
+    salt("message", name) for name in ("key", "poison", "subscription", "dead letter", "size")
+)
+
+
+class Payload:
+    """How large messages are: each as one draw."""
+
+    __slots__ = ("_law", "bytes", "reference", "store")
+
+    def __init__(self, spec: PayloadSpec, store: Any) -> None:
+        self.bytes = spec.size
+        self._law: Sampler | None = sampler(Lognormal(spec.size, spec.cv)) if spec.cv > 0 else None
+        self.store = store  # that it goes through, if it does
+        self.reference = spec.reference
+
+    def draw(self, bits: cython.ulonglong) -> float:
+        """The size of one, in bytes, from the bits of its message."""
+        law = self._law
+        return self.bytes if law is None else law.draw(child(bits, _SIZE))
 
 
 class Stamp:
     """What a step puts on each message that it publishes."""
 
-    __slots__ = ("_by_process", "_step", "bits", "confirmed", "poison", "popularity", "priority", "process")
+    __slots__ = (
+        "_by_process",
+        "_step",
+        "bits",
+        "confirmed",
+        "payload",
+        "pending",
+        "poison",
+        "popularity",
+        "priority",
+        "process",
+        "spent",
+    )
 
-    def __init__(self, step: Publish, process: int = -1, popularity: Popularity | None = None) -> None:
+    def __init__(
+        self, step: Publish, process: int = -1, popularity: Popularity | None = None, payload: Payload | None = None
+    ) -> None:
         self._step = step
+        self.payload = payload
         self.process = process  # that publishes, where the mailbox wants to know
         self.bits = 0  # of the entry in an outbox that is published, however often; 0: the publish speaks for itself
         self._by_process: dict[int, Stamp] = {}
@@ -36,18 +72,26 @@ class Stamp:
         self.priority = step.priority
         self.poison = step.poison
         self.confirmed = step.confirm
+        self.pending: Any = None  # who waits for a reply to what is published, or for what is published as the reply
+        self.spent = (0.0, 0.0)  # of a reply: seconds of the work, and of the request's way to the consumer
 
     def of(self, process: cython.long) -> Stamp:
         """The same, with the name of the process that publishes."""
         stamp = self._by_process.get(process)
         if stamp is None:
-            stamp = self._by_process[process] = Stamp(self._step, process, self.popularity)
+            stamp = self._by_process[process] = Stamp(self._step, process, self.popularity, self.payload)
         return stamp
 
     def entry(self, bits: cython.ulonglong, process: cython.long) -> Stamp:
         """The same for an entry in an outbox, which stays the same message however often it is published."""
-        stamp = Stamp(self._step, process, self.popularity)
+        stamp = Stamp(self._step, process, self.popularity, self.payload)
         stamp.bits = bits
+        return stamp
+
+    def asking(self, pending: Any) -> Stamp:
+        """The same for a request, with who waits for its reply."""
+        stamp = Stamp(self._step, self.process, self.popularity)
+        stamp.pending = pending
         return stamp
 
 
@@ -55,8 +99,9 @@ class Message(Item):
     """One message in one queue: what it asks for and what has become of it."""
 
     __slots__ = (
-        "acked_s", "arrived_s", "at_work", "bits", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id", "partition",
-        "poisoned", "published_s", "request", "started_s", "times_done", "waited_s", "write_bits", "wrote_s",
+        "acked_s", "arrived_s", "at_work", "bits", "bytes", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id",
+        "partition", "payload_bytes", "pending", "poisoned", "published_s", "request", "started_s", "store", "times_done",
+        "waited_s", "way_s", "write_bits", "wrote_s",
     )  # fmt: skip
 
     def __init__(self, request: int, arrived_s: float, entry: int, bits: int, published_s: float) -> None:
@@ -76,6 +121,11 @@ class Message(Item):
         self.at_work = 0  # deliveries of which a consumer still thinks that they are its
         self.fate = -1  # once it has ended
         self.poisoned = False
+        self.pending: Any = None  # who waits for the reply to a request
+        self.way_s = 0.0  # of its way to the latest consumer; of a reply, of that to its queue
+        self.bytes = 0.0  # its size
+        self.store: Any = None  # that has its payload, if it is not in the message
+        self.payload_bytes = 0.0
         self.partition = -1  # of a log
         self.copied_s = inf  # when a second node had it
         self.waited_s = 0.0  # for a worker of the broker
@@ -94,11 +144,22 @@ def message_of(visit: Visit, subscription: cython.long = -1) -> Message:
     if isinstance(visit.stamp, Stamp):
         stamp: Stamp = visit.stamp
         message.rank = stamp.priority
+        message.pending = stamp.pending
         if stamp.popularity is not None:
             message.group = stamp.popularity.key_of(uniform(child(bits, _KEY)))
+        if stamp.payload is not None:
+            _weigh(message, stamp.payload, bits)
         if stamp.poison > 0:
             message.poisoned = uniform(child(bits, _POISON)) < stamp.poison
     return message
+
+
+def _weigh(message: Message, payload: Payload, bits: cython.ulonglong) -> None:
+    message.bytes = payload.draw(bits)
+    if payload.store is not None:
+        message.payload_bytes = message.bytes
+        message.bytes = payload.reference
+        message.store = payload.store
 
 
 def dead_letter(message: Message, queue: cython.int, now_s: float) -> Message:
@@ -109,6 +170,8 @@ def dead_letter(message: Message, queue: cython.int, now_s: float) -> Message:
     letter.group = message.group
     letter.rank = message.rank
     letter.poisoned = message.poisoned
+    letter.pending = message.pending
+    letter.bytes, letter.payload_bytes, letter.store = message.bytes, message.payload_bytes, message.store
     letter.dead_letter_of = queue
     return letter
 

@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, assert_never
 
-from sim.runtime.messages import Stamp
+from sim.runtime.messages import Payload, Stamp
+from sim.runtime.publishing import OutboxStep, PublishStep, RequestStep
 from sim.runtime.steps import (
     CachedSteps,
     CallStep,
     CommitStep,
     FailStep,
-    OutboxStep,
     ParallelStep,
-    PublishStep,
     ReadVersionStep,
     RepeatStep,
     Runnable,
     SagaStep,
     WorkStep,
 )
-from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
+from sim.scenario.services import (
+    Call,
+    Commit,
+    Fail,
+    Operation,
+    Parallel,
+    Publish,
+    ReadVersion,
+    Repeat,
+    RequestReply,
+    Saga,
+    Step,
+    Work,
+)  # fmt: skip
 from sim.streams import salt
 
 if TYPE_CHECKING:
     from sim.runtime.steps import Plan
+    from sim.runtime.stores import Store
     from sim.runtime.visit import Edge
 
 
 class Planner:
-    """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
+    """Binds the operations of one service to edges: `edge_to` makes the edge to an address or queue, `edge_from` that of another
+    service."""
 
-    def __init__(self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        edge_to: Callable[[str], Edge],
+        edge_from: Callable[[str, str], Edge],
+        consumer_of: Callable[[str], str],
+        stores: Mapping[str, Store],
+    ) -> None:
+        self._stores = stores
         self._edge_to = edge_to
+        self._edge_from = edge_from
         self._consumer_of = consumer_of
 
     def fill(self, plan: Plan, operation: Operation) -> None:
@@ -63,9 +85,16 @@ class Planner:
             case Publish():
                 edge = self._edge_to(step.publish)
                 step_salt = next_salt(self._consumer_of(step.publish))
+                payload, store = self._payload(step)
+                stamp = Stamp(step, payload=payload)
                 if step.outbox is not None:
-                    return OutboxStep(edge, Stamp(step), step.probability, step_salt, step.outbox.interval)
-                return PublishStep(edge, Stamp(step), step.probability, step_salt)
+                    return OutboxStep(edge, stamp, step.probability, step_salt, step.outbox.interval, store)
+                return PublishStep(edge, stamp, step.probability, step_salt, store)
+            case RequestReply():
+                consumer = self._consumer_of(step.request)
+                replies = self._edge_from(consumer.split(".")[0], step.replies)
+                edge, stamp = self._edge_to(step.request), Stamp(step.published)
+                return RequestStep(edge, stamp, step.probability, next_salt(consumer), replies, step.timeout)
             case Parallel():
                 return ParallelStep([self._all(branch, seen) for branch in step.parallel])
             case ReadVersion():
@@ -79,6 +108,13 @@ class Planner:
                 return SagaStep(parts, step.undo_failed)
             case _:
                 assert_never(step)
+
+    def _payload(self, step: Publish) -> tuple[Payload | None, Store | None]:
+        """How large the messages of a publish are, and through which store they go."""
+        if step.payload is None:
+            return None, None
+        store = None if step.payload.claim_check is None else self._stores[step.payload.claim_check]
+        return Payload(step.payload, store), store
 
     def _all(self, steps: tuple[Step, ...], seen: Counter[str]) -> tuple[Runnable, ...]:
         return tuple(self.step(inner, seen) for inner in steps)

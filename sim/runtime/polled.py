@@ -19,6 +19,8 @@ from sim.streams import child, salt
 if TYPE_CHECKING:
     import cython
 
+    from sim.runtime.together import Together
+
 _DELIVER, _ASK = (salt("broker", name) for name in ("deliver", "ask"))
 
 
@@ -47,15 +49,19 @@ class PolledQueue(MessageQueue):
                 yield delay_s
             batch = yield from self._ask(consumer)
             if self._broker is not None and self._seat is not None:
-                yield from self._broker.hand_out(self._seat, bits)
+                yield from self._broker.hand_out(self._seat, bits, sum([each.message.bytes for each in batch]))
             delay_s = self.to_s(consumer, child(bits, _DELIVER))
             if delay_s < 0:
                 self._answer_lost(consumer, batch)
                 yield spec.receive_wait + spec.poll_interval
                 continue
+            for delivery in batch:
+                delivery.message.way_s = delay_s
             if delay_s > 0:
                 yield delay_s
-            if batch:
+            if batch and self._together is not None:
+                yield from self._call_for(batch, self._together)
+            elif batch:
                 yield from self._work_on(batch)
             elif spec.poll_interval > 0:
                 yield spec.poll_interval
@@ -120,6 +126,15 @@ class PolledQueue(MessageQueue):
             if outcome not in (OK, DEGRADED):
                 failed.add(group)
             self._tasks.start(self._report(delivery, outcome))
+
+    def _call_for(self, batch: list[Delivery], together: Together) -> Steps:
+        """Work on what one question brought, `size` at a time."""
+        size = together.spec.size
+        for start in range(0, len(batch), size):
+            those = batch[start : start + size]
+            outcomes = yield from together.perform(those[0].consumer.replica, [each.message for each in those])
+            for delivery, outcome in zip(those, outcomes, strict=True):
+                self._tasks.start(self._report(delivery, outcome))
 
     def _untouched(self, delivery: Delivery) -> None:
         """Leave a message for later."""

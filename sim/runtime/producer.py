@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Final
 from sim.kernel.tasks import TIMED_OUT, Reply, Steps
 from sim.policies.batching import Accumulator, Batch
 from sim.policies.partitions import Sticky, partition_of
-from sim.records import OK, UNREACHABLE
+from sim.records import OK, REJECTED, UNREACHABLE
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
+    import cython
+
     from sim.runtime.log import PartitionedLog
     from sim.runtime.messages import Message
     from sim.runtime.network import Line
@@ -40,7 +42,7 @@ class Publication:
         self.copies = copies
         self.created_s = now_s
 
-    def answer(self, batch: Batch, outcome: int, now_s: float) -> None:
+    def answer(self, batch: Batch, outcome: cython.int, now_s: float) -> None:
         """Tell the publisher, once, and where its time went: what was neither way, writing nor in vain was waiting."""
         visit = self.visit
         if outcome == OK:
@@ -86,6 +88,8 @@ class Producer:
         self.accumulator = Accumulator(spec, spec.idempotent)
         self.abandoned: dict[int, set[int]] = {}  # by partition, batches that were given up: the broker does not wait for them
         self._most = inf if spec.max_in_flight == "unlimited" else spec.max_in_flight
+        self._room = inf if spec.buffer == "unlimited" else spec.buffer  # messages that there is room for
+        self._blocked: dict[Publication, int] = {}  # publishes that wait for room, with their partitions
         self._connections: dict[int, Connection] = {}
 
     def send(self, visit: Visit, copies: list[Message]) -> None:
@@ -94,14 +98,50 @@ class Producer:
         number = partition_of(group, self.log.spec.partitions) if group >= 0 else self._sticky.next()
         for message in copies:
             message.partition = number
-        fresh = self.accumulator.add(number, Publication(visit, copies, now_s), now_s)
+        publication = Publication(visit, copies, now_s)
+        if self._room < inf and (self._blocked or not self._has_room(number)):
+            self._blocked[publication] = number
+            self._tasks.start(self._lose_patience(publication))
+            return
+        self._add(publication, number)
+
+    def _has_room(self, partition: cython.long) -> cython.bint:
+        return self._room >= self._spec.batch_size or not self.accumulator.opens(partition)
+
+    def _add(self, publication: Publication, number: cython.long) -> None:
+        """Put a publish into its batch."""
+        fresh = self.accumulator.add(number, publication, self._tasks.now_s())
+        if fresh:
+            self._room -= self._spec.batch_size
         if fresh and self._spec.linger > 0:
             self._tasks.start(self._look_in(self._spec.linger, number))
         self._pump(self.log.node_of(number))
 
+    def _lose_patience(self, publication: Publication) -> Steps:
+        """A publish that waits for room is rejected in the end."""
+        yield self._spec.max_block
+        if self._blocked.pop(publication, None) is not None:
+            visit = publication.visit
+            visit.own_queue_s = self._tasks.now_s() - publication.created_s
+            visit.queue_s += visit.own_queue_s
+            visit.answer(REJECTED)
+
+    def _make_room(self) -> None:
+        """A batch is over: those who wait for its room get it, the first one first."""
+        self._room += self._spec.batch_size
+        while self._blocked:
+            publication, number = next(iter(self._blocked.items()))
+            if not self._has_room(number):
+                return
+            del self._blocked[publication]
+            self._add(publication, number)
+
     def died(self) -> None:
         """The process is gone: so is what it had not sent, and nobody hears of the rest. The next one is another producer."""
         self._alive = False
+        for publication in self._blocked:
+            publication.visit.answer(UNREACHABLE)
+        self._blocked.clear()
         for batch in self.accumulator.clear():
             self._answer(batch, UNREACHABLE)
         for connection in self._connections.values():
@@ -113,14 +153,17 @@ class Producer:
         yield after_s
         self._pump(self.log.node_of(partition))
 
-    def _pump(self, node: int) -> None:
+    def _pump(self, node: cython.long) -> None:
         """Send what may go to a node, as long as it takes more requests."""
-        connection = self._connections.setdefault(node, Connection())
+        connection: Connection | None = self._connections.get(node)
+        if connection is None:
+            connection = self._connections[node] = Connection()
         while connection.in_flight < self._most:
-            mine = [partition for partition in self.accumulator.waiting() if self.log.node_of(partition) == node]
-            batches = self.accumulator.ready(mine, self._tasks.now_s()) if mine else []
-            if not batches:
+            due = self.accumulator.due(self._tasks.now_s())
+            mine = [partition for partition in due if self.log.node_of(partition) == node] if due else due
+            if not mine:
                 return
+            batches = self.accumulator.ready(mine, self._tasks.now_s())
             connection.in_flight += 1
             self._tasks.start(self._request(connection, node, batches))
 
@@ -219,10 +262,12 @@ class Producer:
                 for publication in batch.items:
                     self.log.record_lost(publication.copies)
 
-    def _answer(self, batch: Batch, outcome: int) -> None:
+    def _answer(self, batch: Batch, outcome: cython.int) -> None:
         now_s = self._tasks.now_s()
         for publication in batch.items:
             publication.answer(batch, outcome, now_s)
+        if self._room < inf:
+            self._make_room()
 
     def _again(self, batch: Batch, node: int) -> None:
         """Send a batch again after a pause, or give it up."""

@@ -66,6 +66,10 @@ cdef class MessageQueue(Mailbox):
     cdef bint _before
     cdef bint _timed
     cdef bint _overtakes
+    cdef double _most_bytes
+    cdef object _together
+    cdef object _room
+    cdef bint _alarmed
     cdef readonly long _place
 
     cpdef double to_s(self, Consumer consumer, unsigned long long bits) except? -2

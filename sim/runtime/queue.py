@@ -37,6 +37,8 @@ from sim.runtime.deliveries import Consumer, Delivery, Inbox, perform
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
 from sim.runtime.network import crossed_s
+from sim.runtime.room import Room
+from sim.runtime.together import Gathering, Together
 from sim.runtime.visit import Visit
 from sim.streams import child, key, salt
 
@@ -112,12 +114,23 @@ class MessageQueue(Mailbox):
         self._timed = spec.visibility_timeout is not None
         zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
         self._place = zones[0] if zones else -1  # its zone, without a broker
+        self._together: Together | None = None
+        if spec.batch is not None and plan is not None:
+            self._together = Together(world.tasks, spec.batch, plan, inbox)
+        self._room = Room(world.tasks, self.gate, spec.max_block) if spec.overflow == "block" else None
+        self._alarmed = broker is not None and broker.spec.high_watermark != "unlimited"
+        self._most_bytes = inf if spec.max_size is None else spec.max_size
         self._overtakes = spec.prefetch == 1  # what one connection carries keeps its order; of one message there is none
 
     @property
     def ready(self) -> int:
         """Messages that the next consumer could have."""
         return self.gate.ready
+
+    @property
+    def stored(self) -> int:
+        """Messages that it keeps, in whatever state."""
+        return self.gate.stored
 
     @property
     def waiting(self) -> int:
@@ -171,11 +184,26 @@ class MessageQueue(Mailbox):
         """Steps that make a message safe; they return the publish's outcome. `unseen`: nobody would hear of a refusal."""
         if not self._is_up():
             return UNREACHABLE
+        if message.bytes > self._most_bytes:
+            if unseen:
+                self.record_lost(message)
+            return OK if unseen else REJECTED
         gate, tasks = self.gate, self._tasks
         sent_before = gate.sent_before(message.id, tasks.now_s())
         if sent_before != NEW:
             return REJECTED if sent_before == IN_PROCESS else OK
-        if not gate.admits(self._writing):
+        blocked_s = 0.0
+        if self._alarmed or self._room is not None:
+            began_s = tasks.now_s()
+            outcome: int = yield from self._unblocked()
+            blocked_s = tasks.now_s() - began_s
+            if outcome != OK:
+                message.waited_s = blocked_s
+                gate.wrote(message.id, tasks.now_s(), False)
+                if unseen:
+                    self.record_lost(message)
+                return OK if unseen else outcome
+        if self._room is None and not gate.admits(self._writing):
             gate.wrote(message.id, tasks.now_s(), False)
             if self.spec.overflow == "reject_dead_letter" and self.dead_letters is not None:
                 self.dead_letters.inherit(message, self.code)
@@ -186,12 +214,27 @@ class MessageQueue(Mailbox):
         outcome = UNREACHABLE
         try:
             outcome = yield from self._write(message)
+            message.waited_s += blocked_s
         finally:
             self._writing -= 1
             gate.wrote(message.id, tasks.now_s(), outcome == OK)
+            if self._room is not None and outcome != OK:
+                self._room.free()
         if outcome == OK:
             self._accept(message)
+            if self._room is not None:
+                self._room.free()
         return outcome
+
+    def _unblocked(self) -> Steps:
+        """Steps until a publish may be written, if it may: OK, and then it has its place; REJECTED or UNREACHABLE."""
+        if self._alarmed and self._broker is not None and self._broker.blocks():
+            outcome = yield from self._broker.open_again()
+            if outcome != OK:
+                return outcome
+            if not self._is_up():
+                return UNREACHABLE
+        return OK if self._room is None else (yield from self._room.take())
 
     def _write(self, message: Message) -> Steps:
         if self._broker is not None:
@@ -217,7 +260,7 @@ class MessageQueue(Mailbox):
     def inherit(self, message: Message, queue: int) -> None:
         """Take a dead letter of another queue, without a word: if there is no room, it is lost."""
         letter = dead_letter(message, queue, self._tasks.now_s())
-        if self.gate.admits(self._writing):
+        if self.gate.admits(self._writing if self._room is None else self._room.writing):
             self._accept(letter)
         else:
             self.record_lost(letter)
@@ -243,6 +286,9 @@ class MessageQueue(Mailbox):
 
     def _begins(self, consumer: Consumer) -> None:
         """A consumer has come."""
+        if self._together is not None:
+            consumer.gathering = Gathering(self._together, consumer)
+            consumer.loop = self._tasks.start(consumer.gathering.run())
         self._dispatch()
 
     def detach(self, replica: Replica) -> None:
@@ -294,6 +340,10 @@ class MessageQueue(Mailbox):
         if gate.next_s < self._rings_s:
             self._rings_s = gate.next_s
             self._tasks.schedule(_Alarm(self), gate.next_s)
+        if self._alarmed and self._broker is not None:
+            self._broker.emptied()
+        if self._room is not None:
+            self._room.let_in()
 
     def ring(self) -> None:
         """Something may be due."""
@@ -341,15 +391,22 @@ class MessageQueue(Mailbox):
         """Carry a message to the consumer, do the work when its turn comes, carry the acknowledgement back."""
         consumer, bits = delivery.consumer, delivery.bits
         if self._broker is not None and self._seat is not None:
-            yield from self._broker.hand_out(self._seat, bits)
+            yield from self._broker.hand_out(self._seat, bits, delivery.message.bytes)
         delay_s = self.to_s(consumer, child(bits, _DELIVER))
         if delay_s >= 0:
             if not self._overtakes:  # one connection: nothing overtakes, not even by rounding
                 now_s = self._tasks.now_s()
                 consumer.last_s = max(consumer.last_s + _APART_S, now_s + delay_s)
                 delay_s = consumer.last_s - now_s
+            delivery.message.way_s = delay_s
             if delay_s > 0:
                 yield delay_s
+            if consumer.gathering is not None:
+                outcome: cython.int = yield from consumer.gathering.join(delivery)
+                yield from self._answer(delivery, outcome)
+                self._turns.free(consumer)
+                self._dispatch()
+                return
             if consumer.busy:
                 turn = Reply(self._tasks)
                 consumer.waiting.append(turn)
@@ -416,7 +473,9 @@ class MessageQueue(Mailbox):
         return recover
 
     def cut(self) -> None:
-        """All connections to consumers break; they go on with what they have, and nobody hears of it."""
+        """All connections break: consumers go on with what they have, unheard, and publishes that wait for room fail."""
+        if self._room is not None:
+            self._room.close()
         if not self._before:
             self._interrupted([d for consumers in self._consumers.values() for c in consumers for d in c.held])
 

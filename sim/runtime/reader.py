@@ -9,18 +9,23 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sim.kernel.tasks import Reply, Steps, Task
+from sim.policies.backlog_lines import GONE
 from sim.policies.groups import REBALANCING, UNKNOWN
 from sim.records import DEGRADED, FATE_DUPLICATE, OK
 from sim.runtime.deliveries import perform
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
+    import cython
+
     from sim.runtime.group import Group
     from sim.runtime.messages import Message
     from sim.runtime.replica import Replica
+    from sim.runtime.together import Together
 
 _ASK, _DELIVER, _COMMIT, _BEAT, _JOIN, _LEAVE, _FIRST, _PHASE = (
     salt("reader", name) for name in ("ask", "deliver", "commit", "heartbeat", "join", "leave", "first heartbeat", "phase")
@@ -30,11 +35,13 @@ _ASK, _DELIVER, _COMMIT, _BEAT, _JOIN, _LEAVE, _FIRST, _PHASE = (
 class Reading:
     """How far a group is in a partition."""
 
-    __slots__ = ("committed", "end", "era", "fetched", "messages", "number", "position", "reader")
+    __slots__ = ("committed", "done", "end", "era", "fetched", "messages", "number", "position", "reader", "start")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.messages: dict[int, Message] = {}  # by offset: what is not committed
+        self.done: dict[int, Message] = {}  # by offset: what is committed, where it may be replayed
+        self.start = 0  # the first offset that is not deleted
         self.committed = 0  # the next reader begins here
         self.position = 0  # what the reader's next poll brings
         self.fetched = 0  # what its next fetch brings
@@ -58,7 +65,7 @@ class Reader:
         self.replica = replica
         self._spec = group.spec
         self._tasks = group.tasks
-        self._key = key(group.world.seed, "reader", group.name, replica.index, number, len(replica.service.lives))
+        self._key = key(group.world.seed, "reader", group.name, replica.index, number, len(replica.service.lives) + group.replays)
         self._drawn = 0
         self.membership = 0  # how often it has joined
         self.owned: tuple[int, ...] = ()
@@ -126,7 +133,7 @@ class Reader:
                 found[reading.number] = offset
         return found
 
-    def _bits(self, purpose: int) -> int:
+    def _bits(self, purpose: cython.ulonglong) -> int:
         self._drawn += 1
         return child(child(self._key, purpose), self._drawn)
 
@@ -165,6 +172,8 @@ class Reader:
             reading, era, offset, message = self._buffer.popleft()
             if reading.era == era:
                 reading.position = offset + 1
+                if message.state == GONE:
+                    continue  # deleted meanwhile
                 message.at_work += 1
                 self._batch.append((reading, offset, message))
 
@@ -173,6 +182,9 @@ class Reader:
         commit = self._spec.commit
         if commit == "before":
             yield from self._commit_surely({reading.number: reading.position for reading, _, _ in self._batch})
+        if self.group.together is not None:
+            yield from self._work_together(self.group.together)
+            return
         while self._batch:
             reading, offset, message = self._batch[0]
             yield from self._work(message)
@@ -181,6 +193,43 @@ class Reader:
             if commit == "each" or (commit == "batch" and not self._batch):
                 done = self.processed() if commit == "batch" else {reading.number: offset + 1}
                 yield from self._commit_surely(done)
+
+    def _work_together(self, together: Together) -> Steps:
+        """Work on what a poll has brought, several messages with one call; how far it is, is told after each."""
+        commit = self._spec.commit
+        while self._batch:
+            those = list(islice(self._batch, together.spec.size))
+            yield from self._try_together(together, [message for _, _, message in those])
+            done: dict[int, int] = {}
+            for reading, offset, message in those:
+                self._batch.popleft()
+                self.group.put_down(message)
+                done[reading.number] = offset + 1
+            if commit == "each" or (commit == "batch" and not self._batch):
+                yield from self._commit_surely(self.processed() if commit == "batch" else done)
+
+    def _try_together(self, together: Together, messages: list[Message]) -> Steps:
+        """Call until all of them are done or given up; those that are do not come along again."""
+        group, spec, tries = self.group, self._spec, 0
+        while messages:
+            tries += 1
+            for message in messages:
+                message.deliveries += 1
+                group.world.recorder.count_attempt(message.request, message.entry, message.arrived_s)
+            outcomes = yield from together.perform(self.replica, messages)
+            failed = []
+            for message, outcome in zip(messages, outcomes, strict=True):
+                if outcome not in (OK, DEGRADED):
+                    failed.append(message)
+                elif not message.times_done:
+                    message.fate = FATE_DUPLICATE
+            messages = failed
+            if messages and tries == spec.max_deliveries:
+                for message in messages:
+                    group.give_up(message)
+                return
+            if messages and spec.redelivery_delay > 0:
+                yield spec.redelivery_delay
 
     def _work(self, message: Message) -> Steps:
         """Try until it works, or until it is given up."""
@@ -222,7 +271,8 @@ class Reader:
         for reading in dict.fromkeys(each[0] for each in found):
             partition = group.log.partitions[reading.number]
             if group.log.broker is not None and partition.seat is not None:
-                yield from group.log.broker.hand_out(partition.seat, child(bits, reading.number))
+                size = sum([each[3].bytes for each in found if each[0] is reading])
+                yield from group.log.broker.hand_out(partition.seat, child(bits, reading.number), size)
         delay_s = group.there.travel_s(child(bits, _DELIVER))
         if delay_s < 0:
             for reading, era, offset, _ in found:
@@ -244,10 +294,22 @@ class Reader:
             reading = group.readings[number]
             if reading.reader is not self or not group.log.partitions[number].up:
                 continue
+            if reading.fetched < reading.start and not self._reset(reading):
+                continue
             while reading.fetched < reading.end and len(found) < room:
                 found.append((reading, reading.era, reading.fetched, reading.messages[reading.fetched]))
                 reading.fetched += 1
         return found
+
+    def _reset(self, reading: Reading) -> cython.bint:
+        """Its next message is deleted: whether it goes on, elsewhere. What it has fetched it works on first."""
+        rule = self._spec.offset_reset
+        if rule == "none":
+            return False
+        reading.fetched = reading.start if rule == "earliest" else reading.end
+        if not any(each[0] is reading and each[1] == reading.era for each in self._buffer):
+            reading.position = reading.fetched
+        return True
 
     # --- commits -----------------------------------------------------------------------------------------------------------
 

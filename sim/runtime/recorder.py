@@ -229,7 +229,7 @@ class Recorder:
         done_s = self._tasks.now_s()
         self._effects.append(
             effect, visit.request, -1, visit.arrived_s, visit.received_s, _NAN, visit.started_s, done_s, 1, FATE_DONE,
-            1, -1, -1, -1, -1,
+            1, -1, -1, -1, -1, 0,
         )  # fmt: skip
 
     def message(self, effect: int, queue: int, message: Message, fate: int) -> None:
@@ -238,6 +238,7 @@ class Recorder:
             effect, message.request, queue, message.arrived_s, message.published_s, message.acked_s,
             message.started_s, message.done_s, message.deliveries, fate,
             message.times_done, message.group, message.number, message.dead_letter_of, message.partition,
+            int(message.bytes),
         )  # fmt: skip
 
     def gauge(self, name: int, busy: int, queued: int, alive: int) -> None:

@@ -27,6 +27,7 @@ cdef class Runnable:
 
 @cython.final
 cdef class Plan:
+    cdef object _operation
     cdef readonly str name
     cdef readonly int code
     cdef readonly bint effect
@@ -40,6 +41,10 @@ cdef class WorkStep(Runnable):
     cdef unsigned long long _salt
 
     cpdef double holds_s(self, Replica replica, Context context) except? -2
+    cdef double _duration_s(self, Replica replica, Context context) except? -2
+
+
+cdef class EachStep(WorkStep):
     cdef double _duration_s(self, Replica replica, Context context) except? -2
 
 
@@ -76,22 +81,6 @@ cdef class CallStep(Runnable):
     @cython.locals(caller=Caller)
     cpdef run(self, Replica replica, Context context)
     cdef long _times(self, Context context) except -1
-
-
-cdef class PublishStep(CallStep):
-    cdef object _stamp
-    cdef bint _by_process
-
-    cpdef CallInMotion begun_call(self, Replica replica, Context context)
-    @cython.locals(caller=Caller)
-    cpdef run(self, Replica replica, Context context)
-
-
-cdef class OutboxStep(PublishStep):
-    cdef double _interval_s
-
-    cpdef CallInMotion begun_call(self, Replica replica, Context context)
-    cpdef run(self, Replica replica, Context context)
 
 
 cdef class ParallelStep(Runnable):

@@ -16,8 +16,6 @@ from sim.laws import Law, sampler
 from sim.policies.caching import Cache
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, TIMEOUT, UNREACHABLE
 from sim.runtime.context import Context
-from sim.runtime.messages import Mailbox, Stamp
-from sim.runtime.visit import new_visit
 from sim.scenario.services import Operation
 from sim.streams import child, salt, uniform
 
@@ -58,15 +56,22 @@ class Runnable:
 class Plan:
     """An operation, ready to run: its steps, in order, of which the first failure ends it."""
 
-    __slots__ = ("code", "effect", "name", "passes_on", "priority", "steps")
+    __slots__ = ("_operation", "code", "effect", "name", "passes_on", "priority", "steps")
 
     def __init__(self, name: str, code: int, operation: Operation, passes_on: bool = False) -> None:
+        self._operation = operation
         self.name = name
         self.code = code
         self.passes_on = passes_on  # whether a failed step's outcome is the answer, as of a proxy; else an error
         self.effect = operation.effect
         self.priority = operation.priority
         self.steps: tuple[Runnable, ...] = ()
+
+    def beginning_with(self, step: Runnable) -> Plan:
+        """The same operation, with a step before all others."""
+        other = Plan(self.name, self.code, self._operation, self.passes_on)
+        other.steps = (step, *self.steps)
+        return other
 
 
 class WorkStep(Runnable):
@@ -102,6 +107,18 @@ class WorkStep(Runnable):
             context.service_s += duration_s
             context.own_s += duration_s
         return OK
+
+
+class EachStep(WorkStep):
+    """Hold the worker for every message that a call is for."""
+
+    __slots__ = ()
+
+    def _duration_s(self, replica: Replica, context: Context) -> float:
+        work_s = 0.0
+        for bits in context.stamp:  # type: ignore[attr-defined]  # consumers put them there
+            work_s += self._law.draw(child(bits, self._salt))
+        return work_s * replica.slowness()
 
 
 def _stand_still(replica: Replica, context: Context, work_s: float) -> Steps:
@@ -209,101 +226,6 @@ class CallStep(Runnable):
             if not context.goes_on(outcome):
                 return outcome
         return OK
-
-
-class PublishStep(CallStep):
-    """Publish to a queue or topic: a call whose message bears a stamp, or that nobody waits for."""
-
-    __slots__ = ("_by_process", "_stamp")
-
-    def __init__(self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong) -> None:
-        CallStep.__init__(self, edge, 1, False, probability, True, step_salt)
-        self._stamp = stamp
-        mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
-        self._by_process = mailbox.by_process
-
-    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """The publish, if its caller does nothing special."""
-        context.stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
-        return CallStep.begun_call(self, replica, context) if self._stamp.confirmed else None
-
-    def run(self, replica: Replica, context: Context) -> Steps:
-        """Publish; wait for the answer, if anybody wants one."""
-        context.stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
-        if self._stamp.confirmed:
-            return CallStep.run(self, replica, context)
-        return self._send_off(replica, context)
-
-    def _send_off(self, replica: Replica, context: Context) -> Steps:
-        if self._times(context):
-            replica.tasks.start(self._unseen(replica, context.branch(), child(child(context.key, self._salt), 0)))
-        return OK
-        yield  # a generator that waits for nothing
-
-    def _unseen(self, replica: Replica, own: Context, key: cython.ulonglong) -> Steps:
-        """The publish goes on by itself, and its failure is known to nobody but us."""
-        edge, ledger = self._edge, replica.world.ledger
-        ledger.opened(own)
-        caller: Caller = replica.caller(edge)
-        sent_s = replica.tasks.now_s()
-        outcome: cython.int = yield from caller.call(own, key)
-        if outcome != OK and outcome != DEGRADED:
-            lost = new_visit(own, edge)
-            lost.call_key = key
-            lost.sent_s = sent_s
-            mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
-            mailbox.never_came(lost)
-        ledger.closed(own)
-
-
-class OutboxStep(PublishStep):
-    """Leave an entry in the outbox of the service; its relay publishes it later, until the broker has confirmed it."""
-
-    __slots__ = ("_interval_s",)
-
-    def __init__(
-        self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, interval_s: cython.double
-    ) -> None:
-        PublishStep.__init__(self, edge, stamp, probability, step_salt)
-        self._interval_s = interval_s
-
-    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """None: the publish is made by the relay."""
-        return None
-
-    def run(self, replica: Replica, context: Context) -> Steps:
-        """Write the entry, which is part of what the operation writes anyway."""
-        return self._write(replica, context)
-
-    def _write(self, replica: Replica, context: Context) -> Steps:
-        if self._times(context):
-            replica.tasks.start(self._relay(replica, context.branch(), child(child(context.key, self._salt), 0)))
-        return OK
-        yield  # a generator that waits for nothing
-
-    def _relay(self, replica: Replica, own: Context, key: cython.ulonglong) -> Steps:
-        """Publish an entry with each look of the relay, from a replica that is up, until somebody has confirmed it."""
-        service, ledger, tasks = replica.service, replica.world.ledger, replica.tasks
-        interval_s = self._interval_s
-        # All entries of a service wait for the same looks.
-        phase_s = interval_s * uniform(child(service.relay_key, self._salt))
-        own.due_s = inf
-        ledger.opened(own)
-        number = 0
-        while True:
-            wait_s = interval_s - (tasks.now_s() - phase_s) % interval_s
-            # A look that is due by rounding only is the one that has just been.
-            yield wait_s if wait_s > 1e-9 * interval_s else wait_s + interval_s
-            relay = service.first_alive()
-            if relay is not None:
-                own.stamp = self._stamp.entry(key, relay.index)
-                caller: Caller = relay.caller(self._edge)
-                # The first try is the publish that it would have been without an outbox.
-                outcome: cython.int = yield from caller.call(own, child(key, number) if number else key)
-                if outcome == OK or outcome == DEGRADED:
-                    break
-                number += 1
-        ledger.closed(own)
 
 
 class ForwardStep(Runnable):

@@ -11,7 +11,7 @@ from typing import Any
 import simpy
 
 from sim.kernel.clock import new_environment
-from sim.kernel.tasks import Steps, Tasks
+from sim.kernel.tasks import Steps, Task, Tasks
 from sim.policies.deduplication import DeduplicationGate
 from sim.policies.discovery import Discovery
 from sim.policies.zones import ZoneGate
@@ -20,6 +20,7 @@ from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
 from sim.runtime.connections import FlowTable, Pool, connected
+from sim.runtime.context import Context
 from sim.runtime.deliveries import Inbox
 from sim.runtime.faults import start_faults
 from sim.runtime.fleet import Fleet
@@ -36,14 +37,18 @@ from sim.runtime.queue import MessageQueue
 from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica
+from sim.runtime.replies import ReplyQueue
 from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
+from sim.runtime.stores import Store
 from sim.runtime.visit import Edge, Target, View, Visit
 from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
+from sim.scenario.faults import ReplayGroup
+from sim.scenario.messaging.requests import reply_queues
 from sim.scenario.model import Scenario
 from sim.streams import key, salt
 
@@ -91,14 +96,18 @@ class World:
                 service.registry.join(service)
         plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
         self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
+        self.stores = {name: Store(self, name, spec) for name, spec in scenario.stores.items()}
+        self.beside: dict[Context, Task] = {}  # publishes that go on after what made them, while they do
         self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
-        self.queues = {name: self._queue(name, plans) for name in scenario.queues}
+        carriers = reply_queues(scenario)
+        self.replies = {name: self._reply_queue(name) for name in scenario.queues if name in carriers}
+        self.queues = {name: self._queue(name, plans) for name in scenario.queues if name not in carriers}
         for name, queue in self.queues.items():
             dead_letter = scenario.queues[name].dead_letter
             queue.dead_letters = None if dead_letter is None else self.queues[dead_letter]
         topics = {name: Topic(self, [self.queues[each] for each in spec.subscriptions]) for name, spec in scenario.topics.items()}
         self.logs = {name: self._log(name) for name in scenario.logs}
-        self._mailboxes: dict[str, Mailbox] = {**self.queues, **topics, **self.logs}
+        self._mailboxes: dict[str, Mailbox] = {**self.queues, **self.replies, **topics, **self.logs}
         self._proxies = proxy_groups(self)
         self.proxies |= {proxy.group_name: proxy.group for proxy in self._proxies.values()}
         self._targets: dict[str, Target] = {
@@ -107,7 +116,7 @@ class World:
         }
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._consumer_of)
+            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -135,6 +144,9 @@ class World:
                     service.consumers_start(replica)
         for group in self._groups():
             group.begin()
+        for log in self.logs.values():
+            if log.spec.retention is not None:
+                self.tasks.start(log.retain())
         for registry in self.registries.values():
             registry.start()
         self._open_views()
@@ -195,11 +207,12 @@ class World:
             yield warmup_s
         self._spent_before = {name: what.spent() for name, what in self._spenders()}
 
-    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry | Broker]]:
+    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry | Broker | Store]]:
         yield from self.services.items()
         yield from self.proxies.items()
         yield from self.registries.items()
         yield from self.brokers.items()
+        yield from self.stores.items()
 
     def _gauges(self, every_s: float) -> Steps:
         while True:
@@ -207,13 +220,19 @@ class World:
                 self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
             for name, registry in self.registries.items():
                 self.recorder.gauge(self._codes[name], registry.tally.busy, registry.tally.waiting, registry.alive)
-            for name, queue in self.queues.items():
-                self.recorder.gauge(self._codes[name], queue.at_consumers, queue.waiting, int(queue.up))
+            for queue in self.all_queues():
+                self.recorder.gauge(queue.code, queue.at_consumers, queue.waiting, int(queue.up))
             for group in self._groups():
                 self._gauge_group(group)
             for name, broker in self.brokers.items():
                 self.recorder.gauge(self._codes[name], broker.tally.busy, broker.tally.waiting, broker.alive)
+            for name, store in self.stores.items():
+                self.recorder.gauge(self._codes[name], store.busy, 0, int(store.up))
             yield every_s
+
+    def all_queues(self) -> list[MessageQueue | ReplyQueue]:
+        """Those that are consumed, and those of replies."""
+        return [*self.queues.values(), *self.replies.values()]
 
     def _groups(self) -> list[Group]:
         return [group for log in self.logs.values() for group in log.groups.values()]
@@ -237,13 +256,15 @@ class World:
         for open_ in self.ledger.everything():
             if isinstance(open_, Visit | Request):
                 open_.kill()
+        for task in list(self.beside.values()):
+            task.kill()
         # And what caches still fetch in the background: no request waits for it, so the ledger does not know it.
         for caller in self.callers:
             caller.close()
         for service in self.services.values():
             for replica in service.replicas:
                 replica.close()
-        for queue in self.queues.values():
+        for queue in self.all_queues():
             queue.end_run()
         for log in self.logs.values():
             log.end_run()
@@ -273,6 +294,8 @@ class World:
         for registry in self.registries.values():
             for time_s, caller, process, service, replica, state in registry.changes():
                 found.append((time_s, codes[caller], process, codes[service], replica, code_of(state)))
+        for name, broker in self.brokers.items():
+            found += [(time_s, codes[name], -1, codes[name], -1, code_of(state)) for time_s, state in broker.alarms]
         for pool in self._all_pools():
             for time_s, endpoint, state in pool.gate.changes:
                 found.append((time_s, *pool.names, endpoint, code_of(state)))
@@ -447,6 +470,10 @@ class World:
         service.queues.append(queue)
         return queue
 
+    def _reply_queue(self, name: str) -> ReplyQueue:
+        spec = self.scenario.queues[name]
+        return ReplyQueue(self, name, spec, self._codes[name], None if spec.broker is None else self.brokers[spec.broker])
+
     def _log(self, name: str) -> PartitionedLog:
         spec = self.scenario.logs[name]
         log = PartitionedLog(self, name, spec, None if spec.broker is None else self.brokers[spec.broker])
@@ -455,6 +482,16 @@ class World:
         for service in self.services.values():
             service.logs.append(log)
         return log
+
+    def replayed(self, group: str) -> bool:
+        """Whether a group of a log is set to another offset at some time."""
+        return any(isinstance(fault, ReplayGroup) and fault.replay == group for fault in self.scenario.faults)
+
+    def goes_on(self, own: Context, steps: Steps) -> None:
+        """Begin a publish for which nobody waits; it ends by itself, or with the run."""
+        task = self.tasks.start(steps)
+        if task.alive:
+            self.beside[own] = task
 
     def presence(self) -> Presence:
         """Something that the run waits for while there is any of it."""
@@ -486,7 +523,7 @@ def names_of(scenario: Scenario) -> tuple[str, ...]:
     for name, log in scenario.logs.items():
         readers = scenario.queues_of(name)
         names += [name, *readers, *(f"{group}/{number}" for group in readers for number in range(log.partitions))]
-    return tuple(names)
+    return (*names, *scenario.stores)
 
 
 #: New objects between two looks for garbage in cycles, while a run goes on.

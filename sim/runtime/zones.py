@@ -166,7 +166,7 @@ class Zoning:
             mends.append(registry.outage([node for node in registry.nodes if node.zone == zone]))
         for broker in world.brokers.values():
             mends.append(broker.outage([i for i, other in enumerate(broker.zones) if other == zone]))
-        mends += [queue.outage() for queue in world.queues.values() if queue.spec.broker is None and queue.zone == zone]
+        mends += [queue.outage() for queue in world.all_queues() if queue.spec.broker is None and queue.zone == zone]
         return _all(mends)
 
     def _fell(self, replica: Replica, silent: bool) -> Mend:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sim.scenario.connection_doubts import doubts_of_connections
-from sim.scenario.edges import operations_of
+from sim.scenario.edges import operations_of, steps_of
 from sim.scenario.faults import Crash, LinkFault, Partition, ZoneOutage
 from sim.scenario.finding_doubts import doubts_of_finding
 from sim.scenario.forecast import Edge, Forecast, edges_of, forecast
@@ -15,6 +15,7 @@ from sim.scenario.load import Daily, Replay
 from sim.scenario.messaging.doubts import doubts_of_messages
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.policy_doubts import doubts_of_policies
+from sim.scenario.services import Commit, ReadVersion
 from sim.scenario.slips import slips
 from sim.scenario.unused import uses
 from sim.scenario.zone_doubts import doubts_of_zones
@@ -42,6 +43,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *_deadlines(edges),
         *doubts_of_policies(scenario, edges),
         *slips(scenario),
+        *_unread_rows(scenario),
         *(doubt for doubt in uses(scenario, edges).values() if doubt is not None),
         *doubts_of_finding(scenario, edges),
         *doubts_of_zones(scenario, edges, expected),
@@ -245,3 +247,20 @@ def _long_enough(scenario: Scenario, expected: Forecast) -> Iterator[str]:
             f"one run makes some {expected.attempts:.2g} attempts; with run.record_attempts: false it needs far less memory, "
             "with a shorter run.duration less time"
         )
+
+
+def _unread_rows(scenario: Scenario) -> Iterator[str]:
+    """Rows that are written by who has not read them: such a commit fails, always."""
+    for service, spec in scenario.services.items():
+        steps = {
+            path: step
+            for name, operation in spec.operations.items()
+            for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps")
+        }
+        read = {step.read_version for step in steps.values() if isinstance(step, ReadVersion)}
+        for path, step in steps.items():
+            if isinstance(step, Commit) and step.commit not in read:
+                yield (
+                    f"{path}: nothing in {service} reads {step.commit} before, so the commit finds no version that the request "
+                    f"knows, and always ends with error; put read_version: {step.commit} before it, or leave it out"
+                )

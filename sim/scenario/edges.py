@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from sim.scenario.services import Call, Operation, Parallel, Publish, Repeat, Saga, Step
+from sim.scenario.services import Call, Operation, Parallel, Publish, Repeat, RequestReply, Saga, Step
 
 if TYPE_CHECKING:
     from sim.scenario.model import Scenario
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 CLIENT = "client"
 
 
-def edges_in(steps: Iterable[tuple[str, Step]]) -> Iterator[tuple[str, str]]:
-    """Caller and target of each step, given with its service, that calls or publishes."""
+def edges_in(scenario: Scenario, steps: Iterable[tuple[str, Step]]) -> Iterator[tuple[str, str]]:
+    """Caller and target of each step, given with its service, that calls or publishes; of a request the reply, too."""
     for service, step in steps:
         if isinstance(step, Call):
             yield service, step.call
         elif isinstance(step, Publish):
             yield service, step.publish
+        elif isinstance(step, RequestReply):
+            yield service, step.request
+            for consumer in scenario.consumers(step.request).values():
+                yield consumer.split(".")[0], step.replies
 
 
 def edges_of(scenario: Scenario) -> dict[tuple[str, str], list[str]]:
@@ -28,7 +32,7 @@ def edges_of(scenario: Scenario) -> dict[tuple[str, str], list[str]]:
     steps = [
         (address.split(".")[0], step) for address, op in operations_of(scenario).items() for _, step in steps_of(op.steps, "")
     ]
-    return {edge: selectors_of(*edge) for edge in [*((CLIENT, entry) for entry in scenario.load.mix), *edges_in(steps)]}
+    return {edge: selectors_of(*edge) for edge in [*((CLIENT, entry) for entry in scenario.load.mix), *edges_in(scenario, steps)]}
 
 
 def operations_of(scenario: Scenario) -> dict[str, Operation]:

@@ -133,6 +133,36 @@ class Flush(_Fault):
     flush: Selector = Field(description="whose: a selector of calls (their callers' caches), a service or service.operation")
 
 
+class ReplayGroup(_Fault):
+    """A group of a log is set back (or on) to another offset, once, at `at`: it reads from there, what it has done included.
+
+    ::
+
+        offset   0 1 2 3 4 5 6 7 8
+                     ↑ to: 2     ↑ committed     2 to 7 are delivered again, and done again unless `deduplicate` knows them
+
+    As with Kafka's tool, which refuses while anybody reads: its members commit and leave, the offset is set, and they join anew,
+    with the pauses of that. An offset that is deleted, or not there yet, means the nearest one that is there.
+    Source: kafka@4 `kafka-consumer-groups --reset-offsets` (to-earliest, to-latest, to-offset, by-duration).
+    """
+
+    replay: str = Field(description="the group, LOG.GROUP")
+    to: Literal["earliest", "latest"] | Annotated[int, Field(ge=0)] = Field(
+        "earliest", description="the first message that is there, the end, or an offset, in every partition"
+    )
+    since: PositiveDuration | None = Field(
+        None, description="instead of to: the first message that was published within so long before"
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ReplayGroup:
+        if self.since is not None and "to" in self.model_fields_set:
+            raise ValueError(f"to: {self.to} and since are two places to begin at; write one of them")
+        if self.for_ is not None:
+            raise ValueError("for: a group is set once, and goes on from there; leave it out")
+        return self
+
+
 class ZoneOutage(_Fault):
     """A zone is down: every replica, proxy, node of a registry or broker, and queue in it goes at once, with what it was doing.
 
@@ -187,6 +217,7 @@ _FAULTS = {
     "link": LinkFault,
     "outage": Outage,
     "flush": Flush,
+    "replay": ReplayGroup,
     "zone": ZoneOutage,
     "partition": Partition,
 }
@@ -207,13 +238,14 @@ Fault = Annotated[
     | Annotated[LinkFault, Tag("link")]
     | Annotated[Outage, Tag("outage")]
     | Annotated[Flush, Tag("flush")]
+    | Annotated[ReplayGroup, Tag("replay")]
     | Annotated[ZoneOutage, Tag("zone")]
     | Annotated[Partition, Tag("partition")],
     Discriminator(
         _fault_kind,
         custom_error_type="fault",
-        custom_error_message="is not a fault; write one of crash, stop, slow, pause, errors, link, outage, flush, zone, "
-        "partition, "
+        custom_error_message="is not a fault; write one of crash, stop, slow, pause, errors, link, outage, flush, replay, "
+        "zone, partition, "
         "for example {crash: payment, at: 20s, for: 10s}",
     ),
 ]

@@ -14,8 +14,9 @@ from typing import Final
 from sim.scenario.calls import CallPolicy
 from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
+from sim.scenario.messaging.requests import requests_of
 from sim.scenario.model import Scenario
-from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
+from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, ReadVersion, Repeat, RequestReply, Saga, Step, Work
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def demands_of(scenario: Scenario) -> dict[str, Demand]:
     operations = operations_of(scenario)
     graph = {address: set[str]() for address in operations}
     for address, operation in operations.items():
-        _callees(operation.steps, graph[address])
+        _callees(scenario, operation.steps, graph[address])
     demands: dict[str, Demand] = {}
     for address in TopologicalSorter(graph).static_order():
         service = address.split(".")[0]
@@ -157,18 +158,20 @@ def demands_of(scenario: Scenario) -> dict[str, Demand]:
     return demands
 
 
-def _callees(steps: tuple[Step, ...], found: set[str]) -> None:
+def _callees(scenario: Scenario, steps: tuple[Step, ...], found: set[str]) -> None:
     for step in steps:
         if isinstance(step, Call):
             found.add(step.call)
+        elif isinstance(step, RequestReply):
+            found.update(scenario.consumers(step.request).values())
         elif isinstance(step, Parallel):
             for branch in step.parallel:
-                _callees(branch, found)
+                _callees(scenario, branch, found)
         elif isinstance(step, Repeat):
-            _callees(step.repeat, found)
+            _callees(scenario, step.repeat, found)
         elif isinstance(step, Saga):
             for part in step.saga:
-                _callees((*part.do, *part.undo), found)
+                _callees(scenario, (*part.do, *part.undo), found)
 
 
 def _of_steps(scenario: Scenario, service: str, steps: tuple[Step, ...], demands: dict[str, Demand]) -> tuple[Demand, float]:
@@ -194,7 +197,11 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             return Demand(step.fail * step.work.mean, step.fail * step.work.mean, {}), 1.0 - step.fail
         case Publish():
             held_s = publish_s(scenario, service, step.publish) if step.confirm and step.outbox is None else 0.0
+            held_s += _put_s(scenario, step)
             return Demand(0.0, step.probability * held_s, {step.publish: step.probability}), 1.0
+        case RequestReply():
+            held_s = reply_s(scenario, service, step, demands)
+            return Demand(0.0, step.probability * held_s, {step.request: step.probability}), 1.0
         case Call():
             counts = _shares(step.count)
             mean = sum(number * share for number, share in counts.items())
@@ -250,6 +257,25 @@ def publish_s(scenario: Scenario, service: str, name: str) -> float:
         )
         longest_s = max(longest_s, write_s)
     return 2 * scenario.link(service, name).latency.mean + longest_s
+
+
+def _put_s(scenario: Scenario, step: Publish) -> float:
+    """Mean time to put the payload of a claim check into its store, in seconds."""
+    store = None if step.payload is None else scenario.stores.get(step.payload.claim_check or "")
+    if step.payload is None or store is None:
+        return 0.0
+    return store.put.mean + (0.0 if store.bandwidth == "unlimited" else step.payload.size / store.bandwidth)
+
+
+def reply_s(scenario: Scenario, service: str, step: RequestReply, demands: dict[str, Demand]) -> float:
+    """Mean time from a request to its reply, in seconds, where nothing queues. The publish counts one way: nobody waits for its
+    acknowledgement where the reply is there first."""
+    consumer = next(iter(scenario.consumers(step.request).values()))
+    by = consumer.split(".")[0]
+    ways = [(service, step.request), (step.request, by), (by, step.replies), (step.replies, service)]
+    ways_s = [scenario.link(*way).latency.mean for way in ways]
+    stored_s = publish_s(scenario, service, step.request) - 2 * ways_s[0] + publish_s(scenario, by, step.replies) - 2 * ways_s[2]
+    return sum(ways_s) + stored_s + demands[consumer].held_s
 
 
 def _log_publish_s(scenario: Scenario, name: str) -> float:
@@ -393,6 +419,11 @@ def calls_rps(scenario: Scenario) -> dict[tuple[str, str], float]:
         for target, calls in demand.calls.items():
             edge = (address.split(".")[0], target)
             found[edge] = found.get(edge, 0.0) + rate_rps * per_request[address] * calls
+    for address, _, step in requests_of(scenario):  # each request has a reply
+        rps = rate_rps * per_request[address] * step.probability
+        for consumer in scenario.consumers(step.request).values():
+            edge = (consumer.split(".")[0], step.replies)
+            found[edge] = found.get(edge, 0.0) + rps
     return found
 
 
@@ -420,7 +451,15 @@ def edges_of(scenario: Scenario) -> list[Edge]:
         most: dict[str, int] = {}
         _most_calls(operation.steps, most)
         found += [Edge(service, to, scenario.policy(service, to), address, number) for to, number in most.items()]
+    replies = {(consumer, step.replies) for _, _, step in requests_of(scenario) for consumer in _answers(scenario, step)}
+    for consumer, to in sorted(replies):
+        service = consumer.split(".")[0]
+        found.append(Edge(service, to, scenario.policy(service, to), consumer, 1))
     return found
+
+
+def _answers(scenario: Scenario, step: RequestReply) -> list[str]:
+    return list(scenario.consumers(step.request).values())
 
 
 def _most_calls(steps: tuple[Step, ...], found: dict[str, int]) -> None:
@@ -431,6 +470,8 @@ def _most_calls(steps: tuple[Step, ...], found: dict[str, int]) -> None:
                 found[step.call] = found.get(step.call, 0) + count
             case Publish():
                 found[step.publish] = found.get(step.publish, 0) + 1
+            case RequestReply():
+                found[step.request] = found.get(step.request, 0) + 1
             case Parallel():
                 for branch in step.parallel:
                     _most_calls(branch, found)

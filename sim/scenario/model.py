@@ -19,6 +19,8 @@ from sim.scenario.faults import Fault
 from sim.scenario.load import Load
 from sim.scenario.messaging.logs import Log
 from sim.scenario.messaging.queues import Broker, Queue, Topic
+from sim.scenario.messaging.stores import Store
+from sim.scenario.messaging.together import Together
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import NOT_TO_QUEUES, problems_of
 from sim.scenario.proxies import AS_A_FLOW, Proxy
@@ -84,6 +86,7 @@ class Scenario(Spec):
     topics: dict[Name, Topic] = Field({}, description="queues that all get what is published: `orders: [bills, mails]`")
     logs: dict[Name, Log] = Field({}, description="logs of messages in partitions, and the groups that read them")
     brokers: dict[Name, Broker] = Field({}, description="machines that keep queues and logs, which name theirs")
+    stores: dict[Name, Store] = Field({}, description="stores of large payloads; publishes name theirs: `payload.claim_check`")
     proxies: dict[Name, Proxy] = Field({}, description="who chooses replicas for callers; calls name theirs: `via`")
     registries: dict[Name, RegistrySpec] = Field({}, description="who knows which replicas there are; services name theirs")
     links: dict[Selector, Link] = Field({}, description="the network: default, a service, or 'a -> b' (both ways)")
@@ -121,7 +124,7 @@ class Scenario(Spec):
             return _with_laws_inlined(data)
         return data
 
-    @field_validator("services", "queues", "topics", "logs", "brokers", "registries", "proxies")
+    @field_validator("services", "queues", "topics", "logs", "brokers", "stores", "registries", "proxies")
     @classmethod
     def _reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
         if CLIENT in value or "default" in value:
@@ -192,6 +195,13 @@ class Scenario(Spec):
         if name in self.logs:
             return tuple(f"{name}.{group}" for group in self.logs[name].groups)
         return self.topics[name].subscriptions if name in self.topics else (name,)
+
+    def batch_of(self, name: str) -> Together | None:
+        """How a queue, or a group of a log, handles messages together."""
+        if name in self.queues:
+            return self.queues[name].batch
+        log, group = name.split(".")
+        return self.logs[log].group(group).batch
 
     def consumed(self) -> dict[str, str]:
         """Queues that somebody consumes, groups of logs among them, with the operation that does."""
@@ -320,8 +330,8 @@ def _with_laws_inlined(data: dict[str, Any]) -> dict[str, Any]:
         return value
 
     law_keys = (
-        "services", "queues", "logs", "brokers", "registries", "proxies", "zone_links", "links", "calls", "load", "faults",
-        "deployments",
+        "services", "queues", "logs", "brokers", "stores", "registries", "proxies", "zone_links", "links", "calls", "load",
+        "faults", "deployments",
     )  # fmt: skip
     return {
         key: inline(value) if key in law_keys and isinstance(value, dict | list | tuple) else value for key, value in data.items()

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from sim.scenario.deployments import Rollout, Scale, service_of, slots_of
 from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, selectors_of, steps_of
-from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, Slow, Stop
+from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, ReplayGroup, Slow, Stop
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Replay
 from sim.scenario.messaging.problems import problems_of_messages, publishable
 from sim.scenario.presets import PRESETS
 from sim.scenario.proxies import OF_FLOWS
-from sim.scenario.services import Call, Operation, Publish, Step
+from sim.scenario.services import Call, Operation, Publish, RequestReply, Step
 from sim.scenario.words import nearest
 from sim.scenario.zones import problems_of_zones
 
@@ -71,6 +71,7 @@ def _problems_of_names(scenario: Scenario) -> Iterator[str]:
         "topics": ("topic", scenario.topics),
         "logs": ("log", scenario.logs),
         "brokers": ("broker", scenario.brokers),
+        "stores": ("store", scenario.stores),
         "registries": ("registry", scenario.registries),
         "proxies": ("proxy", scenario.proxies),
     }
@@ -172,13 +173,16 @@ def _problems_of_deployments(scenario: Scenario) -> Iterator[str]:
 
 
 def _problems_of_outage(scenario: Scenario, fault: Outage) -> Iterator[str]:
-    name, known = fault.outage, [*scenario.queues, *scenario.logs, *scenario.registries, *scenario.brokers]
+    name, known = fault.outage, [*scenario.queues, *scenario.logs, *scenario.registries, *scenario.brokers, *scenario.stores]
     if name not in known:
-        yield f"outage: no queue, log, registry or broker {name!r}; {nearest(name, known)}"
+        yield f"outage: no queue, log, registry, broker or store {name!r}; {nearest(name, known)}"
     elif (kept := scenario.queues.get(name) or scenario.logs.get(name)) is not None:
         if fault.node != "all":
             broker, what = kept.broker, "queue" if name in scenario.queues else "log"
             yield f"node: {name} is a {what}, which has no nodes; {f'write outage: {broker}' if broker else 'leave it out'}"
+    elif name in scenario.stores:
+        if fault.node != "all":
+            yield f"node: {name} is a store, which has no nodes; leave it out"
     else:
         nodes = scenario.registries[name].nodes if name in scenario.registries else scenario.brokers[name].nodes
         if isinstance(fault.node, int) and fault.node >= nodes:
@@ -248,7 +252,7 @@ def _edges_and_fallbacks(scenario: Scenario) -> Iterator[tuple[str, str]]:
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
     services, proxies = scenario.services, scenario.proxies
     match fault:
-        case Slow(slow=name) if name in scenario.registries or name in scenario.brokers:
+        case Slow(slow=name) if name in scenario.registries or name in scenario.brokers or name in scenario.stores:
             if fault.replica != "all":
                 what = "registry" if name in scenario.registries else "broker"
                 yield f"replica: {name} is a {what}, which is slow as a whole; leave it out"
@@ -263,6 +267,11 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str
                 yield f"errors: no service or operation {target!r}; {nearest(target, [*services, *operations])}"
         case Outage():
             yield from _problems_of_outage(scenario, fault)
+            return
+        case ReplayGroup(replay=group):
+            groups = [each for log in scenario.logs for each in scenario.queues_of(log)]
+            if group not in groups:
+                yield f"replay: no group {group!r} of a log; {nearest(group, groups)}"
             return
         case Flush():
             if not (caches := _caches(scenario)):
@@ -300,6 +309,8 @@ def _problems_of_fallbacks(scenario: Scenario, operations: Mapping[str, Operatio
 
 def _surely_leads_to(scenario: Scenario, step: Step) -> list[str]:
     """The operation that a step calls; or by messages that are sent for certain. By chance, messages may come back."""
+    if isinstance(step, RequestReply):
+        return list(scenario.consumers(step.request).values())
     if isinstance(step, Publish) and step.probability == 1 and step.publish in publishable(scenario):
         return list(scenario.consumers(step.publish).values())
     return [step.call] if isinstance(step, Call) else []

@@ -455,6 +455,10 @@ def _default(shape: Shape, field: FieldInfo) -> str:
             return f"`{units.exact(value, 's')}`"
         case "rate" | "rate > 0":
             return f"`{units.exact(value, '/s')}`"
+        case "size > 0":
+            return f"`{units.exact(value, 'B')}`"
+        case "bandwidth > 0":
+            return f"`{units.exact(value, 'B/s')}`"
         case "ratio":
             return f"`{100 * value:g} %`"
     return f"`{shown(value, 400)}`".replace("'", "")

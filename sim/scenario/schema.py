@@ -20,14 +20,14 @@ from sim.policies.discipline import Discipline
 from sim.policies.zones import Placement, ZoneRouting
 from sim.scenario.calls import OFF
 from sim.scenario.messaging.queues import Topic
-from sim.scenario.services import Link, Operation, Selector, Waiting
+from sim.scenario.services import Link, Operation, Payload, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
 #: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
 SHORTHAND: Final[dict[type[BaseModel], str]] = {
     Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind", Balancing: "kind", Topic: "subscriptions",
-    ZoneRouting: "kind",
+    ZoneRouting: "kind", Payload: "size",
 }  # fmt: skip
 
 
@@ -41,6 +41,8 @@ _KINDS: Final[dict[BeforeValidator, tuple[str, str]]] = {
     _reader(values.PositiveDuration): ("duration > 0", "250ms"),
     _reader(values.Rate): ("rate", "100/s"),
     _reader(values.PositiveRate): ("rate > 0", "100/s"),
+    _reader(values.PositiveSize): ("size > 0", "64 KiB"),
+    _reader(values.PositiveBandwidth): ("bandwidth > 0", "100 MB/s"),
     _reader(values.Ratio): ("ratio", "5 %"),
     _reader(values.Name): ("name", "payment"),
     _reader(values.Address): ("service.operation", "payment.charge"),

@@ -17,7 +17,7 @@ from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
 from sim.policies.zones import Placement
 from sim.scenario.registries import HealthCheckSpec
-from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Ratio, Spec
+from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, PositiveSize, Ratio, Spec
 
 NO_TIME = Constant(0.0)
 #: Calls that one step can make; a run with more would hardly end.
@@ -69,6 +69,33 @@ class MessageKey(Spec):
     zipf: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="exponent of their popularity; 0: all alike")
 
 
+class Payload(Spec):
+    """How large the messages of a publish are; a bare size is the mean: `payload: 2 MB`.
+
+    ::
+
+        in the message   publish(2 MB) -> broker writes, copies and delivers 2 MB        size / its `bandwidth`, each time
+        claim check      put(2 MB) -> store; publish(1 kB) -> broker -> consumer -> get(2 MB) <- store
+
+    With a `claim_check` the payload goes into a store first, and the message says where it is (Hohpe and Woolf, Enterprise
+    Integration Patterns). The worker of the publisher is held while it puts, that of the consumer while it gets; a put or get
+    that fails ends the operation, which the rules of the call or queue may try again. A payload whose publish then fails stays
+    in the store for nothing. Not for small messages: two more round trips cost more than they save.
+    """
+
+    size: PositiveSize = Field(description="mean size, in bytes")
+    cv: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="standard deviation over mean, lognormal; 0: all alike")
+    claim_check: Name | None = Field(
+        None, description="the store of `stores` that payloads go through; absent: the message carries it"
+    )
+    reference: PositiveSize = Field(1000.0, description="size of a message that says where its payload is")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_size(cls, data: Any) -> Any:
+        return data if isinstance(data, dict | Payload) else {"size": data}
+
+
 class Outbox(Spec):
     """A publish that is written into the service's own database first, and sent by a relay. A bare duration is the interval.
 
@@ -110,6 +137,7 @@ class Publish(Spec):
         True, description="whether the publisher waits for the broker's acknowledgement; false: fire and forget"
     )
     poison: Ratio = Field(0.0, description="share of the messages at which every consumer fails, each time")
+    payload: Payload | None = Field(None, description="how large it is; absent: sizes play no part")
     outbox: Outbox | None = Field(
         None, description="the message is written with the operation's own data, and published later by a relay until confirmed"
     )
@@ -119,6 +147,41 @@ class Publish(Spec):
         if self.outbox is not None and not self.confirm:
             raise ValueError("outbox: its relay waits for confirmations; leave out confirm: false")
         return self
+
+
+class RequestReply(Spec):
+    """Publish a request to a queue and wait for the reply, which comes as a message of its own.
+
+    ::
+
+        caller   publish(request, correlation id) . . . . . . . . . . . . . . . . . . take the reply, go on
+        queue                     -> consumer: work -> publish(reply) -> acknowledge    ↑
+        replies                                              -> written, sent to the process that waits
+
+    The worker is held meanwhile, as by a call; a service with `workers: unlimited` waits without one. Replies are matched by
+    their correlation id: of several, because a request was delivered or published again, the first one counts and the others
+    are discarded (fate `duplicate`). After `timeout`, from the beginning of the step, nobody waits any more: the step ends with
+    `timeout`, the request stays where it is, and its reply is `late`. A consumer that dies is the queue's affair (delivered
+    again); one that dies between its reply and its acknowledgement replies twice. A caller that dies has nobody who waits, and
+    no way to hear of what it asked for. A consumer that fails answers nothing: the request comes back as its queue says.
+
+    Not for an answer that somebody needs soon: a call tells at once that nobody is there. Here the request waits for it.
+    Source: Hohpe and Woolf, Enterprise Integration Patterns (Request-Reply, Correlation Identifier); RabbitMQ's tutorial 6.
+    """
+
+    request: Name = Field(description="the queue of `queues` that the request is published to; its consumer replies")
+    replies: Name = Field(
+        description="the queue of `queues` that replies go through: without a consumer, each process that waits has its own"
+    )
+    timeout: PositiveDuration = Field(description="how long the caller waits for the reply, the publish included")
+    probability: Ratio = Field(1.0, description="whether the step happens at all")
+    key: MessageKey | None = Field(None, description="what the request is about; absent: it has no key")
+    priority: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="rank in a queue with `order: priority`: 0 goes first")
+
+    @property
+    def published(self) -> Publish:
+        """The request as a publish."""
+        return Publish(publish=self.request, probability=self.probability, key=self.key, priority=self.priority)
 
 
 class Fail(Spec):
@@ -233,6 +296,7 @@ _STEPS: dict[str, type[Spec]] = {
     "work": Work,
     "call": Call,
     "publish": Publish,
+    "request": RequestReply,
     "fail": Fail,
     "parallel": Parallel,
     "read_version": ReadVersion,
@@ -247,7 +311,7 @@ def _step_kind(value: Any) -> str | None:
         return next((kind for kind, cls in _STEPS.items() if type(value) is cls), None)
     if isinstance(value, dict):
         # `fail` may carry `work`, so it is looked for first.
-        kinds = ("fail", "call", "publish", "parallel", "repeat", "saga", "work", "read_version", "commit")
+        kinds = ("fail", "call", "publish", "request", "parallel", "repeat", "saga", "work", "read_version", "commit")
         return next((kind for kind in kinds if kind in value), None)
     return None
 
@@ -256,6 +320,7 @@ Step = Annotated[
     Annotated[Work, Tag("work")]
     | Annotated[Call, Tag("call")]
     | Annotated[Publish, Tag("publish")]
+    | Annotated[RequestReply, Tag("request")]
     | Annotated[Fail, Tag("fail")]
     | Annotated[Parallel, Tag("parallel")]
     | Annotated[Repeat, Tag("repeat")]
@@ -265,8 +330,8 @@ Step = Annotated[
     Discriminator(
         _step_kind,
         custom_error_type="step",
-        custom_error_message="is not a step; write one of work, call, publish, fail, parallel, repeat, saga, read_version, "
-        "commit, for example {call: payment.charge}",
+        custom_error_message="is not a step; write one of work, call, publish, request, fail, parallel, repeat, saga, "
+        "read_version, commit, for example {call: payment.charge}",
     ),
 ]
 Parallel.model_rebuild()
@@ -278,7 +343,7 @@ Saga.model_rebuild()
 class Operation(Spec):
     """What a service does for one kind of request: its steps, in order. A bare list is read as the steps."""
 
-    steps: tuple[Step, ...] = Field((), description="work, call, publish, fail, parallel, repeat, saga, in order")
+    steps: tuple[Step, ...] = Field((), description="work, call, publish, request, fail, parallel, repeat, saga, in order")
     effect: bool = Field(
         False,
         description="whether a completed run is recorded in the effects table, also when it was called synchronously",

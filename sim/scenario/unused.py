@@ -8,6 +8,7 @@ from typing import Final
 from sim.scenario.edges import CLIENT, selectors_of
 from sim.scenario.faults import LinkFault
 from sim.scenario.forecast import Edge, edges_of
+from sim.scenario.messaging.requests import requests_of
 from sim.scenario.model import Scenario
 
 _SOME: Final = 6
@@ -79,6 +80,8 @@ def _links(scenario: Scenario, edges: list[Edge]) -> list[_Pair]:
     for name, queue in scenario.queues.items():
         if queue.consumer is not None:
             found[scenario.place(name), queue.consumer.split(".")[0]] = None
+    for address, _, step in requests_of(scenario):
+        found[scenario.place(step.replies), address.split(".")[0]] = None
     return list(found)
 
 

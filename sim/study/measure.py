@@ -19,7 +19,7 @@ from sim.analysis.zones import cross_zone_share
 from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
 from sim.scenario.model import Scenario
-from sim.scenario.services import Call, Parallel, Publish, Repeat, Saga, Step
+from sim.scenario.services import Call, Parallel, Publish, Repeat, RequestReply, Saga, Step
 
 #: The tables of a run, in the order in which they are stored.
 TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls")
@@ -183,6 +183,9 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
             case Publish():
                 for consumer in scenario.consumers(step.publish).values():
                     yield _Edge(consumer, _fixed_count(step), by_message=True)
+            case RequestReply():
+                for consumer in scenario.consumers(step.request).values():
+                    yield _Edge(consumer, _fixed_count(step), by_message=True)
 
 
 def _asked_by(entry: str, edges: Mapping[str, list[_Edge]], effects: Set[str]) -> dict[str, int]:
@@ -218,13 +221,13 @@ def _asked_by(entry: str, edges: Mapping[str, list[_Edge]], effects: Set[str]) -
     return {address: count for address, count in found.items() if count > 0}
 
 
-def _fixed_count(step: Call | Publish) -> int | None:
+def _fixed_count(step: Call | Publish | RequestReply) -> int | None:
     """How often a step runs its target, None if that is drawn."""
     if step.probability == 0:
         return 0
     if step.probability != 1:
         return None
-    if isinstance(step, Publish):
+    if isinstance(step, Publish | RequestReply):
         return 1
     return _fixed(step.count)
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from sim.scenario.edges import operations_of, steps_of
-from sim.scenario.forecast import demands_of, messages_rps
+from sim.scenario.forecast import demands_of, edges_of, messages_rps, reply_s
 from sim.scenario.messaging.log_doubts import doubts_of_logs
 from sim.scenario.messaging.queues import Queue
+from sim.scenario.messaging.requests import doubts_of_requests, reply_queues, requests_of
 from sim.scenario.model import Scenario
 from sim.scenario.services import Publish
 from sim.units import format_duration
@@ -28,17 +29,46 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
             yield f"queue {name}: overflow: {queue.overflow} never happens without a capacity; set queues.{name}.capacity"
         if queue.consumer is None:
             continue
-        service_s = demands[queue.consumer].held_s
+        service_s = _each_s(queue, demands[queue.consumer].held_s)
         yield from _too_few_consumers(scenario, name, queue, rates.get(name, 0.0), service_s)
         yield from _repeats(scenario, name, queue, service_s)
         yield from _hoards(scenario, name, queue, rates.get(name, 0.0), service_s)
         yield from _lost(scenario, name, queue)
         yield from _poison(scenario, name, queue)
+        yield from _dead_too_late(scenario, name, queue)
     yield from _busy_brokers(scenario, rates)
     yield from _nobody_reads(scenario)
     yield from _unconfirmed(scenario)
     yield from _no_keys(scenario)
+    waits_s = {
+        (path, step.request): reply_s(scenario, address.split(".")[0], step, demands)
+        for address, path, step in requests_of(scenario)
+    }
+    yield from _large(scenario)
+    yield from _blocked(scenario)
+    yield from _beside_poison(scenario)
+    yield from doubts_of_requests(scenario, waits_s)
     yield from doubts_of_logs(scenario)
+
+
+def _each_s(queue: Queue, call_s: float) -> float:
+    """What one message costs its consumer, in seconds: of a full call, its share."""
+    return call_s if queue.batch is None else call_s / queue.batch.size + queue.batch.each.mean
+
+
+def _beside_poison(scenario: Scenario) -> Iterator[str]:
+    """Calls for several messages that fail because of one of them, always."""
+    for address, operation in operations_of(scenario).items():
+        for _, step in steps_of(operation.steps, ""):
+            if not isinstance(step, Publish) or not step.poison:
+                continue
+            for name in scenario.consumers(step.publish):
+                batch = scenario.batch_of(name)
+                if batch is not None and batch.size > 1 and batch.on_failure == "all":
+                    yield (
+                        f"{name}: {address} publishes poison, and one such message makes its whole call fail, each time: up to "
+                        f"{batch.size - 1} good ones are given up with it; write batch.on_failure: each"
+                    )
 
 
 def _consumers(scenario: Scenario, queue: Queue) -> int:
@@ -123,6 +153,29 @@ def _poison(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
                 return
 
 
+def _dead_too_late(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
+    """Messages that always fail, and whose deliveries take longer than the run."""
+    if queue.max_deliveries == "unlimited":
+        return
+    pause_s = queue.visibility_timeout if isinstance(queue.redelivery_delay, str) else queue.redelivery_delay
+    run = scenario.run
+    lasts_s = run.end + (run.end if run.drain is None else run.drain)
+    takes_s = queue.max_deliveries * (pause_s or 0.0)
+    if takes_s <= lasts_s and (queue.order != "per_key" or 2 * takes_s <= lasts_s):
+        return
+    for address, operation in operations_of(scenario).items():
+        for _, step in steps_of(operation.steps, ""):
+            if isinstance(step, Publish) and step.poison and name in scenario.queues_of(step.publish):
+                blocks = ", and until then they hold up their key" if queue.order == "per_key" else ""
+                yield (
+                    f"queue {name}: {address} publishes poison, which is dead after {queue.max_deliveries} deliveries, "
+                    f"{format_duration(pause_s or 0.0)} apart: {format_duration(takes_s)}{blocks}, and the run ends after "
+                    f"{format_duration(lasts_s)} with its drain; a shorter pause (visibility_timeout), fewer deliveries, or a "
+                    "longer run"
+                )
+                return
+
+
 def _busy_brokers(scenario: Scenario, rates: dict[str, float]) -> Iterator[str]:
     """Brokers that are asked to write more than they can."""
     for name, broker in scenario.brokers.items():
@@ -152,7 +205,10 @@ def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     for name, log in scenario.logs.items():
         letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
         dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
+    replies = reply_queues(scenario)
     for name, queue in scenario.queues.items():
+        if name in replies:
+            continue
         if queue.consumer is None and name in dead_letters:
             yield (
                 f"queue {name}: the dead letters of {dead_letters[name]} go there, and nobody reads them; give it a consumer, or "
@@ -198,3 +254,78 @@ def _no_keys(scenario: Scenario) -> Iterator[str]:
                 f"queue {name}: it keeps an order per key, and what is published there has none: each message is alone with its "
                 f"own; write for example publish: {name}, key: {{keys: 1000}}"
             )
+
+
+def _large(scenario: Scenario) -> Iterator[str]:
+    """Messages that are too large for their queue, and payloads that are gone before somebody comes for them."""
+    for address, operation in operations_of(scenario).items():
+        for _, step in steps_of(operation.steps, ""):
+            if not isinstance(step, Publish) or step.payload is None:
+                continue
+            payload = step.payload
+            size = payload.size if payload.claim_check is None else payload.reference
+            for name in {*scenario.queues_of(step.publish), step.publish}:
+                kept = scenario.queues.get(name) or scenario.logs.get(name)
+                if kept is not None and kept.max_size is not None and size * (1 + 2 * payload.cv) > kept.max_size:
+                    yield (
+                        f"{name}: {address} publishes messages of {size / 1e6:.3g} MB in the mean (cv {payload.cv:g}), and "
+                        f"max_size = {kept.max_size / 1e6:.3g} MB rejects the larger ones; a payload.claim_check"
+                    )
+            store = scenario.stores.get(payload.claim_check or "")
+            if store is None or store.time_to_live is None:
+                continue
+            for name in scenario.queues_of(step.publish):
+                queue = scenario.queues.get(name)
+                lives_s = None if queue is None else queue.time_to_live
+                if lives_s is None or lives_s > store.time_to_live:
+                    yield (
+                        f"store {payload.claim_check}: its payloads go after {format_duration(store.time_to_live)}, and messages "
+                        f"of {name} may come later: then every get fails, and they are as poison; a longer stores."
+                        f"{payload.claim_check}.time_to_live, or a shorter one of {name}"
+                    )
+    used = {step.payload.claim_check for op in operations_of(scenario).values() for _, step in steps_of(op.steps, "")
+            if isinstance(step, Publish) and step.payload is not None}  # fmt: skip
+    for name in scenario.stores:
+        if name not in used:
+            yield f"store {name}: no publish uses it; set payload.claim_check of one, or leave it out"
+
+
+def _blocked(scenario: Scenario) -> Iterator[str]:
+    """Brokers that block those who would have to empty them, and publishes that may wait for ever."""
+    for name, broker in scenario.brokers.items():
+        if broker.high_watermark == "unlimited":
+            continue
+        for queue, spec in scenario.queues.items():
+            if spec.broker != name or spec.consumer is None:
+                continue
+            steps = steps_of(operations_of(scenario)[spec.consumer].steps, "")
+            onward = [step.publish for _, step in steps if isinstance(step, Publish) and step.outbox is None]
+            same = [to for to in onward if scenario.place(to) == name and to not in scenario.logs]
+            if same:
+                yield (
+                    f"broker {name}: above its high_watermark {spec.consumer} cannot publish to {same[0]}, so it acknowledges "
+                    f"nothing of {queue}, and what fills the broker stays; a broker of its own for {same[0]}, an outbox, or a "
+                    "max_block"
+                )
+    waiting = [
+        (f"queue {name}", name, f"queues.{name}.max_block")
+        for name, queue in scenario.queues.items()
+        if queue.overflow == "block" and queue.max_block is None
+    ]
+    waiting += [
+        (f"broker {queue.broker}", name, f"brokers.{queue.broker}.max_block")
+        for name, queue in scenario.queues.items()
+        if (on := scenario.brokers.get(queue.broker or "")) is not None
+        and on.high_watermark != "unlimited"
+        and on.max_block is None
+    ]
+    told: set[str] = set()
+    for edge in edges_of(scenario):
+        for who, name, key in waiting:
+            if name in scenario.queues_of(edge.target) and edge.policy.timeout is None and edge.policy.per_try_timeout is None:
+                if who not in told:
+                    yield (
+                        f"{who}: publishers are blocked for as long as it is full, and {edge.caller} has no timeout: its workers "
+                        f"wait with it; set {key}, or calls.{edge.caller} -> {name}.timeout"
+                    )
+                told.add(who)

@@ -8,6 +8,7 @@ from typing import Final
 from sim.policies.partitions import partition_of
 from sim.policies.popularity import Popularity
 from sim.scenario.edges import operations_of, steps_of
+from sim.scenario.faults import Crash, ReplayGroup
 from sim.scenario.forecast import demands_of, messages_rps
 from sim.scenario.messaging.logs import ConsumerGroup, Log
 from sim.scenario.model import Scenario
@@ -34,6 +35,8 @@ def doubts_of_logs(scenario: Scenario) -> Iterator[str]:
             yield from _overloaded(scenario, where, name, log, spec, rate_rps * service_s)
             yield from _put_out(where, spec, service_s)
             yield from _given_up(scenario, where, name, spec)
+            yield from _forgotten(scenario, where, log, spec)
+            yield from _again(scenario, where, f"{name}.{group}", spec)
 
 
 def _members(scenario: Scenario, spec: ConsumerGroup) -> int:
@@ -158,3 +161,35 @@ def _given_up(scenario: Scenario, where: str, name: str, spec: ConsumerGroup) ->
                     "partition for ever; set max_deliveries, and a dead_letter"
                 )
                 return
+
+
+def _forgotten(scenario: Scenario, where: str, log: Log, spec: ConsumerGroup) -> Iterator[str]:
+    """Messages that are deleted before a group that is down has read them."""
+    kept_s = None if log.retention is None else log.retention.time
+    service = spec.consumer.split(".")[0]
+    for i, fault in enumerate(scenario.faults):
+        if kept_s is None or not isinstance(fault, Crash) or fault.crash != service or fault.replica != "all":
+            continue
+        down_s = fault.mttr if fault.at is None else fault.for_
+        if down_s is None or down_s >= kept_s:
+            lost = {"earliest": "", "latest": ", and offset_reset: latest passes over what is left"}.get(
+                spec.offset_reset, ", and offset_reset: none reads nothing after that"
+            )
+            down = "for good" if down_s is None else f"for {format_duration(down_s)}"
+            yield (
+                f"{where}: faults[{i}] takes {service} down {down}, and the log keeps messages for {format_duration(kept_s)}: "
+                f"the first are deleted unread{lost}; a longer retention"
+            )
+            return
+
+
+def _again(scenario: Scenario, where: str, name: str, spec: ConsumerGroup) -> Iterator[str]:
+    """Replays that do everything once more."""
+    operation = operations_of(scenario)[spec.consumer]
+    for i, fault in enumerate(scenario.faults):
+        if isinstance(fault, ReplayGroup) and fault.replay == name and fault.to != "latest" and operation.deduplicate is None:
+            yield (
+                f"{where}: faults[{i}] replays what is done, and {spec.consumer} does it once more: each effect happens twice; "
+                f"give {spec.consumer} a deduplicate that remembers as long, or know that it may"
+            )
+            return

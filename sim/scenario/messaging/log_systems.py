@@ -19,14 +19,21 @@ def _kafka(version: str, linger_s: float, consuming: Settings) -> Settings:
             "max_in_flight": fact(5, f"{producer}: max.in.flight.requests.per.connection"),
             "request_timeout": fact(30.0, f"{producer}: request.timeout.ms"),
             "delivery_timeout": fact(120.0, f"{producer}: delivery.timeout.ms"),
+            "buffer": fact(32768, f"{producer}: buffer.memory, 32 MiB, in messages of 1 KiB as batch_size is"),
+            "max_block": fact(60.0, f"{producer}: max.block.ms"),
             "retry_backoff": fact(0.1, f"{producer}: retry.backoff.ms"),
             "retry_backoff_max": fact(1.0, f"{producer}: retry.backoff.max.ms"),
+        },
+        "retention": {
+            "time": fact(604800.0, f"kafka@{version} broker: log.retention.hours 168"),
+            "check_interval": fact(300.0, f"kafka@{version} broker: log.retention.check.interval.ms"),
         },
         "consuming": {
             "max_poll_records": fact(500, f"{consumer}: max.poll.records"),
             "fetch_wait": fact(0.5, f"{consumer}: fetch.max.wait.ms"),
             "commit": fact("interval", f"{consumer}: enable.auto.commit"),
             "commit_interval": fact(5.0, f"{consumer}: auto.commit.interval.ms"),
+            "offset_reset": fact("latest", f"{consumer}: auto.offset.reset"),
             "max_poll_interval": fact(300.0, f"{consumer}: max.poll.interval.ms"),
             **consuming,
         },
@@ -49,8 +56,8 @@ _NOTES: Final = (
     "A failed message is the application's business: the client has no word for it. Here it is tried again for ever; Spring "
     "Kafka tries 10 times in a row and then passes over it (max_deliveries: 10, redelivery_delay: 0s).",
     "A copy that dies is missed for up to 9 s (broker.session.timeout.ms) before acks: all does without it; here at once.",
-    "auto.offset.reset (latest) is about groups without a commit; here a group begins where the log does.",
-    "The producer's 32 MiB of memory, fetch sizes, retention and transactions are not modelled.",
+    "auto.offset.reset is also about groups without a commit; here a group begins where the log does.",
+    "Fetch sizes and transactions are not modelled.",
 )
 
 #: What a log does, by name and version: settings of `sim.scenario.messaging.logs.Log`.

@@ -11,10 +11,11 @@ from sim.laws import Constant
 from sim.policies.batching import Batching
 from sim.policies.groups import GroupRules
 from sim.scenario.messaging.log_systems import LOGS
+from sim.scenario.messaging.together import Together
 from sim.scenario.preset import Settings, in_base_units, merged
 from sim.scenario.words import nearest
 from sim.units import exact
-from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec
+from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, PositiveSize, Spec
 
 _NO_TIME: Final = Constant(0.0)
 _Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -49,8 +50,9 @@ class Producer(Batching, _AsWritten):
     producer numbers its batches, and the broker takes each once and in order. What is published again by the policy of the call
     (`calls`) is another message all the same.
 
-    Left out: the memory of a producer and what happens when it is full; sizes in bytes. A producer knows at once who leads.
-    Source: kafka@3 clients, `ProducerConfig`, `Sender`, `RecordAccumulator`.
+    Left out: sizes in bytes; a publish without a confirm blocks nobody, however full the buffer is.
+    A producer knows at once who leads.
+    Source: kafka@3 clients, `ProducerConfig`, `Sender`, `RecordAccumulator`, `BufferPool`.
     """
 
     acks: Literal[0, 1, "all"] = Field(
@@ -65,6 +67,12 @@ class Producer(Batching, _AsWritten):
     delivery_timeout: PositiveDuration = Field(
         120.0, description="how long a batch is tried, from its first message on; then its publishes fail"
     )
+    buffer: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
+        "unlimited",
+        description="messages that a publishing process can keep until they are answered; each batch takes room for `batch_size` "
+        "of them. Then its publishes wait, the first one first",
+    )
+    max_block: PositiveDuration = Field(60.0, description="how long a publish waits for room in the buffer; then it is rejected")
     retry_backoff: PositiveDuration = Field(
         0.1, description="pause before the first retry, at least 1ms; it doubles, give or take 20 %, up to `retry_backoff_max`"
     )
@@ -79,6 +87,8 @@ class Producer(Batching, _AsWritten):
             )
         if self.idempotent and self.acks != "all":
             raise ValueError(f"acks = {self.acks} cannot be idempotent; write idempotent: false, or acks: all")
+        if self.buffer != "unlimited" and self.buffer < self.batch_size:
+            raise ValueError(f"buffer = {self.buffer} has no room for one batch of {self.batch_size}; write at least as many")
         if self.delivery_timeout < self.linger + self.request_timeout:
             raise ValueError(
                 f"delivery_timeout = {exact(self.delivery_timeout, 's')} must be at least linger + request_timeout = "
@@ -98,7 +108,7 @@ class Consuming(GroupRules, _AsWritten):
     commit: what was done since is done again. A message at which the work fails holds up its partition: it is tried again after
     `redelivery_delay`, `max_deliveries` times in all; then it is given up and passed over.
 
-    Left out: retention (nothing is forgotten), compaction, transactions, offsets to begin at (a group begins where the log does).
+    Left out: compaction, transactions; a group that is new begins where the log does.
     Source: kafka@3 clients, `ConsumerConfig`, `ConsumerCoordinator`.
     """
 
@@ -120,11 +130,50 @@ class Consuming(GroupRules, _AsWritten):
     )
     redelivery_delay: Duration = Field(1.0, description="pause before a failed message is tried again; its partition waits")
     dead_letter: Name | None = Field(None, description="the queue of `queues` that gets what was given up")
+    batch: Together | None = Field(None, description="one call for several messages of a poll; absent: one for each")
+    offset_reset: Literal["earliest", "latest", "none"] = Field(
+        "latest",
+        description="where a reader goes on whose next message was deleted (`retention`): at the first one that is left; at the "
+        "end, passing over all that is there; or not at all, until somebody resets the group (`replay`)",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Consuming:
+        if self.batch is not None and self.batch.wait:
+            raise ValueError("batch.wait: a call takes what a poll brings; leave it out")
         if self.max_deliveries == "unlimited" and self.redelivery_delay < 0.001:
             raise ValueError("redelivery_delay: a failed message would be tried again at once, for ever; write at least 1ms")
+        return self
+
+
+class Retention(Spec):
+    """How long a log keeps its messages: what is too old, or too far back, is deleted, read or not. A bare duration is the age.
+
+    ::
+
+        deleted        | kept: the last `messages` of a partition, none older than `time`
+        0 1 2 3 4 5 6 7 8 9 ...
+            ↑ a group that was here goes on as its `offset_reset` says: at 4 (earliest), or at the end (latest)
+
+    It is looked at every `check_interval`. Source: kafka@4 `log.retention.*`, `UnifiedLog.deleteOldSegments`. Left out: segments
+    (Kafka deletes whole closed ones, so it keeps more), compaction; and what a reader has fetched and not begun goes with them.
+    """
+
+    time: PositiveDuration | None = Field(None, description="age from which a message is deleted; absent: no age")
+    messages: _Count | None = Field(None, description="messages that each partition keeps; absent: any number")
+    check_interval: PositiveDuration = Field(300.0, description="pause between two looks, at least 1ms")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_time(cls, data: Any) -> Any:
+        return data if isinstance(data, dict | Retention) else {"time": data}
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Retention:
+        if self.time is None and self.messages is None:
+            raise ValueError("retention keeps everything without time or messages; write one, or leave it out")
+        if self.check_interval < 0.001:
+            raise ValueError("check_interval: looking without a pause never ends; write at least 1ms")
         return self
 
 
@@ -163,9 +212,13 @@ class Log(Spec):
         None, description="the machine of `brokers` that keeps it; absent: one of its own, that is never busy"
     )
     persist: LawSpec = Field(_NO_TIME, description="time to write a batch, a law; on a broker: `write` of that")
+    max_size: PositiveSize | None = Field(
+        None, description="largest message that producers take; a larger one is rejected. Kafka's max.request.size: 1 MiB"
+    )
     min_insync: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="copies that must be up, the leader's included, or `acks: all` is refused"
     )
+    retention: Retention | None = Field(None, description="how long messages are kept; absent: for ever")
     producer: Producer = Field(Producer(), description="how those who publish to it do it")
     consuming: Consuming = Field(Consuming(), description="how its groups read it, unless they say otherwise")
     groups: dict[Name, ConsumerGroup] = Field({}, description="who reads it; without any it keeps what it gets")

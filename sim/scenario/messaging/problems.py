@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sim.scenario.edges import steps_of
+from sim.scenario.messaging.requests import problems_of_requests
 from sim.scenario.services import Operation, Publish
 from sim.scenario.words import nearest
 
@@ -45,6 +46,7 @@ def problems_of_messages(scenario: Scenario, operations: Mapping[str, Operation]
             service, name = address.split(".")
             where = f"services.{service}.operations.{name}.deduplicate"
             yield f"{where}: no queue is consumed by it, and calls do not read it; leave it out"
+    yield from problems_of_requests(scenario)
     yield from _unread_settings(scenario, operations)
 
 
@@ -85,6 +87,12 @@ def _unread_settings(scenario: Scenario, operations: Mapping[str, Operation]) ->
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
             if not isinstance(step, Publish) or step.publish not in publishable(scenario):
                 continue
+            store = None if step.payload is None else step.payload.claim_check
+            if store is not None and store not in scenario.stores:
+                yield f"{path}.payload.claim_check: no store {store!r}; {nearest(store, scenario.stores)}"
+            together = [name for name in scenario.consumers(step.publish) if scenario.batch_of(name) is not None]
+            if store is not None and together:
+                yield f"{path}.payload.claim_check: {together[0]} has a batch, which gets no payloads; leave out one of them"
             if step.priority and step.publish in scenario.logs:
                 yield f"{path}.priority: {step.publish} is a log, which knows no priorities; leave it out"
                 continue

@@ -11,10 +11,11 @@ from sim.laws import Constant
 from sim.policies.backlog import Backlog
 from sim.policies.zones import Placement
 from sim.scenario.messaging.systems import QUEUES
+from sim.scenario.messaging.together import Together
 from sim.scenario.preset import Settings, in_base_units, merged
 from sim.scenario.words import nearest
 from sim.units import exact
-from sim.values import Address, Duration, LawSpec, Name, Spec
+from sim.values import Address, Duration, LawSpec, Name, PositiveBandwidth, PositiveDuration, PositiveSize, Spec
 
 _NO_TIME = Constant(0.0)
 
@@ -61,6 +62,7 @@ class Queue(Backlog):
     )
     receive_wait: Duration = Field(0.0, description="poll: how long a question waits at an empty queue (long polling)")
     poll_interval: Duration = Field(0.0, description="poll: pause after a question that brought nothing")
+    batch: Together | None = Field(None, description="one call for several messages; absent: one for each")
     acknowledge: Literal["after", "before"] = Field(
         "after",
         description="after the work: at least once. before: a message is done when it is sent, and lost if its consumer fails or "
@@ -73,6 +75,9 @@ class Queue(Backlog):
         False, description="whether all goes to one consumer; another one takes over when it is gone"
     )
     persist: LawSpec = Field(_NO_TIME, description="time the queue needs to make a message safe; on a broker: `write` of that")
+    max_size: PositiveSize | None = Field(
+        None, description="largest message that it takes; a larger one is rejected. SQS: at most 1 MiB, NATS: 1 MiB"
+    )
     dead_letter: Name | None = Field(
         None,
         description="the queue that gets what expired, was dropped or is dead; at once and without a confirm, as in RabbitMQ",
@@ -114,6 +119,15 @@ class Queue(Backlog):
             raise ValueError(
                 "delivery: poll would ask an empty queue without end; give a receive_wait or a poll_interval, at least 1ms"
             )
+        if self.batch is not None:
+            held, key = (self.prefetch, "prefetch") if self.delivery == "push" else (self.receive_batch, "receive_batch")
+            if held < self.batch.size:
+                raise ValueError(
+                    f"batch.size: {self.batch.size} messages never come together with {key} = {held}; "
+                    f"write {key}: {self.batch.size}"
+                )
+            if self.batch.wait and self.delivery == "poll":
+                raise ValueError("batch.wait: with delivery: poll a call takes what a question brings; write receive_wait")
         if self.broker is not None and self.zone is not None:
             raise ValueError(f"zone: the queue is where its node of {self.broker} is; leave it out, and give the broker zones")
         if self.broker is not None and self.persist != _NO_TIME:
@@ -149,8 +163,13 @@ class Broker(Spec):
     publisher believes them safe. A queue with `confirm: majority` stands still without a majority of its copies. With `copies: 1`
     it waits for its node and loses nothing.
 
-    Left out: sizes of messages, disks that fill, memory alarms; acknowledgements of consumers are never lost by a failover.
-    Source: RabbitMQ docs, quorum-queues; the orders of durability are Kafka's acks and MongoDB's write concern.
+    With a `high_watermark` it protects itself as RabbitMQ does with its memory alarm: it reads from no connection that publishes,
+    on any node, until enough has been consumed. Consumers that publish to the same broker are blocked, too, and acknowledge
+    nothing meanwhile: if all do, nothing gets out again.
+
+    Left out: memory in bytes, disks that fill, credit flow; acknowledgements of consumers are never lost by a failover.
+    Source: RabbitMQ docs, quorum-queues, alarms, connection-blocked; the orders of durability are Kafka's acks and
+    MongoDB's write concern.
     """
 
     nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="machines")
@@ -166,6 +185,21 @@ class Broker(Spec):
         description="how many copies must have a message before it is confirmed and delivered; all: of nodes that are up",
     )
     replicate: LawSpec = Field(_NO_TIME, description="until another copy has a message and the leader knows, a law")
+    high_watermark: Annotated[int, Field(ge=1, le=10**9)] | Literal["unlimited"] = Field(
+        "unlimited",
+        description="messages in all of its queues together from which on whoever publishes is blocked, to whichever of them; "
+        "consumers go on",
+    )
+    low_watermark: Annotated[int, Field(ge=0, le=10**9)] | None = Field(
+        None, description="messages below which the blocked may go on, all at once; absent: `high_watermark`"
+    )
+    max_block: PositiveDuration | None = Field(
+        None, description="how long a publish is blocked; then it is rejected. Absent: for ever"
+    )
+    bandwidth: PositiveBandwidth | Literal["unlimited"] = Field(
+        "unlimited",
+        description="bytes per second of one write, copy or delivery; the size of a message (`payload`) over it is added to each",
+    )
     failover: Duration = Field(5.0, description="from the loss of a leader's node until another one leads")
 
     @model_validator(mode="after")
@@ -174,6 +208,12 @@ class Broker(Spec):
             raise ValueError(
                 f"copies = {self.copies} need as many nodes, and there are {self.nodes}; add nodes, or take fewer copies"
             )
+        if self.high_watermark == "unlimited":
+            for key in ("low_watermark", "max_block"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key}: without a high_watermark nobody is blocked; give one, or leave it out")
+        elif self.low_watermark is not None and self.low_watermark > self.high_watermark:
+            raise ValueError(f"low_watermark = {self.low_watermark} lies above high_watermark = {self.high_watermark}; lower it")
         if self.copies == 1 and self.replicate != _NO_TIME:
             raise ValueError("replicate: there is one copy; give copies a number above 1, or leave it out")
         return self

@@ -1,0 +1,224 @@
+"""Requests that are answered by messages: who waits for a reply, the queue through which it comes, the consumer that sends it.
+
+::
+
+    caller -- request, with itself as correlation --> queue -> consumer: work, then reply --> replies -> the process that waits
+
+A reply for which somebody waits is `done`, a second one is a `duplicate`, and one for which nobody waits any more is `late`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sim.kernel.tasks import Reply, Steps, Tasks
+from sim.laws import sampler
+from sim.records import FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_IN_FLIGHT, FATE_LATE, OK, UNREACHABLE
+from sim.runtime.context import Context
+from sim.runtime.messages import Mailbox, Message, Stamp, account, message_of
+from sim.runtime.network import crossed_s
+from sim.scenario.services import Publish
+from sim.streams import child, salt
+
+if TYPE_CHECKING:
+    from sim.runtime.broker import Broker
+    from sim.runtime.replica import Replica
+    from sim.runtime.visit import Edge, Visit
+    from sim.runtime.world import World
+    from sim.scenario.messaging.queues import Queue
+
+_PERSIST, _DELIVER, _REPLY = (salt("replies", name) for name in ("persist", "deliver", "reply"))
+
+
+class Pending(Reply):
+    """A request at the process that sent it, which waits for the reply; settled with that, as its message."""
+
+    __slots__ = ("answered", "edge", "given_up", "replica", "spent")
+
+    def __init__(self, tasks: Tasks, replica: Replica, edge: Edge) -> None:
+        Reply.__init__(self, tasks)
+        self.replica = replica
+        self.edge = edge  # on which consumers reply
+        self.answered = False
+        self.given_up = False
+        self.spent = (0.0, 0.0)  # seconds of work and of ways, that the reply tells of
+
+    def take(self, reply: Message, spent: tuple[float, float]) -> int:
+        """A reply has arrived at the process: what becomes of it."""
+        if self.answered:
+            return FATE_DUPLICATE
+        if self.given_up or self.settled:
+            return FATE_LATE
+        self.answered = True
+        self.spent = spent
+        self.settle(reply)
+        return FATE_DONE
+
+    def account(self, context: Context, waited_s: float) -> None:
+        """Where the time of the wait went, in seconds: what was neither worked nor travelled was waited in lines."""
+        worked_s = min(self.spent[0], waited_s)
+        network_s = min(self.spent[1], waited_s - worked_s)
+        context.service_s += worked_s
+        context.network_s += network_s
+        context.queue_s += waited_s - worked_s - network_s
+
+
+def reply_to(replica: Replica, message: Message, visit: Visit) -> Steps:
+    """Steps by which a consumer that has done the work of a request replies; they return the outcome of that publish."""
+    pending: Pending = message.pending
+    # Of a call for several messages each has a reply of its own.
+    own = Context(replica.tasks, message.request, message.arrived_s, message.entry)
+    stamp = own.stamp = Stamp(Publish(publish=pending.edge.names[1]))
+    stamp.pending = pending
+    stamp.spent = visit.service_s, message.way_s
+    return replica.caller(pending.edge).call(own, child(child(message.bits, message.deliveries), _REPLY))
+
+
+class ReplyQueue(Mailbox):
+    """A queue of replies: what it has written it sends to the process that waits, at once.
+
+    Of each process that waits there is one in truth (RabbitMQ: exclusive, its replies acknowledged when they are sent), and it is
+    gone with its process; here they are one, with one name and one place. A node that goes down takes along what it had in hand.
+    """
+
+    def __init__(self, world: World, name: str, spec: Queue, code: int, broker: Broker | None) -> None:
+        Mailbox.__init__(self, world)
+        self.name = name
+        self.spec = spec
+        self.code = code
+        self._broker = broker
+        self._seat = None if broker is None else broker.seat(self)
+        self._persist = sampler(spec.persist)
+        zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
+        self._place = zones[0] if zones else -1
+        self._outages = 0
+        self._number = 0
+        self._open: dict[Message, Stamp] = {}  # that have not reached anybody
+        self._presence = world.presence()
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes and delivers replies."""
+        return self._outages == 0 and (self._seat is None or self._seat.available)
+
+    @property
+    def zone(self) -> int:
+        """In which zone it is, where there are zones."""
+        return self._place if self._broker is None or self._seat is None else self._broker.zones[self._seat.leader]
+
+    @property
+    def waiting(self) -> int:
+        """Replies that are not on their way to anybody."""
+        return 0
+
+    @property
+    def stored(self) -> int:
+        """None that stay."""
+        return 0
+
+    @property
+    def at_consumers(self) -> int:
+        """Replies on their way to those who wait."""
+        return len(self._open)
+
+    def _take(self, visit: Visit) -> Steps:
+        message = message_of(visit)
+        outcome = yield from self._write(message)
+        account(visit, message)
+        message.way_s = visit.own_network_s
+        if outcome == OK:
+            message.acked_s = self.world.now
+            message.number = self._number
+            self._number += 1
+            stamp: Stamp = visit.stamp  # type: ignore[assignment]  # only consumers reply
+            self._open[message] = stamp
+            self._presence.more()
+            self.world.tasks.start(self._deliver(message, stamp))
+        visit.answer(outcome)
+
+    def _write(self, message: Message) -> Steps:
+        if not self.up:
+            return UNREACHABLE
+        if self._broker is not None:
+            assert self._seat is not None
+            if self._broker.blocks():
+                began_s = self.world.now
+                outcome: int = yield from self._broker.open_again()
+                message.waited_s = self.world.now - began_s
+                if outcome != OK:
+                    return outcome
+            blocked_s = message.waited_s
+            outcome = yield from self._broker.write(self._seat, message)
+            message.waited_s += blocked_s
+            return outcome
+        persist_s = self._persist.draw(child(message.write_bits, _PERSIST))
+        if persist_s > 0:
+            yield persist_s
+            message.wrote_s = persist_s
+        return OK if self.up else UNREACHABLE
+
+    def _deliver(self, message: Message, stamp: Stamp) -> Steps:
+        """Send a reply to the process that waits, which has it when it arrives (automatic acknowledgement)."""
+        world, pending = self.world, stamp.pending
+        if self._broker is not None and self._seat is not None:
+            era = self._seat.era
+            yield from self._broker.hand_out(self._seat, message.bits, message.bytes)
+            if self._seat.era != era:
+                self._end(message, FATE_DROPPED)
+                return
+        bits = child(message.bits, _DELIVER)
+        replica: Replica = pending.replica
+        delay_s = world.network.line(world.scenario.place(self.name), replica.service.name).travel_s(bits)
+        if world.zoning is not None:
+            crossing = world.zoning.crossing(self.zone, replica.service.zones[replica.index])
+            delay_s = crossed_s(delay_s, crossing, bits)
+        if delay_s > 0:
+            yield delay_s
+        if delay_s < 0:
+            self._end(message, FATE_DROPPED)
+            return
+        message.deliveries = 1
+        world.recorder.count_attempt(message.request, message.entry, message.arrived_s)
+        worked_s, way_s = stamp.spent
+        fate = pending.take(message, (worked_s, way_s + message.way_s + delay_s))
+        if fate == FATE_DONE:
+            message.started_s = message.done_s = world.now
+            message.times_done = 1
+        self._end(message, fate)
+
+    def _end(self, message: Message, fate: int) -> None:
+        message.fate = fate
+        del self._open[message]
+        self.world.recorder.message(-1, self.code, message, fate)
+        self._presence.less()
+
+    def never_came(self, visit: Visit) -> None:
+        """Nothing: replies are published with a confirm."""
+
+    def outage(self) -> Callable[[], None]:
+        """Go down; nothing is written, what is on its way arrives. Return how to recover."""
+        self._outages += 1
+
+        def recover() -> None:
+            self._outages -= 1
+
+        return recover
+
+    def cut(self) -> None:
+        """Nobody leads it: nothing is written."""
+
+    def resume(self) -> None:
+        """It is led again: nothing has waited for that."""
+
+    def lose_uncopied(self, crashed_s: float) -> None:
+        """A node was lost that alone had some of the replies: nothing stays long enough."""
+
+    def end_run(self) -> None:
+        """Record what has reached nobody."""
+        for message in self._open:
+            self.world.recorder.message(-1, self.code, message, FATE_IN_FLIGHT)
+        self._open.clear()
+
+    def __repr__(self) -> str:
+        return f"<ReplyQueue {self.name} {self.at_consumers} on their way>"

@@ -1,0 +1,81 @@
+"""Requests that are answered by messages: what they cannot be, and what a reviewer would say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from sim.scenario.edges import operations_of, steps_of
+from sim.scenario.services import RequestReply
+from sim.scenario.words import nearest
+from sim.units import format_duration
+
+if TYPE_CHECKING:
+    from sim.scenario.model import Scenario
+
+#: What is read of a queue of replies.
+_READ: Final = ("broker", "zone", "persist")
+
+
+def requests_of(scenario: Scenario) -> Iterator[tuple[str, str, RequestReply]]:
+    """Every step that asks by message: its operation, its path, itself."""
+    for address, operation in operations_of(scenario).items():
+        service, name = address.split(".")
+        for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
+            if isinstance(step, RequestReply):
+                yield address, path, step
+
+
+def reply_queues(scenario: Scenario) -> set[str]:
+    """The queues that carry replies."""
+    return {step.replies for _, _, step in requests_of(scenario)}
+
+
+def problems_of_requests(scenario: Scenario) -> Iterator[str]:
+    """Requests to what cannot reply, and queues of replies that are something else besides."""
+    for _, path, step in requests_of(scenario):
+        queue = scenario.queues.get(step.request)
+        if queue is None:
+            told = "is a topic or log" if step.request in (*scenario.topics, *scenario.logs) else "is no queue"
+            yield f"{path}.request: {step.request} {told}, and one queue is asked; {nearest(step.request, scenario.queues)}"
+        elif queue.consumer is None:
+            yield f"{path}.request: nobody consumes {step.request}, so nobody replies; write queues.{step.request}.consumer"
+        if step.replies not in scenario.queues:
+            yield f"{path}.replies: no queue {step.replies!r}; {nearest(step.replies, scenario.queues)}"
+    for name in sorted(reply_queues(scenario) & set(scenario.queues)):
+        yield from _problems_of_replies(scenario, name)
+
+
+def _problems_of_replies(scenario: Scenario, name: str) -> Iterator[str]:
+    where = f"queues.{name}"
+    for key in sorted(scenario.queues[name].model_fields_set - {*_READ}):
+        yield f"{where}.{key}: {name} carries replies to those who wait for them, and {key} is not read there; leave it out"
+    for other, queue in scenario.queues.items():
+        if queue.dead_letter == name:
+            yield f"queues.{other}.dead_letter: {name} carries replies, and nobody waits for a dead letter; name another queue"
+    for topic, spec in scenario.topics.items():
+        if name in spec.subscriptions:
+            yield f"topics.{topic}.subscriptions: {name} carries replies, which are for one process; name another queue"
+
+
+def doubts_of_requests(scenario: Scenario, waits_s: dict[tuple[str, str], float]) -> Iterator[str]:
+    """Callers who never wait long enough, and requests that outlive them. `waits_s`: by path and queue, seconds to a reply where
+    nothing queues."""
+    told: set[str] = set()
+    for address, path, step in requests_of(scenario):
+        takes_s = waits_s.get((path, step.request), 0.0)
+        queue = scenario.queues[step.request]
+        if takes_s >= step.timeout:
+            yield (
+                f"{path}: timeout = {format_duration(step.timeout)} ends before the reply is there, which takes "
+                f"{format_duration(takes_s)} where nothing queues; a longer timeout"
+            )
+        lives_s = queue.time_to_live
+        if step.request not in told and (lives_s is None or lives_s > step.timeout):
+            told.add(step.request)
+            lives = "without a time_to_live" if lives_s is None else f"with time_to_live = {format_duration(lives_s)}"
+            yield (
+                f"queue {step.request}: {address} waits {format_duration(step.timeout)} for a reply, and {lives} its requests "
+                "are worked on long after: behind a backlog, consumers do nothing but what nobody waits for; set "
+                f"queues.{step.request}.time_to_live to at most the timeout"
+            )
