@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario or comparison in YAML.", show_default=False)]
+ResultsDir = Annotated[
+    Path, typer.Argument(metavar="RESULTS", help="A directory of results, such as results/shop.", show_default=False)
+]
 Candidate = Annotated[str | None, typer.Option(help="Of a comparison: this candidate.", show_default=False)]
 Condition = Annotated[str | None, typer.Option(help="Of a comparison: this condition.", show_default=False)]
 Replications = Annotated[
@@ -262,6 +265,58 @@ def sweep(
 
     swept = Swept(file, tuple(settings), zipped, sample, duration, directory, archive, tuple(rows or ()), tuple(metric or ()))
     carry_out(swept, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim explain results/shop\n\n"
+    "  sim explain results/retries --at p99.9 --candidate today --condition crash\n\n"
+    "  sim explain results/retries --at failed --format json",
+)
+@explained
+def explain(
+    results: ResultsDir,
+    at: Annotated[str, typer.Option(metavar="PERCENTILE", help="Which requests are slow: p99 and beyond, …; or failed.")] = "p99",
+    candidate: Candidate = None,
+    condition: Condition = None,
+    output: Output = Format.TABLE,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what slow requests spent their time on, against typical ones: services, queues, pauses, handshakes, lost answers.
+
+    The latency of each request is divided along its critical path: of calls made at the same time, the one that ended last
+    counts. Needs the rows of requests and attempts. A chart goes to RESULTS/charts.
+    """
+    from sim.cli.explaining import explain_results
+
+    explain_results(results, at, candidate, condition, output, charts=not no_charts, quiet=quiet)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim waterfall results/shop\n\n  sim waterfall results/shop --at p99.9 --mermaid\n\n"
+    "  sim waterfall results/retries --at failed --candidate today --condition crash\n\n  sim waterfall results/shop --at 4711",
+)
+@explained
+def waterfall(
+    results: ResultsDir,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHICH", help="median, p99, failed, or a number; may be repeated. Absent: those three."),
+    ] = None,
+    candidate: Candidate = None,
+    condition: Condition = None,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Write Mermaid sequence diagrams instead of tables.")] = False,
+    output: Output = Format.TABLE,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show single requests from first call to answer, with attempts, waits and pauses: the median one, the p99 one, a failed one.
+
+    They are from the first run of a candidate under a condition, by default the first ones. Charts go to RESULTS/charts.
+    """
+    from sim.cli.explaining import show_requests
+
+    show_requests(results, at or [], candidate, condition, output, mermaid=mermaid, charts=not no_charts, quiet=quiet)
 
 
 @app.command(
