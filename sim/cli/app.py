@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.terminal import Format, explained, out, print_json, say
+from sim.cli.terminal import Format, TraceFormat, explained, out, print_json, say
 
 app = typer.Typer(
     name="sim",
@@ -320,6 +320,42 @@ def waterfall(
 
 
 @app.command(
+    epilog="[bold]Examples[/]\n\n  sim traces results/shop --out shop.json\n\n"
+    "  sim traces results/shop --format perfetto --at p99\n\n"
+    "  sim traces results/retries --format jaeger --at failed --candidate today --condition crash\n\n"
+    "  sim traces results/shop --inside --out spans.json  (then: sim calibrate spans.json --out again.yaml)\n\n"
+    "  sim traces results/shop --format openmetrics",
+)
+@explained
+def traces(
+    results: ResultsDir,
+    output: Annotated[TraceFormat, typer.Option("--format", "-f", help="Spans, or metrics as text.")] = TraceFormat.OTLP,
+    target: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; absent: standard output.", show_default=False)
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENTILE", help="Only requests at p99 (…) and beyond, or failed ones."),
+    ] = None,
+    first: Annotated[int, typer.Option("--first", min=1, help="Requests, at most.")] = 1000,
+    inside: Annotated[
+        bool, typer.Option("--inside", help="As recorded inside of the system: without clients and consumers, for sim calibrate.")
+    ] = False,
+    candidate: Candidate = None,
+    condition: Condition = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write simulated requests as spans, as if they had been recorded: for OpenTelemetry, Jaeger's UI, Perfetto, sim calibrate.
+
+    They are of the first run of a candidate under a condition, by default the first ones, and arrived after the warm-up.
+    OpenMetrics has all requests of that run.
+    """
+    from sim.cli.tracing import write_traces
+
+    write_traces(results, output, target, at, first, candidate, condition, inside=inside, quiet=quiet)
+
+
+@app.command(
     epilog="[bold]Examples[/]\n\n  sim calibrate spans.csv.gz --out shop.yaml\n\n"
     "  sim calibrate spans.csv --out shop.yaml --page list_products=home --page place_order=checkout\n\n"
     "  sim calibrate spans.csv --out shop.yaml --replications 20 --force\n\n"
@@ -327,7 +363,9 @@ def waterfall(
 )
 @explained
 def calibrate(
-    spans: Annotated[Path, typer.Argument(metavar="SPANS", help="Recorded spans, a CSV file, gzip or not.", show_default=False)],
+    spans: Annotated[
+        Path, typer.Argument(metavar="SPANS", help="Recorded spans, CSV or OTLP/JSON, gzip or not.", show_default=False)
+    ],
     target: Annotated[Path, typer.Option("--out", "-o", help="The scenario file to write.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the scenario; absent: of the recording.")] = None,
     replications: Annotated[int, typer.Option("--replications", "-r", min=1, help="Runs for the table at the end.")] = 10,
