@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from sim.records import DEGRADED, IN_FLIGHT, OK, OUTCOMES, PARTS, TIMEOUT, UNREACHABLE
+from sim.records import DEGRADED, OK, OUTCOMES, PARTS, TIMEOUT, UNREACHABLE
 
 #: Parts of a latency in an explanation: those of `sim.records.PARTS`, and handshakes, which are network time there.
 EXPLAINED_PARTS: Final = (*PARTS[:3], "handshake_s", *PARTS[3:])
@@ -168,14 +168,14 @@ def time_spent(requests: pd.DataFrame, attempts: pd.DataFrame, changes: pd.DataF
 def critical_path(roots: Sequence[Attempt], arrived_s: float, ended_s: float) -> set[int]:
     """Numbers of the attempts that a request's answer waited for, at any depth."""
     path: set[int] = set()
-    open_ends = [(roots, arrived_s, ended_s, math.inf)]
+    open_ends = [(roots, arrived_s, ended_s, math.inf, ended_s == math.inf)]
     while open_ends:
-        children, start_s, end_s, room_s = open_ends.pop()
-        for one in _waited_for(children, start_s, end_s, room_s):
+        children, start_s, end_s, room_s, cut_off = open_ends.pop()
+        for one in _waited_for(children, start_s, end_s, room_s, cut_off=cut_off):
             path.add(one.attempt)
             until_s = min(_end(one), end_s)
-            room = math.inf if one.lost else until_s - one.started_s - one.queue_s - one.service_s - one.network_s
-            open_ends.append((one.children, one.started_s, until_s, room))
+            room_s = until_s - one.started_s - one.queue_s - one.service_s - one.network_s
+            open_ends.append((one.children, one.started_s, until_s, room_s, cut_off or one.lost))
     return path
 
 
@@ -189,7 +189,7 @@ class _Division:
 
     def of_request(self, roots: list[Attempt], arrived_s: float, ended_s: float, parts: Mapping[str, float]) -> Shares:
         """Divide it; `parts` are those of its row, which settle what attempts alone leave open."""
-        chain = _waited_for(roots, arrived_s, ended_s, math.inf)
+        chain = _waited_for(roots, arrived_s, ended_s)
         for one in chain:
             self._attempt(one, one.ended_s, _retried(chain, one))
         left_s = ended_s - arrived_s - sum(one.seconds for one in chain)
@@ -229,7 +229,7 @@ class _Division:
     def _lost(self, one: Attempt, until_s: float, retry: str) -> None:
         """No answer came in time: what was waited for inside is where the time was lost."""
         inside_s = 0.0
-        for child in _waited_for(one.children, one.started_s, until_s, math.inf):
+        for child in _waited_for(one.children, one.started_s, until_s, cut_off=True):
             end_s = min(_end(child), until_s)
             inside_s += end_s - child.started_s
             self._lost(child, end_s, retry)
@@ -308,28 +308,23 @@ def _retried(chain: list[Attempt], one: Attempt) -> str:
     return one.edge if again else ""
 
 
-def _waited_for(calls: Sequence[Attempt], start_s: float, end_s: float, room_s: float) -> list[Attempt]:
+def _waited_for(
+    calls: Sequence[Attempt], start_s: float, end_s: float, room_s: float = math.inf, *, cut_off: bool = False
+) -> list[Attempt]:
     """The calls that were waited for one after the other until `end_s`, in order; together they take at most `room_s`.
 
-    With no limit to the room this is somebody who was cut off at `end_s`: calls that were open then count, too.
+    Of somebody who was cut off at `end_s`, calls that were open then count, too.
     """
-    cut_off = room_s == math.inf
-    chain: list[Attempt] = []
-    left = [one for one in calls if one.started_s >= start_s - _EPS_S and one.started_s < end_s]
-    if cut_off:
-        left = [one for one in left if _end(one) <= end_s + _EPS_S or one.outcome == IN_FLIGHT or _end(one) > end_s]
-    else:
-        left = [one for one in left if _end(one) <= end_s + _EPS_S]
-    if not left:
-        return chain
+    left = [one for one in calls if start_s - _EPS_S <= one.started_s < end_s and (cut_off or one.ended_s <= end_s + _EPS_S)]
     left.sort(key=lambda one: (min(_end(one), end_s), one.started_s))
+    chain: list[Attempt] = []
     until_s = end_s + _EPS_S
     for one in reversed(left):
         if min(_end(one), end_s) <= until_s + _EPS_S and one.started_s < until_s - _EPS_S:
             chain.append(one)
             until_s = one.started_s
     chain.reverse()
-    if cut_off:
+    if cut_off or room_s == math.inf:
         return chain
     spent_s = sum(one.seconds for one in chain)
     if abs(spent_s - room_s) <= 2 * _EPS_S:

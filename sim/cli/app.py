@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.terminal import Format, TraceFormat, explained, out, print_json, say
+from sim.cli.terminal import Format, ReportFormat, TraceFormat, explained, out, print_json, say
 
 app = typer.Typer(
     name="sim",
@@ -265,6 +265,39 @@ def sweep(
 
     swept = Swept(file, tuple(settings), zipped, sample, duration, directory, archive, tuple(rows or ()), tuple(metric or ()))
     carry_out(swept, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim report results/retries --out report.html\n\n"
+    "  sim report results/retries --format md > decision.md\n\n"
+    "  sim report results/shop --no-charts",
+)
+@explained
+def report(
+    results: ResultsDir,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file to write; absent: report.html in RESULTS, or standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        ReportFormat | None, typer.Option("--format", "-f", help="html or md; absent: as the file's name ends, else html.")
+    ] = None,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the decision as one file: question, verdict, what differs, assumptions, results, reasons, doubts, how to reproduce.
+
+    The HTML opens from disk and needs no network; its charts answer to pointer and keyboard. Markdown has tables and Mermaid
+    diagrams, and goes to standard output unless --out names a file.
+    """
+    from sim.cli.reporting import write_report
+
+    write_report(results, target, output, charts=not no_charts, quiet=quiet)
 
 
 @app.command(

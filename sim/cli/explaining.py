@@ -43,7 +43,8 @@ def explain_results(
         from sim.plots.files import save
 
         figure = small_multiples(explanation, found.parts, question=results.question, columns=1)
-        for path in save(figure, directory / "charts", f"explain_{at}", ("png", "svg")):
+        (directory / "charts").mkdir(exist_ok=True)
+        for path in save(figure, directory / "charts" / f"explain_{at}", ("png", "svg")):
             if not quiet:
                 say(f"chart     {path}")
 

@@ -39,6 +39,13 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class ReportFormat(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    MD = "md"
+
+
 class TraceFormat(StrEnum):
     """What simulated requests are written as."""
 

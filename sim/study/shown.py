@@ -17,7 +17,7 @@ _COSTS: Final = ("attempts_per_request", "busy_s_per_good")
 
 
 def shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
-    """What of one condition's summary is worth showing, in order: success and times always, what went wrong where anything did."""
+    """What of one condition's summary is worth showing, in order: success and times always, troubles where there are any."""
     slos = [slo for scenario in results.scenarios.values() for slo in scenario.slos]
     asked = [f"{percentile_name(percent)}_s" for percent in percentiles_of(slos)]
     times = sorted({"p50_s", "p90_s", "p99_s", "p99.9_s", *asked}, key=lambda name: float(name[1:-2]))
