@@ -205,7 +205,7 @@ def _pictures(results: Results) -> Iterator[Block]:
     with tempfile.TemporaryDirectory() as place:
         for path in plots.charts(tables, place, results.question, ("svg",), results.focus):
             alt = next((text for start, text in _ALT.items() if path.stem.startswith(start)), path.stem.replace("_", " "))
-            title = path.stem.replace("_", " ").replace(" s", " s").capitalize()
+            title = path.stem.replace("_", " ").capitalize()
             data = curve(path.stem, tables) if path.stem in CURVES else None
             yield Chart(title, alt, Path(path).read_bytes(), data)
 

@@ -10,7 +10,7 @@ from sim.report.blocks import Diagram
 from sim.scenario.edges import CLIENT, edges_of
 from sim.scenario.model import Scenario
 
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 150, 44, 70, 22, 10
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 172, 44, 62, 22, 10
 #: How a kind of node is drawn in Mermaid.
 _SHAPES: Final = {"client": "([{}])", "service": "[{}]", "queue": "[[{}]]", "proxy": "{{{{{}}}}}"}
 

@@ -89,21 +89,30 @@ const scaleOf = (kind, low, high, from, to) => {
   return scale;
 };
 
+const pointsOf = panel => Object.keys(panel.series).filter(name => !hidden.has(name))
+  .flatMap(name => panel.series[name]).filter(point => point[1] !== null);
+
+// From least to most of all panels, so that they can be compared.
+const heightsOf = (data, zoom) => {
+  const all = data.panels.flatMap(pointsOf);
+  const inside = all.filter(point => !zoom || (point[0] >= zoom[0] && point[0] <= zoom[1]));
+  const values = (inside.length ? inside : all).map(point => point[1]);
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  if (data.log) return [least, most];
+  return data.y.unit === "%" ? [Math.max(0, least - 0.02), Math.min(1, most + 0.002)] : [0, most * 1.06 || 1];
+};
+
 const drawPanel = (data, panel, zoom, onZoom, tell) => {
   const names = Object.keys(panel.series).filter(name => !hidden.has(name));
-  const all = names.flatMap(name => panel.series[name]).filter(point => point[1] !== null);
+  const all = pointsOf(panel);
   const svg = make("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: 0, role: "img",
     "aria-label": `${panel.name}: ${data.y.name} over ${data.x.name}. Arrow keys read values, Escape shows everything again.`,
   });
   svg.append(make("text", { x: LEFT, y: 15, "font-weight": 600 }, panel.name));
   if (!all.length) return svg;
-  const inside = all.filter(point => !zoom || (point[0] >= zoom[0] && point[0] <= zoom[1]));
-  const shown = inside.length ? inside : all;
   const [firstX, lastX] = zoom ?? [Math.min(...all.map(point => point[0])), Math.max(...all.map(point => point[0]))];
-  const values = shown.map(point => point[1]);
-  let [least, most] = [Math.min(...values), Math.max(...values)];
-  if (!data.log) { [least, most] = data.y.unit === "%" ? [Math.max(0, least - 0.02), Math.min(1, most + 0.002)] : [0, most * 1.06 || 1]; }
+  const [least, most] = heightsOf(data, zoom);
   const x = scaleOf(data.x.unit, firstX, lastX, LEFT, WIDTH - RIGHT);
   const y = scaleOf(data.log ? "log" : "", least, most, HEIGHT - BOTTOM, TOP);
   for (const tick of x.ticks) {
