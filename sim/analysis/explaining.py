@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
@@ -115,8 +115,8 @@ def explained(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.Da
     frames = []
     for (candidate, condition, group), rows in per_run.groupby(keys[:3], sort=False, observed=True):
         wide = rows.pivot_table(index="replication", columns=_KEYS, values="mean_s", aggfunc="sum", fill_value=0.0)
-        long = wide.stack(_KEYS, future_stack=True).rename("mean_s").reset_index()
-        frames.append(long.assign(candidate=candidate, condition=condition, group=group))
+        long = cast("pd.Series[float]", wide.stack(_KEYS, future_stack=True)).rename("mean_s").reset_index()
+        frames.append(long.assign(candidate=str(candidate), condition=str(condition), group=str(group)))
     whole = pd.concat(frames, ignore_index=True)
     found = interval_of(whole.groupby(keys, sort=False, observed=True)["mean_s"], confidence).reset_index()
     found["low"] = found["low"].clip(lower=0.0)

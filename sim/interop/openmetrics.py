@@ -38,14 +38,14 @@ def _lines(requests: pd.DataFrame, attempts: pd.DataFrame, totals: pd.DataFrame,
     yield from _head(name, "histogram", "Latency of logical requests at their origin.", "seconds")
     ended = requests[requests["ended_s"].notna()].astype({"entry": str, "outcome": str})
     for (entry, outcome), rows in ended.groupby(["entry", "outcome"], sort=True):
-        yield from _histogram(name, rows["ended_s"] - rows["arrived_s"], labels | {"entry": entry, "outcome": outcome})
+        yield from _histogram(name, rows["ended_s"] - rows["arrived_s"], labels | {"entry": str(entry), "outcome": str(outcome)})
     name = "rpc_client_call_duration_seconds"
     yield from _head(name, "histogram", "Duration of calls as their callers saw it, each try by itself.", "seconds")
     calls = attempts[attempts["ended_s"].notna()].astype({"caller": str, "target": str, "outcome": str})
     for (caller, target, outcome), rows in calls.groupby(["caller", "target", "outcome"], sort=True):
-        mine = labels | {"service_name": caller, "rpc_method": target.replace(".", "/", 1), "rpc_system_name": "sim"}
-        mine |= {} if outcome in _GOOD else {"error_type": outcome}
-        yield from _histogram(name, rows["ended_s"] - rows["started_s"], mine | {"sim_outcome": outcome})
+        mine = labels | {"service_name": str(caller), "rpc_method": str(target).replace(".", "/", 1), "rpc_system_name": "sim"}
+        mine |= {} if outcome in _GOOD else {"error_type": str(outcome)}
+        yield from _histogram(name, rows["ended_s"] - rows["started_s"], mine | {"sim_outcome": str(outcome)})
     name = "sim_busy_worker_seconds"
     yield from _head(name, "counter", "Time for which workers were held, abandoned work included.", "seconds")
     for row in totals.astype({"name": str}).to_dict("records"):

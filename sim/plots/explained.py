@@ -79,7 +79,7 @@ def _largest_places(parts: pd.DataFrame) -> list[tuple[str, str]]:
     """Where slow requests, else all, spent most, over the whole table: all panels agree."""
     slow = parts[parts["group"].astype(str) == style.names_in(parts, "group")[0]]
     sums = slow.groupby(["where", "part"], observed=True)["mean_s"].sum().sort_values(ascending=False, kind="stable")
-    return [(str(where), str(part)) for (where, part), seconds in sums.items() if seconds > 0][:_MOST_PLACES]
+    return [(str(key[0]), str(key[1])) for key in sums.index[sums > 0][:_MOST_PLACES]]
 
 
 def _label(place: tuple[str, str]) -> str:
@@ -151,7 +151,7 @@ def _row_name(row: Mapping[Any, Any]) -> str:
         return "the request"
     replica = f" [{row['replica']}]" if row["replica"] >= 0 else ""
     again = f", try {row['number']}" if row["number"] > 1 else ""
-    return "   " * (row["depth"] - 1) + style.shorten(str(row["target"]), 34) + replica + again
+    return "   " * (int(row["depth"]) - 1) + style.shorten(str(row["target"]), 34) + replica + again
 
 
 def _attempt_bar(ax: Axes, y: int, row: Mapping[Any, Any], inside: list[dict[Any, Any]], whole_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -79,18 +80,18 @@ def _decision(results: Results) -> Iterator[Block]:
     yield Heading("Verdict")
     if len(results.candidates) == 1:
         judged = results.objectives()
-        counts = judged["verdict"].value_counts() if len(judged) else {}
+        counts = Counter(map(str, judged["verdict"])) if len(judged) else Counter()
         told = ", ".join(f"{counts[name]} {name}" for name in ("pass", "fail", "uncertain") if name in counts)
         nothing = "There is one candidate, and there are no objectives: nothing is decided."
         yield Text(f"Objectives: {told}." if told else nothing, strong=True)
         return
     decision = results.verdict()
     yield Text(decision.reasons[0], strong=True)
-    told = [
+    by_condition = [
         f"Under {condition}: " + (f"{name} is best" if name is not None else decision.ties[condition])
         for condition, name in decision.by_condition.items()
     ]
-    yield Bullets(told if len(told) > 1 else [])
+    yield Bullets(by_condition if len(by_condition) > 1 else [])
     yield Text(
         "Objectives come first, then success, then latency; of costs and effects the differences are told and not weighed. "
         "Each interval covers with 95 % by itself, and a difference counts only if its paired interval excludes zero."
@@ -130,7 +131,7 @@ def _numbers(results: Results) -> Iterator[Block]:
     yield Text(f"Means of {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} replications with 95 % intervals.")
     for condition in results.conditions:
         here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
-        rows = []
+        rows: list[list[Cell | str]] = []
         for metric in shown_metrics(results, here):
             name = words.metric_words(metric, effects) + words.of_whom(metric, results.focus)
             rows.append([name, *(_value(here, candidate, metric) for candidate in results.candidates)])
@@ -162,7 +163,7 @@ def _differences(results: Results, effects: list[str]) -> Iterator[Block]:
     rows = table[table["metric"].isin(DECIDING) & table["difference"].notna() & headline(table, results.focus)]
     if not len(rows):
         return
-    found = []
+    found: list[list[Cell | str]] = []
     for row in rows.to_dict("records"):
         same = row["difference"] == row["low"] == row["high"] == 0
         change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
@@ -176,7 +177,7 @@ def _differences(results: Results, effects: list[str]) -> Iterator[Block]:
 def _survival(results: Results) -> Iterator[Block]:
     """Under which faults a candidate went on answering as its objectives ask."""
     faults, judged, summary = results.faults(), results.objectives(), results.summary
-    rows = []
+    rows: list[list[Cell | str]] = []
     for condition in results.conditions:
         what = ", ".join(dict.fromkeys(faults[faults["condition"] == condition]["label"]))
         here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
@@ -219,7 +220,7 @@ def _reasons(results: Results) -> Iterator[Block]:
         return
     yield Heading("Why slow requests are slow")
     yield Bullets(found.sentences())
-    rows = []
+    rows: list[list[Cell | str]] = []
     for row in found.differences.to_dict("records"):
         if row["slow_s"] or row["typical_s"]:
             times = [Cell(format_duration(row[name]), row[name]) for name in ("slow_s", "typical_s", "more_s")]
