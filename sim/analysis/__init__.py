@@ -13,7 +13,7 @@ from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
-from sim.analysis.states import staleness, state_spells
+from sim.analysis.states import staleness, staleness_metrics, state_spells
 from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
 from sim.analysis.zones import cross_zone, cross_zone_share
 
@@ -44,6 +44,7 @@ __all__ = [
     "sequence_diagram",
     "slo_verdicts",
     "staleness",
+    "staleness_metrics",
     "state_spells",
     "summarise",
     "time_parts",
