@@ -31,6 +31,8 @@ QUEUE, SERVICE, NETWORK, HANDSHAKE, BACKOFF, LOST = EXPLAINED_PARTS
 CLIENT: Final = "client"
 #: Differences below this are rounding, in seconds.
 _EPS_S: Final = 1e-9
+#: Less than this is not told.
+_DUST_S: Final = 1e-12
 #: Subsets of an attempt's calls that are looked at where the plain walk does not fit.
 _MOST_STEPS: Final = 4000
 
@@ -138,7 +140,7 @@ def handshakes(changes: pd.DataFrame | None) -> dict[tuple[str, str, int], list[
 def time_spent(requests: pd.DataFrame, attempts: pd.DataFrame, changes: pd.DataFrame | None = None) -> pd.DataFrame:
     """Divide the latency of every given request of one run: request, where, part, retry, seconds.
 
-    The seconds of a request add up to its latency. `where` is a service for what happened there (waiting for a worker, being
+    The seconds of a request add up to its latency, to within rounding. `where` is a service for what happened there (waiting for a worker, being
     worked on), and an edge, ``shop -> payment``, for what happened on the way: network, handshakes, back-off, waiting for a place
     under the caller's own limits, and answers that never came (`lost_s`; at the innermost call that was open). `retry` names the
     edge, if any, whose failed try or pause before another try the time belongs to: what retries cost.
@@ -161,7 +163,9 @@ def time_spent(requests: pd.DataFrame, attempts: pd.DataFrame, changes: pd.DataF
     rows: list[tuple[int, str, str, str, float]] = []
     for request, arrived_s, ended_s, *parts in zip(*(ended[column].tolist() for column in columns), strict=True):
         shares = _Division(made).of_request(found[request], arrived_s, ended_s, dict(zip(PARTS, parts, strict=True)))
-        rows += [(request, where, part, retry, seconds) for (where, part, retry), seconds in shares.items() if seconds != 0.0]
+        rows += [
+            (request, where, part, retry, seconds) for (where, part, retry), seconds in shares.items() if abs(seconds) > _DUST_S
+        ]
     return pd.DataFrame(rows, columns=["request", "where", "part", "retry", "seconds"])
 
 
@@ -246,8 +250,6 @@ class _Division:
     def _left(self, all_calls: list[Attempt], chain: list[Attempt], began_s: float, here: str, left_s: float, retry: str) -> None:
         """Note what is neither an attempt nor the server's own time: pauses between tries, waits under the caller's limits."""
         if abs(left_s) <= _EPS_S:
-            if left_s:
-                self._waits.append((here, retry, left_s, False))
             return
         gaps = list(_gaps(all_calls, chain, began_s))
         between_s = sum(gap_s for _, gap_s, again in gaps if again)
