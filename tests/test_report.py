@@ -175,7 +175,8 @@ const later = () => new Promise(done => setTimeout(done, 50));
 (async () => {
   await later();
   const figures = [...document.querySelectorAll("figure.has-live")];
-  seen.charts = figures.map(one => [one.querySelectorAll(".panels svg").length, one.querySelectorAll(".panels svg .curve").length]);
+  const count = (one, what) => one.querySelectorAll(what).length;
+  seen.charts = figures.map(one => [count(one, ".panels svg"), count(one, ".panels svg .curve")]);
   const button = figures[0].querySelector(".keys button");
   button.click();
   seen.curvesWithoutOne = figures[0].querySelectorAll(".panels svg .curve").length;

@@ -140,10 +140,10 @@ def handshakes(changes: pd.DataFrame | None) -> dict[tuple[str, str, int], list[
 def time_spent(requests: pd.DataFrame, attempts: pd.DataFrame, changes: pd.DataFrame | None = None) -> pd.DataFrame:
     """Divide the latency of every given request of one run: request, where, part, retry, seconds.
 
-    The seconds of a request add up to its latency, to within rounding. `where` is a service for what happened there (waiting for a worker, being
-    worked on), and an edge, ``shop -> payment``, for what happened on the way: network, handshakes, back-off, waiting for a place
-    under the caller's own limits, and answers that never came (`lost_s`; at the innermost call that was open). `retry` names the
-    edge, if any, whose failed try or pause before another try the time belongs to: what retries cost.
+    The seconds of a request add up to its latency, to within rounding. `where` is a service for what happened there (waiting for
+    a worker, being worked on), and an edge, ``shop -> payment``, for what happened on the way: network, handshakes, back-off,
+    waiting for a place under the caller's own limits, and answers that never came (`lost_s`; at the innermost call that was
+    open). `retry` names the edge, if any, whose failed try or pause before another try the time belongs to: what retries cost.
 
     Rows say of an attempt how long it queued, was worked on and was on its own line, and which attempts were made inside. What
     is left is back-off, as far as the request's `backoff_s` says so, and waiting for the caller's own limits. Where branches that

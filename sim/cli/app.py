@@ -60,6 +60,22 @@ def _options(
 
 
 @app.command(
+    epilog="[bold]Examples[/]\n\n  sim new shop.yaml\n\n  sim new shop.yaml --rivals",
+)
+@explained
+def new(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The scenario to write, such as shop.yaml.", show_default=False)],
+    rivals: Annotated[bool, typer.Option("--rivals", help="Write a comparison, too, beside it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a commented scenario to begin with: services, a queue, calls, load, a fault and objectives."""
+    from sim.cli.starting import start
+
+    start(target, rivals=rivals, force=force, quiet=quiet)
+
+
+@app.command(
     epilog="[bold]Examples[/]\n\n  sim check shop.yaml\n\n  sim check shop.yaml --format json",
 )
 @explained

@@ -27,7 +27,7 @@ def explain_results(
     directory: Path, at: str, candidate: str | None, condition: str | None, output: Format, *, charts: bool, quiet: bool
 ) -> None:
     """Explain the results in a directory, and write what was found."""
-    from sim.study import explain, load_results
+    from sim.study import ONLY_CONDITION, explain, load_results
 
     results = load_results(directory)
     found = explain(results, at, candidate=candidate, condition=condition)
@@ -42,7 +42,16 @@ def explain_results(
         from sim.plots import explanation, small_multiples
         from sim.plots.files import save
 
-        figure = small_multiples(explanation, found.parts, question=results.question, columns=1)
+        parts = found.parts
+        if results.conditions == (ONLY_CONDITION,):
+            parts = parts.assign(condition=results.name)
+        title = (
+            "What failed requests spend their time on"
+            if at == "failed"
+            else f"What requests at {at} and beyond spend their time on"
+        )
+        height = 1.7 + 0.75 * parts["candidate"].nunique()
+        figure = small_multiples(explanation, parts, title=title, question=results.question, columns=1, panel=(9.0, height))
         (directory / "charts").mkdir(exist_ok=True)
         for path in save(figure, directory / "charts" / f"explain_{at}", ("png", "svg")):
             if not quiet:
@@ -148,7 +157,7 @@ def _draw_request(one: SingleRequest, directory: Path, quiet: bool) -> None:
     from sim.plots.files import save
 
     with style.themed():
-        figure = Figure(figsize=(12.0, 1.9 + 0.34 * min(len(one.table), 60)), layout="constrained")
+        figure = Figure(figsize=(12.0, 2.4 + 0.34 * min(len(one.table), 60)), layout="constrained")
         waterfall(one.table, figure.subplots(), title=one.title)
     directory.mkdir(parents=True, exist_ok=True)
     for path in save(figure, directory / f"request_{one.at}", ("png", "svg")):

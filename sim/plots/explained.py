@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sim.analysis.metrics import GOOD_OUTCOMES
+from sim.analysis.waterfall import COLUMNS
 from sim.plots import style
 from sim.plots.rows import Heights, _beyond, _stack, beside, lay_out, size_of
 from sim.plots.style import INK, PART_LOOKS, PART_NAMES, Look
@@ -122,7 +123,7 @@ def waterfall(table: pd.DataFrame, ax: Axes | None = None, *, title: str | None 
         ScenarioError: a column is missing, or the table is empty.
     """
     chart = "waterfall"
-    style.need(table, ("depth", "attempt", "parent", "target", "number", "start_s", "end_s", "outcome", "on_path"), chart)
+    style.need(table, COLUMNS, chart)
     rows = table.head(_MOST_ROWS).to_dict("records")
     whole_s = float(np.nanmax([*table["end_s"], *table["start_s"], 1e-9]))
     with style.themed():
@@ -139,10 +140,11 @@ def waterfall(table: pd.DataFrame, ax: Axes | None = None, *, title: str | None 
         ax.set_xlim(0.0, 1.01 * whole_s)
         more = f" · {len(table) - len(rows)} further attempts are not drawn" if len(table) > len(rows) else ""
         style.set_title(ax, title, f"One request: {rows[0]['target']}, {rows[0]['outcome']}{more}")
-        keys = [("queue_s", PART_NAMES["queue_s"]), ("service_s", "being worked on"), ("lost_s", "no answer, or a failed one")]
+        keys = [(part, PART_NAMES[part]) for part in ("queue_s", "service_s", "backoff_s")]
+        keys.append(("lost_s", "no answer, or a failed one"))
         handles = [Patch(facecolor=PART_LOOKS[part].colour, label=name) for part, name in keys]
         handles.append(Patch(facecolor="white", edgecolor=INK, label="waiting for others, and the network"))
-        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.4, -1.1 / (1.6 + 0.34 * len(rows))), ncols=4)
+        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.4, -1.1 / (1.6 + 0.34 * len(rows))), ncols=3)
     return ax
 
 
@@ -168,9 +170,22 @@ def _attempt_bar(ax: Axes, y: int, row: Mapping[Any, Any], inside: list[dict[Any
             ax.barh(y, end_s - start_s, left=start_s, height=0.66, color=PART_LOOKS["lost_s"].colour, alpha=0.25, linewidth=0)
         elif row["service_s"] > 0:
             begun_s, ended_s = received_s + float(row["queue_s"]), end_s - way_s
-            for left_s, right_s in _free(begun_s, ended_s, [(one["start_s"], one["end_s"]) for one in inside]):
+            pauses = list(_pauses(inside))
+            for left_s, right_s in pauses:
+                look = PART_LOOKS["backoff_s"]
+                ax.barh(y, right_s - left_s, left=left_s, height=0.66, color=look.colour, hatch=look.hatch, linewidth=0)
+            for left_s, right_s in _free(begun_s, ended_s, [*pauses, *((one["start_s"], one["end_s"]) for one in inside)]):
                 ax.barh(y, right_s - left_s, left=left_s, height=0.66, color=PART_LOOKS["service_s"].colour, linewidth=0)
     ax.text(end_s, y, f" {format_duration(end_s - start_s)}", va="center", fontsize=9.5, color=edge)
+
+
+def _pauses(inside: list[dict[Any, Any]]) -> Iterator[tuple[float, float]]:
+    """When a caller did nothing but wait before another try."""
+    until: dict[str, float] = {}
+    for one in sorted(inside, key=lambda one: (one["start_s"], one["number"])):
+        if one["number"] > 1 and one["start_s"] > until.get(one["target"], np.inf):
+            yield until[one["target"]], one["start_s"]
+        until[one["target"]] = one["end_s"] if np.isfinite(one["end_s"]) else np.inf
 
 
 def _free(start_s: float, end_s: float, taken: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -16,7 +16,7 @@ from sim.analysis.intervals import headline
 from sim.analysis.metrics import effects_in
 from sim.errors import ScenarioError
 from sim.plots import style
-from sim.plots.files import DECIDING
+from sim.plots.files import DECIDING, save
 from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
 from sim.report.curves import CURVES, curve
 from sim.report.limits import LIMITS
@@ -61,7 +61,7 @@ def content_of(results: Results, *, charts: bool = True) -> Content:
         *_numbers(results),
         *_survival(results),
         *(_pictures(results) if charts else ()),
-        *_reasons(results),
+        *_reasons(results, charts),
         *_assumed(results),
         *_limits(results),
         *_recipe(results),
@@ -211,7 +211,7 @@ def _pictures(results: Results) -> Iterator[Block]:
             yield Chart(title, alt, Path(path).read_bytes(), data)
 
 
-def _reasons(results: Results) -> Iterator[Block]:
+def _reasons(results: Results, charts: bool) -> Iterator[Block]:
     try:
         found = explain(results)
     except ScenarioError as error:
@@ -220,6 +220,14 @@ def _reasons(results: Results) -> Iterator[Block]:
         return
     yield Heading("Why slow requests are slow")
     yield Bullets(found.sentences())
+    if charts:
+        height = 1.7 + 0.75 * len(results.candidates)
+        figure = plots.small_multiples(plots.explanation, found.parts, columns=1, panel=(9.0, height))
+        with tempfile.TemporaryDirectory() as place:
+            svg = save(figure, Path(place) / "explained", ("svg",))[0].read_bytes()
+        yield Chart(
+            "What requests at p99 and beyond spend their time on", "slow requests beside typical ones, divided by place", svg
+        )
     rows: list[list[Cell | str]] = []
     for row in found.differences.to_dict("records"):
         if row["slow_s"] or row["typical_s"]:
