@@ -50,7 +50,7 @@ def level_of(at: str) -> float | None:
     found = _PERCENTILE.fullmatch(at)
     if found is None or float(found[1]) <= 0:
         raise ScenarioError(f"at: {at!r} is no percentile; write p50, p99, p99.9, or failed for requests that got no good answer")
-    return float(found[1]) / 100
+    return round(float(found[1]) / 100, 12)
 
 
 def slow_and_typical(requests: pd.DataFrame, at: str, *, start_s: float, end_s: float) -> dict[str, pd.DataFrame]:

@@ -209,8 +209,6 @@ def _span_id(kind: int, number: int) -> str:
 
 def as_otlp(spans: Iterable[ExportedSpan]) -> dict[str, Any]:
     """OTLP/JSON, one resource for each process: ids in hexadecimal, 64-bit numbers as text (opentelemetry-proto 1.x)."""
-    from sim import __version__
-
     by_process: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for span in spans:
         one: dict[str, Any] = {
@@ -226,7 +224,7 @@ def as_otlp(spans: Iterable[ExportedSpan]) -> dict[str, Any]:
         "resourceSpans": [
             {
                 "resource": {"attributes": [_otlp_value("service.name", service), _otlp_value("service.instance.id", instance)]},
-                "scopeSpans": [{"scope": {"name": "sim", "version": __version__}, "spans": found}],
+                "scopeSpans": [{"scope": {"name": "sim"}, "spans": found}],
             }
             for (service, instance), found in by_process.items()
         ]

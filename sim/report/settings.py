@@ -23,7 +23,7 @@ def flat(scenario: Scenario) -> dict[str, str]:
 
     >>> from sim.scenario.yaml import loads
     >>> shop = loads("services: {shop: {workers: 2, operations: {buy: [{work: 8ms}]}}}\\nload: {rate: 5/s, mix: shop.buy}")
-    >>> flat(shop)["services.shop.workers"], flat(shop)["services.shop.operations.buy[0].work"]
+    >>> flat(shop)["services.shop.workers"], flat(shop)["services.shop.operations.buy.steps[0].work"]
     ('2', '8ms')
     """
     from ruamel.yaml import YAML
