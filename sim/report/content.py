@@ -103,8 +103,9 @@ def _decision(results: Results) -> Iterator[Block]:
 
 def _candidates(results: Results) -> Iterator[Block]:
     first = results.conditions[0]
-    yield Heading("Candidates and conditions")
     of_candidates = {name: results.scenarios[name, first] for name in results.candidates}
+    if len(results.scenarios) > 1:
+        yield Heading("Candidates and conditions")
     if len(of_candidates) > 1:
         yield differences(of_candidates, "candidates") or Text("The candidates are the same in every setting.")
     of_conditions = {name: results.scenarios[results.baseline_or_first, name] for name in results.conditions}
@@ -135,7 +136,7 @@ def _numbers(results: Results) -> Iterator[Block]:
         for metric in shown_metrics(results, here):
             name = words.metric_words(metric, effects) + words.of_whom(metric, results.focus)
             rows.append([name, *(_value(here, candidate, metric) for candidate in results.candidates)])
-        yield Table(["", *results.candidates], rows, f"Under {condition}")
+        yield Table(["", *results.candidates], rows, f"Under {condition}" if len(results.conditions) > 1 else "Numbers")
     yield from _differences(results, effects)
     judged = results.objectives()
     if len(judged):
