@@ -152,7 +152,7 @@ def time_spent(requests: pd.DataFrame, attempts: pd.DataFrame, changes: pd.DataF
     are left out.
 
     Args:
-        requests: rows of `sim.records.REQUESTS`, decoded; choose them first, some 20,000 are divided in a second.
+        requests: rows of `sim.records.REQUESTS`, decoded; choose them first, some 15,000 are divided in a second.
         attempts: rows of `sim.records.ATTEMPTS` of the same run; without them (`run.record_attempts: false`) nothing can be told.
         changes: rows of `sim.records.CHANGES`; absent, handshakes count as network.
     """
