@@ -82,6 +82,18 @@ def parts_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["candidate", "condition", "group", "part", "mean_s"])
 
 
+def explained_table() -> pd.DataFrame:
+    places = [("bank", "queue_s"), ("shop -> bank", "backoff_s"), ("shop", "service_s")]
+    rows = [
+        (a, c, g, where, part, "", 0.01 * (k + 1) * (i + 1) * (20 if g == "slow" else 1))
+        for c in CONDITIONS
+        for i, a in enumerate(CANDIDATES)
+        for g in ("slow", "typical")
+        for k, (where, part) in enumerate(places)
+    ]
+    return pd.DataFrame(rows, columns=["candidate", "condition", "group", "where", "part", "retry", "mean_s"])
+
+
 def summary_table() -> pd.DataFrame:
     rows: list[tuple[Any, ...]] = []
 

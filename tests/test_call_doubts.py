@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sim.cli.check import doubts_of, summary
+from sim.cli.check import summary
 from sim.errors import ScenarioError
-from sim.scenario.doubts import doubts
+from sim.scenario.doubts import doubts, doubts_of
 from sim.scenario.yaml import load, loads
 
 SHOP = """

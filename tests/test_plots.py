@@ -19,6 +19,7 @@ from chart_tables import (
     backlog_table,
     curve_table,
     differences_table,
+    explained_table,
     over_time_table,
     parts_table,
     spells_table,
@@ -31,6 +32,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sim import plots
+from sim.analysis.critical import EXPLAINED_PARTS
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.records import OUTCOMES, PARTS
@@ -48,6 +50,7 @@ CHARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "where_time_went": (plots.where_time_went, parts_table, {"condition": "crash"}),
     "outcomes": (plots.outcomes, summary_table, {"condition": "crash"}),
     "effect_times": (plots.effect_times, summary_table, {"condition": "crash"}),
+    "explanation": (plots.explanation, explained_table, {"condition": "crash"}),
     "metric_bars": (plots.metric_bars, summary_table, {"condition": "crash", "metric": "attempts_per_request"}),
 }
 every_chart = pytest.mark.parametrize("name", CHARTS)
@@ -118,7 +121,7 @@ def test_a_backend_that_wakes_up_with_the_first_figure_stays_awake() -> None:
 @every_chart
 def test_every_axis_of_numbers_has_a_label_with_a_unit(name: str) -> None:
     ax = draw(name)
-    rows = name in ("difference_forest", "where_time_went", "outcomes", "effect_times", "metric_bars")
+    rows = name in ("difference_forest", "where_time_went", "outcomes", "effect_times", "explanation", "metric_bars")
     for label in [ax.get_xlabel()] if rows else [ax.get_xlabel(), ax.get_ylabel()]:
         assert re.search(r"\((µs|ms|s|%|good answers/s|attempts/s|attempts/request|messages)[,) ]", label), label
     assert ax.get_title(loc="left")
@@ -303,7 +306,7 @@ def test_neighbours_in_a_stack_are_apart_in_grey(found: dict[str, plots.Look]) -
 
 
 def test_every_part_and_outcome_has_a_look() -> None:
-    assert set(style.PART_LOOKS) == set(style.PART_NAMES) == set(PARTS)
+    assert set(style.PART_LOOKS) == set(style.PART_NAMES) == {*PARTS, *EXPLAINED_PARTS}
     assert set(style.OUTCOME_LOOKS) == set(OUTCOMES)
 
 

@@ -4,6 +4,7 @@ It imports floor 0, numpy, pandas and scipy only, never a live object of a run, 
 """
 
 from sim.analysis.balance import balance_metrics, calls_by_replica, connections, imbalance
+from sim.analysis.critical import time_spent
 from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import paired_differences, summarise
@@ -13,6 +14,7 @@ from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
 from sim.analysis.states import staleness, staleness_metrics, state_spells
+from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
 from sim.analysis.zones import cross_zone, cross_zone_share
 
 __all__ = [
@@ -35,14 +37,18 @@ __all__ = [
     "out_of_order",
     "over_time",
     "paired_differences",
+    "pick_request",
     "read_staleness",
     "recovery_s",
     "run_metrics",
+    "sequence_diagram",
     "slo_verdicts",
     "staleness",
     "staleness_metrics",
     "state_spells",
     "summarise",
     "time_parts",
+    "time_spent",
     "verdict",
+    "waterfall",
 ]

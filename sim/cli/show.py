@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sim.cli import check
+from sim.scenario.doubts import doubts_of
 from sim.scenario.forecast import forecast
 from sim.scenario.model import Comparison, Scenario
 
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
     from sim.study import Results
 
-#: Metrics that are always shown, of all requests together; those of objectives and effects join them.
-_ALWAYS: Final = ("success", "goodput_rps", "mean_s", "p50_s", "p90_s", "p99_s", "attempts_per_request", "busy_s_per_good")
-_OF_EFFECTS: Final = ("completeness", "ack_p99_s", "effect_p50_s", "effect_p99_s")
-#: Shown where they are not zero: how requests failed, and what went wrong with effects.
-_IF_ANY: Final = ("duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished")
 _DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 #: Characters that the names of the metrics take, and those of a value with its interval.
 _NAME_WIDTH, _VALUE_WIDTH = 36, 30
@@ -40,7 +36,7 @@ def show_check(console: Console, found: Scenario | Comparison) -> None:
         console.print(_plain(found.question))
     console.print()
     console.print(check.case_table(found))
-    _show_doubts(console, check.doubts_of(found))
+    _show_doubts(console, doubts_of(found))
 
 
 def _counted(number: int, what: str) -> str:
@@ -60,7 +56,7 @@ def _show_scenario(console: Console, scenario: Scenario) -> None:
         console.print()
         for line in lines:
             console.print(_plain(line), soft_wrap=True)
-    _show_doubts(console, check.doubts_of(scenario))
+    _show_doubts(console, doubts_of(scenario))
 
 
 def _show_doubts(console: Console, said: Sequence[str]) -> None:
@@ -131,6 +127,7 @@ def _number_tables(results: Results, condition: str, width: int) -> Iterator[Tab
     from sim.analysis import words
     from sim.analysis.intervals import headline
     from sim.analysis.metrics import effects_in
+    from sim.study.shown import shown_metrics
 
     summary, effects = results.summary, effects_in(results.summary)
     here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
@@ -140,7 +137,7 @@ def _number_tables(results: Results, condition: str, width: int) -> Iterator[Tab
     for start in range(0, len(names), side_by_side):
         shown = [
             (words.metric_words(metric, effects) + words.of_whom(metric, results.focus), here[here["metric"] == metric])
-            for metric in _shown_metrics(results, here)
+            for metric in shown_metrics(results, here)
         ]
         yield _number_table([*shown, *_retried(summary[summary["condition"] == condition])], names[start : start + side_by_side])
 
@@ -207,20 +204,6 @@ def _how_many_recovered(found: pd.DataFrame, most: int) -> str:
     """A mean over the runs that recovered must say how many did."""
     partly = len(found) and found["metric"].iloc[0] == "recovery_s" and 0 < found["n"].iloc[0] < most
     return f", in {found['n'].iloc[0]} of {most}" if partly else ""
-
-
-def _shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
-    from sim.analysis.metrics import percentile_name
-    from sim.analysis.objectives import percentiles_of
-
-    slos = [slo for scenario in results.scenarios.values() for slo in scenario.slos]
-    asked = [f"{percentile_name(percent)}_s" for percent in percentiles_of(slos)]
-    times = sorted({"p50_s", "p90_s", "p99_s", "p99.9_s", *asked}, key=lambda name: float(name[1:-2]))
-    present = set(rows["metric"])
-    not_zero = set(rows.loc[rows["mean"] > 0, "metric"])
-    shares = [m for m in rows["metric"].unique() if m.startswith("share_") and m != "share_ok" and m in not_zero]
-    wanted = ["success", *shares, "goodput_rps", "mean_s", *times, "recovery_s", *_ALWAYS[-2:], "cross_zone", *_OF_EFFECTS]
-    return [m for m in wanted if m in present] + [m for m in _IF_ANY if m in not_zero]
 
 
 def _difference_table(differences: pd.DataFrame, condition: str, focus: str | None) -> Table | None:

@@ -39,6 +39,23 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class ReportFormat(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    MD = "md"
+
+
+class TraceFormat(StrEnum):
+    """What simulated requests are written as."""
+
+    OTLP = "otlp"
+    JAEGER = "jaeger"
+    PERFETTO = "perfetto"
+    CSV = "csv"
+    OPENMETRICS = "openmetrics"
+
+
 def explained(command: Callable[P, R]) -> Callable[P, R]:
     """End a command that meets bad input or Ctrl-C with a message and its exit code instead of a traceback."""
 

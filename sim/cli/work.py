@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from sim.cli.check import doubts_of
 from sim.cli.terminal import GATE_FAILED, INTERRUPTED, Format, out, print_json, progress, say
 from sim.errors import ScenarioError
+from sim.scenario.doubts import doubts_of
 from sim.scenario.model import Comparison, Scenario
 
 if TYPE_CHECKING:

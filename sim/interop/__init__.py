@@ -1,1 +1,1 @@
-"""Scenarios from outside formats: recorded traces in, a scenario out."""
+"""Outside formats: recorded traces in and a scenario out; simulated requests out as spans and metrics."""

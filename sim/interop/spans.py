@@ -1,8 +1,11 @@
-"""Recorded spans: read a CSV file, check it, and turn every trace into visits and the calls they made.
+"""Recorded spans: read a file, check it, and turn every trace into visits and the calls they made.
 
 The format is one row per span, as trace exporters write it::
 
     TraceID, SpanID, ParentID, PodName, OperationName, StartTimeUnixNano, EndTimeUnixNano
+
+or OTLP/JSON, in which `service.instance.id` (else `service.name`) of the resource is the pod; also one such document in each
+line, as OpenTelemetry's collector writes files.
 
 `ParentID` is `root` (or empty) for the span that began the trace. A call is a client span in the caller's pod with one child in
 another service's pod, the server span; a child in another service without a client span counts as a call without network time.
@@ -12,6 +15,7 @@ All other spans are details inside an operation and dissolve in it.
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import zlib
 from collections import Counter
@@ -145,7 +149,7 @@ def _as_name(text: str) -> str:
 
 
 def read_spans(source: str | Path | pd.DataFrame, *, unrecorded: Mapping[str, str] | None = None) -> Recording:
-    """Read recorded spans, from a CSV file (gzip or not) or a DataFrame with the same columns.
+    """Read recorded spans, from a CSV file or OTLP/JSON (gzip or not), or a DataFrame with the same columns.
 
     Args:
         source: the file, or the frame.
@@ -211,6 +215,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"  # by content: a renamed file is still what it is
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as text:
+            if text.read(200).lstrip().startswith("{"):
+                text.seek(0)
+                return _read_otlp(text.read(), path)
         return pd.read_csv(path, compression="gzip" if packed else None, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise ScenarioError(f"{path}: no such file; write the path of a CSV file of spans") from None
@@ -220,6 +228,31 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise ScenarioError(f"{path}: damaged gzip file ({exc}); pack it again") from exc
     except (pd.errors.ParserError, UnicodeDecodeError, OSError) as exc:
         raise ScenarioError(f"{path}: not a readable CSV file ({exc}); write one row per span, separated by commas") from exc
+
+
+def _read_otlp(text: str, path: Path) -> pd.DataFrame:
+    """The rows of OTLP/JSON: one document, or one in each line."""
+    import pandas as pd
+
+    rows: list[tuple[str, ...]] = []
+    try:
+        try:
+            documents = [json.loads(text)]
+        except json.JSONDecodeError:
+            documents = [json.loads(line) for line in text.splitlines() if line.strip()]
+        for document in documents:
+            for resource in document["resourceSpans"]:
+                found = {one["key"]: one["value"].get("stringValue", "") for one in resource["resource"]["attributes"]}
+                pod = found.get("service.instance.id") or found["service.name"]
+                for scope in resource["scopeSpans"]:
+                    for span in scope["spans"]:
+                        ids = (span["traceId"], span["spanId"], span.get("parentSpanId", ""), pod, span["name"])
+                        rows.append((*ids, str(span["startTimeUnixNano"]), str(span["endTimeUnixNano"])))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as exc:
+        raise ScenarioError(
+            f"{path}: cannot be read as OTLP/JSON ({exc!r}); write resourceSpans, or a CSV file of spans"
+        ) from exc
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -4,6 +4,7 @@ They read tables only, so they work on last month's files. `small_multiples` rep
 writes them all. `looks` gives a candidate the same colour, line, marker and hatch everywhere.
 """
 
+from sim.plots.explained import explanation, waterfall
 from sim.plots.files import charts, small_multiples
 from sim.plots.lines import (
     attempts_over_time,
@@ -26,6 +27,7 @@ __all__ = [
     "charts",
     "difference_forest",
     "effect_times",
+    "explanation",
     "goodput_over_time",
     "latency_cdf",
     "latency_percentiles",
@@ -38,5 +40,6 @@ __all__ = [
     "states_over_time",
     "success_over_time",
     "sweep_charts",
+    "waterfall",
     "where_time_went",
 ]

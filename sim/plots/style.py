@@ -76,6 +76,7 @@ PART_LOOKS: Final[Mapping[str, Look]] = {
     "queue_s": Look("#E8B04A"),
     "service_s": Look("#2F4B7C", hatch="//"),
     "network_s": Look("#A5C8E8"),
+    "handshake_s": Look("#6C8EBF", hatch="\\\\"),
     "backoff_s": Look("#EDEDED", hatch=".."),
     "lost_s": Look("#A63D40", hatch="xx"),
 }
@@ -83,6 +84,7 @@ PART_NAMES: Final[Mapping[str, str]] = {
     "queue_s": "waiting for a worker",
     "service_s": "being worked on",
     "network_s": "on the network",
+    "handshake_s": "making connections",
     "backoff_s": "waiting to retry",
     "lost_s": "waiting for answers that never came",
 }

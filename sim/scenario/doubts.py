@@ -64,6 +64,25 @@ def doubts_of_cases(comparison: Comparison) -> Iterator[tuple[str, str, list[str
         yield candidate, condition, [doubt for doubt in doubts(scenario) if doubt not in elsewhere]
 
 
+def doubts_of(found: Scenario | Comparison) -> list[str]:
+    """All doubts; of a comparison those between candidates first, each other once, with its cases where these are not all."""
+    if isinstance(found, Scenario):
+        return doubts(found)
+    said: dict[str, list[str]] = {}
+    for candidate, condition, told in doubts_of_cases(found):
+        for doubt in told:
+            case = f"{candidate} under {condition}" if len(found.conditions) > 1 else candidate
+            said.setdefault(doubt, []).append(case)
+    everywhere = len(found.candidates) * len(found.conditions)
+    return [*doubts_between(found), *(doubt + _whose(cases, everywhere) for doubt, cases in said.items())]
+
+
+def _whose(cases: list[str], everywhere: int) -> str:
+    if len(cases) == everywhere:
+        return ""
+    return f" ({', '.join(cases[:2])}{f' and {len(cases) - 2} more' if len(cases) > 2 else ''})"
+
+
 def doubts_between(comparison: Comparison) -> list[str]:
     """Candidates that are one scenario under every condition: what one changes was so already, or was not meant."""
     same: dict[tuple[str, ...], list[str]] = {}

@@ -152,6 +152,11 @@ class Results:
         """Means with 95 % intervals: candidate, condition, metric, of, mean, low, high, n."""
         return summarise(self.metrics)
 
+    @property
+    def baseline_or_first(self) -> str:
+        """The candidate that the others are compared with; the first one where the baseline's name is not a candidate's."""
+        return self.baseline if self.baseline in self.candidates else self.candidates[0]
+
     def differences(self, baseline: str | None = None) -> pd.DataFrame:
         """Paired differences of every other candidate to a baseline, by default the study's own.
 

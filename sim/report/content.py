@@ -1,0 +1,291 @@
+"""What a report says: question, verdict, what differs, results, reasons, assumptions, doubts, limits, how to reproduce."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from sim import plots
+from sim.analysis import words
+from sim.analysis.intervals import headline
+from sim.analysis.metrics import effects_in
+from sim.errors import ScenarioError
+from sim.plots import style
+from sim.plots.files import DECIDING, save
+from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
+from sim.report.curves import CURVES, curve
+from sim.report.limits import LIMITS
+from sim.report.settings import assumptions, differences, presets_in
+from sim.report.topology import topology
+from sim.scenario.doubts import doubts_of
+from sim.scenario.model import Comparison
+from sim.study import Results, explain
+from sim.study.experiment import versions
+from sim.study.shown import shown_metrics
+from sim.study.store import read_manifest
+from sim.units import format_duration
+
+_MOODS: Final = {"pass": "good", "fail": "bad", "lower": "told", "higher": "told"}
+#: Charts, by the beginning of their names, and what they show to whoever cannot see them.
+_ALT: Final = {
+    "latency_percentiles": "latency over percentile, one curve for each candidate, with bands",
+    "success_over_time": "share of requests answered well over time",
+    "goodput_over_time": "good answers per second over time",
+    "attempts_over_time": "attempts per second over time",
+    "backlog_over_time": "messages that wait, over time",
+    "outcomes": "shares of outcomes for each candidate",
+    "effect_times": "times to acknowledgement and to effect",
+    "where_time_went": "mean latency, divided into where it was spent",
+    "difference": "paired differences to the baseline with intervals",
+    "price": "what candidates cost",
+    "states_over_time": "when breakers were open and endpoints ejected",
+}
+
+
+def content_of(results: Results, *, charts: bool = True) -> Content:
+    """Everything that a report of these results says, block by block.
+
+    Args:
+        results: of a comparison, or of one scenario.
+        charts: whether to draw any; that takes most of the time.
+    """
+    title = results.name.replace("_", " ")
+    blocks = [
+        *_decision(results),
+        *_candidates(results),
+        *_numbers(results),
+        *_survival(results),
+        *(_pictures(results) if charts else ()),
+        *_reasons(results, charts),
+        *_assumed(results),
+        *_limits(results),
+        *_recipe(results),
+    ]
+    colours = {name: look.colour for name, look in style.looks(results.candidates).items()}
+    return Content(title, blocks, colours)
+
+
+def _decision(results: Results) -> Iterator[Block]:
+    if results.question:
+        yield Text(f"Question: {results.question}")
+    if results.focus is not None:
+        yield Text(f"It is about requests for {results.focus}; other requests are part of the load.")
+    if results.partial:
+        yield Text(f"Partial: {len(results.runs)} of {results.planned} planned runs are finished.", strong=True)
+    yield Heading("Verdict")
+    if len(results.candidates) == 1:
+        judged = results.objectives()
+        counts = Counter(map(str, judged["verdict"])) if len(judged) else Counter()
+        told = ", ".join(f"{counts[name]} {name}" for name in ("pass", "fail", "uncertain") if name in counts)
+        nothing = "There is one candidate, and there are no objectives: nothing is decided."
+        yield Text(f"Objectives: {told}." if told else nothing, strong=True)
+        return
+    decision = results.verdict()
+    yield Text(decision.reasons[0], strong=True)
+    by_condition = [
+        f"Under {condition}: " + (f"{name} is best" if name is not None else decision.ties[condition])
+        for condition, name in decision.by_condition.items()
+    ]
+    yield Bullets(by_condition if len(by_condition) > 1 else [])
+    yield Text(
+        "Objectives come first, then success, then latency; of costs and effects the differences are told and not weighed. "
+        "Each interval covers with 95 % by itself, and a difference counts only if its paired interval excludes zero."
+    )
+    if len(decision.reasons) > 1:
+        rows = [[reason] for reason in decision.reasons[1:]]
+        yield Table(["reasons"], rows, f"All {len(rows)} reasons", folded=True)
+
+
+def _candidates(results: Results) -> Iterator[Block]:
+    first = results.conditions[0]
+    of_candidates = {name: results.scenarios[name, first] for name in results.candidates}
+    if len(results.scenarios) > 1:
+        yield Heading("Candidates and conditions")
+    if len(of_candidates) > 1:
+        yield differences(of_candidates, "candidates") or Text("The candidates are the same in every setting.")
+    of_conditions = {name: results.scenarios[results.baseline_or_first, name] for name in results.conditions}
+    if len(of_conditions) > 1:
+        found = differences(of_conditions, "conditions")
+        yield found or Text("The conditions are the same in every setting.")
+    yield Heading("Topology")
+    drawn: dict[str, list[str]] = {}
+    diagrams: dict[str, Diagram] = {}
+    for name, scenario in of_candidates.items():
+        diagram = topology(scenario, name)
+        drawn.setdefault(diagram.mermaid, []).append(name)
+        diagrams.setdefault(diagram.mermaid, diagram)
+    for mermaid, names in drawn.items():
+        who = "all candidates" if len(names) == len(of_candidates) and len(names) > 1 else ", ".join(names)
+        yield Diagram(f"Who calls whom: {who}", diagrams[mermaid].svg, mermaid)
+
+
+def _numbers(results: Results) -> Iterator[Block]:
+    summary = results.summary
+    effects = effects_in(summary)
+    counts = sorted({sum(1 for run in results.runs if (run.candidate, run.condition) == pair) for pair in results.scenarios})
+    yield Heading("Results")
+    yield Text(f"Means of {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} replications with 95 % intervals.")
+    for condition in results.conditions:
+        here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
+        rows: list[list[Cell | str]] = []
+        for metric in shown_metrics(results, here):
+            name = words.metric_words(metric, effects) + words.of_whom(metric, results.focus)
+            rows.append([name, *(_value(here, candidate, metric) for candidate in results.candidates)])
+        yield Table(["", *results.candidates], rows, f"Under {condition}" if len(results.conditions) > 1 else "Numbers")
+    yield from _differences(results, effects)
+    judged = results.objectives()
+    if len(judged):
+        rows = [
+            [
+                str(row["condition"]), str(row["candidate"]), str(row["slo"]),
+                Cell(row["verdict"], mood=_MOODS.get(row["verdict"], "")),
+                Cell(words.with_interval(row["metric"], row["value"], row["low"], row["high"]), float(row["value"])),
+            ]
+            for row in judged.to_dict("records")
+        ]  # fmt: skip
+        yield Table(["under", "candidate", "objective", "verdict", "measured"], rows, "Objectives")
+
+
+def _value(rows: pd.DataFrame, candidate: str, metric: str) -> Cell:
+    found = rows[(rows["candidate"] == candidate) & (rows["metric"] == metric)]
+    if not len(found):
+        return Cell("–")
+    mean, low, high = (float(found[column].iloc[0]) for column in ("mean", "low", "high"))
+    return Cell(words.with_interval(metric, mean, low, high), mean)
+
+
+def _differences(results: Results, effects: list[str]) -> Iterator[Block]:
+    table = results.differences()
+    rows = table[table["metric"].isin(DECIDING) & table["difference"].notna() & headline(table, results.focus)]
+    if not len(rows):
+        return
+    found: list[list[Cell | str]] = []
+    for row in rows.to_dict("records"):
+        same = row["difference"] == row["low"] == row["high"] == 0
+        change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
+        name = words.metric_words(row["metric"], effects) + words.of_whom(row["metric"], results.focus)
+        told = Cell("identical" if same else row["verdict"], mood=_MOODS.get(row["verdict"], ""))
+        found.append([str(row["condition"]), name, str(row["candidate"]), Cell(change, float(row["difference"])), told])
+    caption = f"Paired differences to {rows['baseline'].iloc[0]}: the same arrivals, work and faults for both"
+    yield Table(["under", "metric", "candidate", "difference", "verdict"], found, caption)
+
+
+def _survival(results: Results) -> Iterator[Block]:
+    """Under which faults a candidate went on answering as its objectives ask."""
+    faults, judged, summary = results.faults(), results.objectives(), results.summary
+    rows: list[list[Cell | str]] = []
+    for condition in results.conditions:
+        what = ", ".join(dict.fromkeys(faults[faults["condition"] == condition]["label"]))
+        here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
+        if not what:
+            continue
+        for candidate in results.candidates:
+            mine = judged[(judged["condition"] == condition) & (judged["candidate"] == candidate)] if len(judged) else judged
+            missed = list(mine[mine["verdict"] == "fail"]["slo"]) if len(mine) else []
+            unsure = list(mine[mine["verdict"] == "uncertain"]["slo"]) if len(mine) else []
+            told = Cell("no objectives") if not len(mine) else Cell("survived", mood="good")
+            if missed:
+                told = Cell(f"missed: {'; '.join(missed)}", mood="bad")
+            elif unsure:
+                told = Cell(f"uncertain: {'; '.join(unsure)}")
+            times = [_value(here, candidate, metric) for metric in ("success", "recovery_s")]
+            rows.append([condition, what, candidate, told, *times])
+    if rows:
+        yield Heading("What was survived")
+        columns = ["under", "fault", "candidate", "objectives", "success", "recovery after the last fault"]
+        yield Table(columns, rows, "Faults at fixed times, and how candidates came through")
+
+
+def _pictures(results: Results) -> Iterator[Block]:
+    tables = results.tables()
+    yield Heading("Charts")
+    with tempfile.TemporaryDirectory() as place:
+        for path in plots.charts(tables, place, results.question, ("svg",), results.focus):
+            alt = next((text for start, text in _ALT.items() if path.stem.startswith(start)), path.stem.replace("_", " "))
+            title = path.stem.replace("_", " ").capitalize()
+            data = curve(path.stem, tables) if path.stem in CURVES else None
+            yield Chart(title, alt, Path(path).read_bytes(), data)
+
+
+def _reasons(results: Results, charts: bool) -> Iterator[Block]:
+    try:
+        found = explain(results)
+    except ScenarioError as error:
+        yield Heading("Why slow requests are slow")
+        yield Text(f"Not known: {error}")
+        return
+    yield Heading("Why slow requests are slow")
+    yield Bullets(found.sentences())
+    if charts:
+        height = 1.7 + 0.75 * len(results.candidates)
+        figure = plots.small_multiples(plots.explanation, found.parts, columns=1, panel=(9.0, height))
+        with tempfile.TemporaryDirectory() as place:
+            svg = save(figure, Path(place) / "explained", ("svg",))[0].read_bytes()
+        yield Chart(
+            "What requests at p99 and beyond spend their time on", "slow requests beside typical ones, divided by place", svg
+        )
+    rows: list[list[Cell | str]] = []
+    for row in found.differences.to_dict("records"):
+        if row["slow_s"] or row["typical_s"]:
+            times = [Cell(format_duration(row[name]), row[name]) for name in ("slow_s", "typical_s", "more_s")]
+            share = Cell(f"{100 * row['share']:.0f} %", row["share"])
+            names = [str(row["candidate"]), str(row["condition"]), str(row["where"]), style.PART_NAMES[row["part"]]]
+            rows.append([*names, *times, share])
+    columns = ["candidate", "under", "where", "what", "p99 and beyond", "typical", "more", "share of it"]
+    yield Table(columns, rows, "Where requests at p99 and beyond spent their time, against typical ones", folded=len(rows) > 12)
+
+
+def _assumed(results: Results) -> Iterator[Block]:
+    scenario = results.scenarios[results.baseline_or_first, results.conditions[0]]
+    yield Heading("Assumptions, and where each number comes from")
+    whose = f"{results.baseline_or_first} under {results.conditions[0]}"
+    yield Text(
+        f"The settings of {whose}; what others change is above. Written is what the scenario says, measured or guessed: its own "
+        "comments tell which. A preset's numbers are those of the real system, with their source."
+    )
+    yield from assumptions(scenario)
+
+
+def _limits(results: Results) -> Iterator[Block]:
+    said = doubts_of(_studied(results))
+    yield Heading("Warnings")
+    yield Bullets(said) if said else Text("The checks of the scenario have no doubts; that is no promise.")
+    yield Heading("Limits of the model")
+    yield Bullets(LIMITS)
+    notes: dict[str, tuple[str, ...]] = {}
+    for scenario in results.scenarios.values():
+        notes |= {preset.name: preset.notes for _, _, preset in presets_in(scenario)}
+    rows = [[name, note] for name, texts in notes.items() for note in texts]
+    if rows:
+        yield Table(["preset", "known and not modelled"], rows, "What the presets leave out", folded=True)
+
+
+def _studied(results: Results) -> Any:
+    """The scenario or comparison that was studied, as far as there are scenarios for it."""
+    if len(results.scenarios) == 1:
+        return next(iter(results.scenarios.values()))
+    rivals: dict[str, dict[str, Any]] = {}
+    for (candidate, condition), scenario in results.scenarios.items():
+        rivals.setdefault(candidate, {})[condition] = scenario
+    return Comparison(name=results.name, question=results.question, candidates=rivals)
+
+
+def _recipe(results: Results) -> Iterator[Block]:
+    manifest: Mapping[str, Any] = {} if results.directory is None else read_manifest(results.directory)
+    yield Heading("How to reproduce")
+    if manifest.get("command_line"):
+        yield Code(str(manifest["command_line"]))
+    seeds = sorted({run.seed for run in results.runs})
+    told = [f"Seeds {seeds[0]} to {seeds[-1]}; the same seeds give the same rows, with any number of workers."] if seeds else []
+    if manifest:
+        told.append(f"Run on {manifest['date']}, in {format_duration(float(manifest['took_s']))}.")
+    yield Bullets(told)
+    used = manifest.get("versions") or versions()
+    yield Table(["what", "version"], [[name, str(number)] for name, number in used.items()], "Versions")
+    rows = [[candidate, condition, scenario.hash] for (candidate, condition), scenario in results.scenarios.items()]
+    yield Table(["candidate", "condition", "hash"], rows, "Scenarios: a hash names everything that influences rows")

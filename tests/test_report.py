@@ -1,0 +1,235 @@
+"""The decision on paper: what it says, and that a browser shows it without fetching anything."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from test_cli import sim
+
+from sim.report import as_html, as_markdown, content_of
+from sim.report.blocks import Cell, Chart, Content, Heading, Table, Text
+from sim.report.settings import differences, flat
+from sim.report.topology import topology
+from sim.scenario.model import Comparison
+from sim.scenario.yaml import load
+from sim.study import Results, compare, replicate
+
+SHOP = """\
+run: {duration: 20s, replications: 3, warmup: 2s}
+services:
+  shop: {workers: 8, operations: {buy: [{work: {exponential: 4ms}}, {call: bank.pay}, {publish: mails}]}}
+  bank: {workers: 2, operations: {pay: [{work: {exponential: 10ms}}]}}
+  mail: {workers: 2, operations: {send: [{work: 1ms}]}}
+queues: {mails: {consumer: mail.send}}
+links: {default: 0.5ms}
+calls: {shop -> bank: {preset: envoy@1.40, timeout: 1s}}
+load: {rate: 60/s, mix: shop.buy}
+slos: [success >= 99 %, p99 <= 10s]
+"""
+RIVALS = """\
+question: Is <one try> enough?
+base: shop.yaml
+candidates: {one try: {}, three tries: {calls: {shop -> bank: {retry: {max_attempts: 3, on: [error, unreachable]}}}}}
+conditions: {normal: {}, errors: {faults: [{errors: bank, ratio: 60 %, at: 5s, for: 10s}]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    place = tmp_path_factory.mktemp("report")
+    (place / "shop.yaml").write_text(SHOP)
+    (place / "rivals.yaml").write_text(RIVALS)
+    rivals = load(place / "rivals.yaml")
+    assert isinstance(rivals, Comparison)
+    return compare(rivals, workers=1, out=place / "results" / "rivals")
+
+
+@pytest.fixture(scope="module")
+def content(study: Results) -> Content:
+    return content_of(study)
+
+
+def table(content: Content, caption: str) -> list[list[str]]:
+    found = next(block for block in content.blocks if isinstance(block, Table) and block.caption.startswith(caption))
+    return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in found.rows]
+
+
+def test_it_says_everything_that_a_review_asks_for(study: Results, content: Content) -> None:
+    headings = [block.text for block in content.blocks if isinstance(block, Heading)]
+    assert headings == [
+        "Verdict", "Candidates and conditions", "Topology", "Results", "What was survived", "Charts",
+        "Why slow requests are slow", "Assumptions, and where each number comes from", "Warnings", "Limits of the model",
+        "How to reproduce",
+    ]  # fmt: skip
+    verdict = next(block for block in content.blocks if isinstance(block, Text) and block.strong)
+    assert verdict.text == study.verdict().reasons[0]
+    assert table(content, "What candidates differ in") == [
+        ["calls.shop -> bank.retry.max_attempts", "–", "3"],
+        ["calls.shop -> bank.retry.on", "–", "['error', 'unreachable']"],
+    ]
+    assert ["faults[0].ratio", "–", "0.6"] in table(content, "What conditions")
+    survived = {row[2]: row[3] for row in table(content, "Faults at fixed times")}
+    assert survived["one try"].startswith("missed: success >= 99 %")
+    hashes = table(content, "Scenarios")
+    assert ["one try", "normal", study.scenarios["one try", "normal"].hash] in hashes
+
+
+def test_each_number_says_where_it_comes_from(content: Content) -> None:
+    assert ["services.bank.workers", "2", "written"] in table(content, "Written in the scenario")
+    presets = {row[0]: row[1:] for row in table(content, "From presets")}
+    assert presets["calls.shop -> bank.connect_timeout"][:2] == ["5s", "preset envoy@1.40"]
+    assert presets["calls.shop -> bank.connect_timeout"][2]
+    assert "calls.shop -> bank.timeout" not in presets  # it is written
+    assert ["run.seed", "1", "default"] in table(content, "Defaults")
+    assert not any(row[0] == "run.duration" for row in table(content, "Defaults"))
+
+
+def test_scenarios_that_are_the_same_differ_in_nothing(study: Results) -> None:
+    one = study.scenarios["one try", "normal"]
+    assert differences({"a": one, "b": one}, "candidates") is None
+    assert flat(one)["load.rate"] == "60/s"
+
+
+def test_the_topology_has_a_way_for_every_call(study: Results) -> None:
+    drawn = topology(study.scenarios["one try", "normal"], "one try")
+    assert set(re.findall(r"(n\d) (-->|-\.->) (n\d)", drawn.mermaid)) == {
+        ("n0", "-->", "n1"), ("n1", "-->", "n2"), ("n1", "-.->", "n4"), ("n4", "-.->", "n3"),
+    }  # fmt: skip
+    assert drawn.svg.count("<rect") == 5
+    assert drawn.svg.count('marker-end="url(#tip)"') == 4
+
+
+class _Page(HTMLParser):
+    """What a page would fetch, and which elements are left open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.fetched += [str(found[name]) for name in ("src", "href", "srcset", "data") if found.get(name) and tag != "a"]
+        self.ids += [str(found["id"])] if "id" in found else []
+        if tag not in ("meta", "img", "br", "path", "rect", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "rect"):
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Nothing is left open."""
+
+
+def test_the_page_is_whole_fetches_nothing_and_escapes_what_people_wrote(content: Content) -> None:
+    text = as_html(content)
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.fetched)
+    assert "Is &lt;one try&gt; enough?" in text
+    assert "<one try>" not in text
+    charts = [block for block in content.blocks if isinstance(block, Chart)]
+    assert {"Latency percentiles", "Success over time", "Where time went", "Difference success"} <= {
+        chart.title for chart in charts
+    }
+    assert all(chart.svg.startswith(b"<?xml") for chart in charts)
+
+
+def test_markdown_has_the_same_sections_tables_and_diagrams(content: Content) -> None:
+    text = as_markdown(content)
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
+        block.text for block in content.blocks if isinstance(block, Heading)
+    ]
+    assert text.count("```mermaid") == 1  # candidates that call alike share a diagram
+    assert "Is \\<one try> enough?" in text
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    widths = [{len(re.findall(r"(?<!\\)\|", line)) - 1 for line in found.splitlines()} for found in tables]
+    assert widths == [{len(block.columns)} for block in content.blocks if isinstance(block, Table)]
+
+
+def test_the_commands_write_files_and_one_scenario_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    replicate(load("shop.yaml"), workers=1, out="results/shop")  # type: ignore[arg-type]
+    assert sim("report", "results/shop", "--format", "md").stdout.startswith("# shop\n")
+    sim("report", "results/shop", "--no-charts", "-o", "decision.md", "-q")
+    assert "**Objectives: 2 pass.**" in (tmp_path / "decision.md").read_text()
+    assert "MB" in sim("report", "results/shop", "--no-charts").stderr
+    assert "<!doctype html>" in (tmp_path / "results/shop/report.html").read_text()
+    assert "no results" in sim("report", "nowhere", code=2).stderr
+
+
+#: Works the page as a reader would, and writes what it saw into the body.
+_READER = """
+const seen = {errors: window.errors, policy: window.blocked};
+const later = () => new Promise(done => setTimeout(done, 50));
+(async () => {
+  await later();
+  const figures = [...document.querySelectorAll("figure.has-live")];
+  const count = (one, what) => one.querySelectorAll(what).length;
+  seen.charts = figures.map(one => [count(one, ".panels svg"), count(one, ".panels svg .curve")]);
+  const button = figures[0].querySelector(".keys button");
+  button.click();
+  seen.curvesWithoutOne = figures[0].querySelectorAll(".panels svg .curve").length;
+  button.click();
+  const panel = figures[0].querySelector(".panels svg");
+  panel.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
+  seen.told = figures[0].querySelector(".told-here").textContent;
+  const table = [...document.querySelectorAll("table")].find(one => one.caption.textContent.startsWith("Objectives"));
+  const sortBy = table.tHead.rows[0].cells[4].querySelector("button");
+  const column = () => [...table.tBodies[0].rows].map(row => Number(row.cells[4].dataset.by));
+  sortBy.click();
+  seen.up = column();
+  sortBy.click();
+  seen.down = column();
+  seen.sort = table.tHead.rows[0].cells[4].getAttribute("aria-sort");
+  seen.images = [...document.images].map(one => one.complete && one.naturalWidth > 0);
+  seen.fetched = performance.getEntriesByType("resource").map(one => one.name).filter(name => !name.startsWith("data:"));
+  const out = document.createElement("pre");
+  out.id = "seen";
+  out.textContent = JSON.stringify(seen);
+  document.body.append(out);
+})();
+"""
+_WATCH = """<script>window.errors = []; window.blocked = [];
+addEventListener("error", event => errors.push(String(event.message)));
+addEventListener("securitypolicyviolation", event => blocked.push(event.blockedURI));
+const said = console.error; console.error = (...what) => { errors.push(what.join(" ")); said(...what); };</script>"""
+_BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(_BROWSER is None, reason="no Chromium on this machine")
+def test_a_browser_draws_every_chart_sorts_tables_and_fetches_nothing(content: Content, tmp_path: Path) -> None:
+    text = as_html(content).replace("<title>", f"{_WATCH}<title>", 1).replace("</body>", f"<script>{_READER}</script></body>")
+    page = tmp_path / "report.html"
+    page.write_text(text)
+    command = [
+        str(_BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=5000", "--dump-dom", page.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None, done.stderr[-2000:]
+    seen = json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    assert (seen["errors"], seen["policy"], seen["fetched"]) == ([], [], [])
+    live = [block for block in content.blocks if isinstance(block, Chart) and block.data is not None]
+    assert len(seen["charts"]) == len(live) >= 4
+    assert seen["charts"][0] == [2, 4]  # two conditions, two candidates in each
+    assert all(panels >= 1 and curves >= panels for panels, curves in seen["charts"])
+    assert seen["curvesWithoutOne"] == 2
+    assert re.search(r"normal, p\S+: one try .*three tries ", seen["told"])
+    assert seen["up"] == sorted(seen["up"])
+    assert seen["down"] == sorted(seen["down"], reverse=True)
+    assert seen["sort"] == "descending"
+    assert len(seen["images"]) == sum(isinstance(block, Chart) for block in content.blocks)
+    assert all(seen["images"])
