@@ -60,6 +60,11 @@ PositiveDuration = Annotated[float, BeforeValidator(_quantity("duration", positi
 Rate = Annotated[float, BeforeValidator(_quantity("rate")), _written("/s")]
 PositiveRate = Annotated[float, BeforeValidator(_quantity("rate", positive=True)), _written("/s")]
 Ratio = Annotated[float, BeforeValidator(_quantity("ratio"))]
+#: Bytes.
+Size = Annotated[float, BeforeValidator(_quantity("size")), _written("B")]
+PositiveSize = Annotated[float, BeforeValidator(_quantity("size", positive=True)), _written("B")]
+#: Bytes per second.
+PositiveBandwidth = Annotated[float, BeforeValidator(_quantity("bandwidth", positive=True)), _written("B/s")]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*")
 
