@@ -78,6 +78,21 @@ def _check_name(value: object) -> object:
 Name = Annotated[str, BeforeValidator(_check_name)]
 
 
+def parse_payload(value: object, info: ValidationInfo) -> object:
+    """Read what is sent: the name of a message, or a size such as ``100 kB``."""
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    try:
+        return _quantity("size")(value, info)
+    except ValueError as exc:
+        raise ValueError(f"{exc}, or the name of one of messages") from exc
+
+
+def dump_payload(value: str | float) -> str:
+    """Write what `parse_payload` reads."""
+    return value if isinstance(value, str) else units.exact(value, "B")
+
+
 def _check_address(value: object) -> object:
     if not isinstance(value, str) or value.count(".") != 1 or not all(map(_NAME.fullmatch, value.split("."))):
         raise ValueError(f"{value!r} is not an operation; write service.operation, for example payment.charge")

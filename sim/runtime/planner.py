@@ -21,19 +21,24 @@ from sim.runtime.steps import (
     SagaStep,
     WorkStep,
 )
+from sim.runtime.wire import AnswerStep, ReceiveStep
 from sim.scenario.services import Call, Commit, Fail, Operation, Parallel, Publish, ReadVersion, Repeat, Saga, Step, Work
 from sim.streams import salt
 
 if TYPE_CHECKING:
     from sim.runtime.steps import Plan
     from sim.runtime.visit import Edge
+    from sim.runtime.wire import Wire
 
 
 class Planner:
     """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
 
-    def __init__(self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str]) -> None:
+    def __init__(
+        self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str], wires: dict[tuple[str, str], Wire]
+    ) -> None:
         self._edge_to = edge_to
+        self._wires = wires
         self._consumer_of = consumer_of
 
     def fill(self, plan: Plan, operation: Operation) -> None:
@@ -44,6 +49,8 @@ class Planner:
         plan.steps = tuple(self.step(step, seen) for step in operation.steps)
         if operation.cache is not None:
             plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
+        if operation.request is not None or operation.response is not None:
+            plan.steps = (ReceiveStep(self._wires), *plan.steps, AnswerStep(self._wires))
 
     def step(self, step: Step, seen: Counter[str]) -> Runnable:
         """Bind one step."""

@@ -21,7 +21,7 @@ from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Parallel, Publish, Repeat, Saga, Step
 
 #: The tables of a run, in the order in which they are stored.
-TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls")
+TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls", "traffic")
 
 
 class Tables(Protocol):
@@ -66,6 +66,10 @@ class Tables(Protocol):
     @property
     def zone_calls(self) -> pd.DataFrame:
         """One row per edge and pair of zones, where there are zones."""
+
+    @property
+    def traffic(self) -> pd.DataFrame:
+        """One row per edge whose calls have a protocol."""
 
 
 def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
