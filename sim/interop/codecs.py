@@ -18,25 +18,10 @@ from xml.etree import ElementTree
 
 #: Sizes of the two lists of which the cost per message and per byte are told apart.
 _FEW, _MANY = 1, 200
-_WORDS: Final = [
-    "the",
-    "of",
-    "and",
-    "price",
-    "model",
-    "garden",
-    "light",
-    "paper",
-    "water",
-    "stone",
-    "small",
-    "large",
-    "green",
-    "delivery",
-    "order",
-    "review",
-    "quality",
-]
+_WORDS: Final = (
+    "the", "of", "and", "price", "model", "garden", "light", "paper", "water", "stone", "small", "large", "green", "delivery",
+    "order", "review", "quality",
+)  # fmt: skip
 
 
 class Measured(NamedTuple):

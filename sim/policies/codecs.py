@@ -82,7 +82,9 @@ class Compressor(Spec):
 
         `repeated` is what its JSON would repeat, in bytes; absent: it is JSON.
 
-        >>> gzip = Compressor(minimum_size=0, ratio=0.27, fresh_ratio=1, overhead=23, compress_per_kb=1e-5, decompress_per_kb=3e-6)
+        >>> gzip = Compressor(
+        ...     minimum_size=0, ratio=0.27, fresh_ratio=1, overhead=23, compress_per_kb=1e-5, decompress_per_kb=3e-6
+        ... )
         >>> [round(gzip.compressed(PayloadSize(*size))) for size in ((102, 102), (6578, 102), (65250, 102))]
         [125, 1874, 17715]
         """
@@ -102,7 +104,9 @@ class Compressor(Spec):
     def pays(self, body: PayloadSize, bytes_per_s: float) -> bool:
         """Whether what it saves on a link of so many bytes per second is more than its processor time at both ends.
 
-        >>> gzip = Compressor(minimum_size=0, ratio=0.27, fresh_ratio=1, overhead=23, compress_per_kb=3e-5, decompress_per_kb=3e-6)
+        >>> gzip = Compressor(
+        ...     minimum_size=0, ratio=0.27, fresh_ratio=1, overhead=23, compress_per_kb=3e-5, decompress_per_kb=3e-6
+        ... )
         >>> page = PayloadSize(65250, 102)
         >>> gzip.pays(page, 10e6 / 8), gzip.pays(page, 10e9 / 8), gzip.pays(PayloadSize(90, 90), 10e6 / 8)
         (True, False, False)

@@ -36,7 +36,7 @@ _THERE, _BACK = salt("wire", "there"), salt("wire", "back")
 
 
 class Way:
-    """One direction of a link, for those who send again what is lost: how broad it is, what it loses, and until when it is busy."""
+    """One direction of a link, for those who send again what is lost: its bandwidth, what it loses, until when it is busy."""
 
     def __init__(self, world: World, source: str, destination: str) -> None:
         link = world.scenario.link(source, destination)

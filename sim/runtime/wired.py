@@ -77,7 +77,7 @@ class WiredCaller(ConnectedCaller):
                 outcome = self._not_connected(journey, seat, visit)
                 return outcome
             set_up_s = self._clock.now_s() - seat.seated_s
-            outcome = yield from self._send(journey, seat, visit)
+            outcome = yield from self._exchange(journey, seat, visit)
             return outcome
         finally:
             if visit is not None:
@@ -87,7 +87,7 @@ class WiredCaller(ConnectedCaller):
                 self._conclude(journey, visit, outcome)
             self._seats.leave(seat, outcome)
 
-    def _send(self, journey: Journey, seat: Seat, visit: Visit) -> Steps:
+    def _exchange(self, journey: Journey, seat: Seat, visit: Visit) -> Steps:
         """Send a visit on its connection, and wait for the last byte of its answer."""
         sent_s = self._clock.now_s()
         seat.visit = visit

@@ -103,7 +103,7 @@ class Protocol(Spec):
         Transport.model_validate(self.transport, context=info.context)
         return self
 
-    def costs(self, codecs: Mapping[str, Codec], compressions: Mapping[str, CompressionCost]) -> Costs:
+    def costs(self, codecs: Mapping[Encoding, Codec], compressions: Mapping[str, CompressionCost]) -> Costs:
         """All numbers: the profiles' where nothing else is said."""
         style = PROFILES[self.profile.partition("@")[0]].settings
         http = self.http or style["http"]
@@ -148,14 +148,16 @@ def _resumed_trips(names: tuple[str, ...], full: int, resumption: str) -> int:
     if resumption == "none" or names == ("tcp",):
         return full
     saved = "saved_by_0_rtt" if resumption == "0-rtt" else "saved_by_ticket"
-    return full - sum(PROFILES[name].settings.get(saved, 0) for name in names)
+    return full - sum(int(PROFILES[name].settings.get(saved, 0)) for name in names)
 
 
 def _compressor(spec: Compression, compressions: Mapping[str, CompressionCost]) -> Compressor:
     """A compression with the numbers of its level, or of the nearest one that is known."""
     level = USUAL_LEVELS[spec.algorithm] if spec.level is None else spec.level
     own = {name: cost.model_dump() for name, cost in compressions.items() if name.startswith(f"{spec.algorithm}-")}
-    known = own or {name: each.settings for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-")}
+    known: Mapping[str, Mapping[str, Any]] = own or {
+        name: each.settings for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-")
+    }
     nearest_level = min(known, key=lambda name: abs(int(name.rpartition("-")[2]) - level))
     overhead = next(each.settings["overhead"] for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-"))
     said = spec.model_dump(exclude={"algorithm", "level"}, exclude_none=True)
@@ -164,7 +166,7 @@ def _compressor(spec: Compression, compressions: Mapping[str, CompressionCost]) 
 
 @dataclass(frozen=True)
 class Costs:
-    """All numbers of a protocol, in seconds and bytes; pairs are of the request's side and the answer's, or of caller and server."""
+    """All numbers of a protocol, in seconds and bytes; pairs are of request and answer, or of caller and server."""
 
     transport: Transport
     round_trips: int
