@@ -84,6 +84,10 @@ def _path(value: object) -> object:
     return value
 
 
+#: A field's name, or the way to one inside: ``reviews.stars``.
+FieldPath = Annotated[str, BeforeValidator(_path)]
+
+
 class Message(Spec):
     """What is sent: fields by name, in order; or some fields of another message. A bare map is read as the fields.
 
@@ -94,9 +98,7 @@ class Message(Spec):
 
     fields: dict[Name, MessageField] = Field({}, description="the fields, in order")
     of: Name | None = Field(None, description="another message of which this one has some fields")
-    select: tuple[Annotated[str, BeforeValidator(_path)], ...] = Field(
-        (), description="which fields: names, and ways to fields inside, reviews.stars"
-    )
+    select: tuple[FieldPath, ...] = Field((), description="which fields: names, and ways to fields inside, reviews.stars")
 
     @model_validator(mode="before")
     @classmethod

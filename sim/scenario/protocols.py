@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sim.policies.codecs import FRESH_OF_PLAIN, Codec, Compression, Compressor
 from sim.policies.payloads import Encoding, Payloads
@@ -67,7 +67,7 @@ class Protocol(Spec):
         None, description="processor time to write and read; absent: `codecs` of the scenario, or measured ones"
     )
     handshake: Handshake = Field(Handshake(), description="processor time of making a connection")
-    transport: dict[str, Any] = Field({}, description="keys of Transport that differ from the profile: {initial_window: 32}")
+    transport: Transport = Field(Transport(), description="windows and repairs; what is absent is as the profile has it")
     request_headers: Size | None = Field(None, description="bytes of a request's headers, written out")
     response_headers: Size | None = Field(None, description="bytes of an answer's headers, written out")
     request_headers_again: Ratio | None = Field(
@@ -95,12 +95,11 @@ class Protocol(Spec):
         return value
 
     @model_validator(mode="after")
-    def _possible(self, info: ValidationInfo) -> Protocol:
+    def _possible(self) -> Protocol:
         if self.http == "http/3" and self.security not in (None, "tls-1.3"):
             raise ValueError(f"security = {self.security} with http/3: QUIC has TLS 1.3 built in; leave security out")
         if self.resumption == "0-rtt" and self.security in ("none", "tls-1.2"):
             raise ValueError(f"resumption = 0-rtt with security = {self.security}: only TLS 1.3 has it; write ticket, or tls-1.3")
-        Transport.model_validate(self.transport, context=info.context)
         return self
 
     def costs(self, codecs: Mapping[Encoding, Codec], compressions: Mapping[str, CompressionCost]) -> Costs:
@@ -119,7 +118,7 @@ class Protocol(Spec):
         shakes = {**full.get("handshake", {}), **self.handshake.model_dump(exclude_none=True)}
         trips = sum(PROFILES[name].settings["round_trips"] for name in names)
         return Costs(
-            transport=Transport.model_validate({**full.get("transport", {}), **self.transport}),
+            transport=Transport.model_validate({**full.get("transport", {}), **self.transport.model_dump(exclude_unset=True)}),
             round_trips=trips,
             resumed_round_trips=_resumed_trips(names, trips, self.resumption),
             resumption=self.resumption,
