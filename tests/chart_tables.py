@@ -126,5 +126,6 @@ def all_tables() -> dict[str, pd.DataFrame]:
         "latency_cdf": curve_table(),
         "time_parts": parts_table(),
         "states": spells_table().assign(candidate="hedged", condition="crash", seed=1),
+        "staleness": stale_table(),
         "faults": faults,
     }

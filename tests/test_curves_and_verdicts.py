@@ -18,6 +18,7 @@ from sim.analysis import (
     recovery_s,
     slo_verdicts,
     staleness,
+    staleness_metrics,
     state_spells,
     time_parts,
     verdict,
@@ -195,6 +196,20 @@ def test_staleness_keeps_runs_apart() -> None:
     both = pd.concat([rows.assign(candidate="a", replication=0), later.assign(candidate="a", replication=1)])
     assert staleness(both)[["candidate", "replication", "stale_s"]].to_numpy().tolist() == [["a", 0, 3.0], ["a", 1, 6.0]]
     assert staleness(rows.iloc[:0]).empty
+
+
+def test_staleness_of_a_service_is_told_in_numbers_without_those_who_never_learned() -> None:
+    rows = changes_of(
+        [
+            (2.0, "stock", 7, "stock", 7, "down"),
+            (3.0, "shop", 0, "stock", 7, "unlisted"),
+            (5.0, "shop", 1, "stock", 7, "unlisted"),
+            (6.0, "shop", 2, "stock", 3, "unlisted"),
+        ]
+    )
+    found = staleness_metrics(rows)
+    assert found.to_numpy().tolist() == [["deaths", "stock", 1.0], ["stale_mean_s", "stock", 2.0], ["stale_max_s", "stock", 3.0]]
+    assert staleness_metrics(rows.iloc[:0]).empty
 
 
 def test_spells_last_until_the_next_change_of_the_same_breaker() -> None:

@@ -73,12 +73,13 @@ def test_charts_writes_every_chart_as_png_and_svg(written: list[Path]) -> None:
         "goodput_over_time",
         "attempts_over_time",
         "backlog_over_time",
+        "staleness_cdf",
     }
     parts = {"where_time_went", "where_time_went_slowest"}
     others = {"outcomes", "effect_times", "difference_success", "difference_p99_s", "states_over_time"}
     assert {path.stem for path in written} == prices | curves | parts | others
     assert sorted(written) == sorted(written[0].parent.iterdir())
-    assert sorted(path.suffix for path in written) == [".png"] * 15 + [".svg"] * 15
+    assert sorted(path.suffix for path in written) == [".png"] * 16 + [".svg"] * 16
 
 
 def test_pictures_are_not_blank_and_have_160_dots_per_inch(written: list[Path]) -> None:
@@ -122,7 +123,7 @@ def test_what_is_of_all_requests_does_not_bear_the_focus(tmp_path: Path, monkeyp
     plots.charts(all_tables(), tmp_path, question="Which?", formats=("svg",), focus="shop.buy")
     priced = {name for name in below if name.endswith(files.PRICES)}
     assert {f"price_{metric}" for metric in files.PRICES} <= priced
-    of_all = priced | {"states_over_time", "backlog_over_time"}
+    of_all = priced | {"states_over_time", "backlog_over_time", "staleness_cdf"}
     assert {name for name, question in below.items() if question == "Which?"} == of_all
     assert {question for name, question in below.items() if name not in of_all} == {"Which? (shop.buy)"}
 

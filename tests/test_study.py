@@ -325,6 +325,23 @@ def test_queues_have_a_backlog_over_time() -> None:
     assert table["backlog"].max() > 0
 
 
+def test_how_long_the_dead_were_chosen_from_is_told_where_there_is_a_registry() -> None:
+    registry = {
+        "registries": {"book": {"heartbeat_interval": None, "crash_delay": "500ms"}},
+        "calls": {"payment": {"discovery": {"mode": "push"}}},
+    }
+    services = {
+        "shop": {"workers": 1, "operations": {"buy": [{"call": "payment.charge"}]}},
+        "payment": {"workers": 1, "replicas": 2, "registry": "book", "operations": {"charge": [{"work": {"exponential": 0.02}}]}},
+    }
+    found = replicate(
+        scenario(services=services, faults=[{"crash": "payment", "replica": 0, "at": 1.0}], **registry), 2, workers=1
+    )
+    numbers = found.summary.set_index(["metric", "of"])["mean"]
+    assert (numbers["deaths", "payment"], numbers["stale_max_s", "payment"]) == (1, pytest.approx(0.5))
+    assert found.tables()["staleness"]["stale_s"].tolist() == pytest.approx([0.5, 0.5])
+
+
 def test_charts_of_a_single_run_are_about_the_scenario_and_not_about_base() -> None:
     tables = replicate(scenario(faults=[{"crash": "payment", "at": 1.0}]), 2, workers=1, simulate=fake).tables()
     assert {name: set(table["condition"]) for name, table in tables.items() if len(table)} == {

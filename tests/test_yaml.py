@@ -186,6 +186,25 @@ def test_null_removes_entries_and_keys_that_have_a_value_always(tmp_path: Path) 
     assert shop.services["shop"].queue.capacity == "unbounded"
 
 
+def test_what_nobody_has_cannot_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    (tmp_path / "slip.yaml").write_text("base: shop.yaml\ncandidates:\n  a: {services: {shap: null}}\n  b: {faults: null}\n")
+    with pytest.raises(ScenarioError, match=r"slip.yaml:3: services.shap: there is no 'shap' to remove; did you mean 'shop'\?"):
+        load(tmp_path / "slip.yaml")
+
+
+def test_a_condition_may_remove_what_only_some_candidates_have(tmp_path: Path) -> None:
+    found = compare(
+        """
+        base: shop.yaml
+        conditions: {calm: {calls: {stock: null}}}
+        candidates: {a: {}, b: {calls: {stock: {timeout: 1s}}}}
+        """,
+        tmp_path,
+    )
+    assert found.candidates["b"]["calm"].policy("shop", "stock.reserve").timeout == 1.0
+
+
 def test_a_law_replaces_a_law(tmp_path: Path) -> None:
     found = compare("base: shop.yaml\ncandidates: {a: {laws: {charge: {exponential: 50ms}}}}", tmp_path)
     assert found.candidates["a"]["base"].services["payment"].operations["charge"].steps[0].work == Exponential(0.05)

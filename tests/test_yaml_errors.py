@@ -31,6 +31,11 @@ MISTAKES = [
     ("lognormal: {p50", "lognormul: {p50", "4: laws.charge: 'lognormul' is not a law; did you mean 'lognormal'?"),
     ("p99: 200ms", "p99: 20ms", "4: laws.charge: the value at 99.0% (0.02 s) must be larger than the one at 50.0% (0.03 s)"),
     ("    workers: 16\n", "", "6: services.shop: workers is missing (requests a replica works on at once"),
+    (
+        "workers: 16",
+        "autoscaling: {max_replicas: true}\n    workers: 16",
+        "8: services.shop.autoscaling.max_replicas: true should be a whole number from 1 to 10,000",
+    ),
     ("workers: 16", "wrokers: 16", "8: services.shop.wrokers: unknown key; did you mean 'workers'?"),
     (
         "workers: 16",
@@ -81,6 +86,11 @@ MISTAKES = [
     ("mix: shop.buy", "mix: {shop.sell: 1}", "25: load.mix.shop.sell: no operation 'shop.sell'; known: email.send,"),
     ("load: {rate: 100/s, mix: shop.buy}\n", "", "1: load is missing (who asks, how often, for what); write for example"),
     ("replica: 0", "replica: 9", "26: faults[0].replica: payment has replicas 0 to 0, not 9"),
+    (
+        "faults: [",
+        "deployments: [{at: 3s}]\nfaults: [",
+        "26: deployments[0]: {at: '3s'} is not a deployment; write one of rollout,",
+    ),
     ("crash: payment, replica: 0", "cash: payment", "26: faults[0]: {cash: 'payment', at: '20s', for: '10s'} is not a fault;"),
     (", at: 5s", "", "26: faults[1]: a fault needs either at (and for), or mtbf and mttr;"),
     ("factor: 3", "factor: .inf", "26: faults[1].factor: .inf should be a number above 0"),

@@ -12,7 +12,7 @@ from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
-from sim.analysis.states import staleness, state_spells
+from sim.analysis.states import staleness, staleness_metrics, state_spells
 from sim.analysis.zones import cross_zone, cross_zone_share
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "run_metrics",
     "slo_verdicts",
     "staleness",
+    "staleness_metrics",
     "state_spells",
     "summarise",
     "time_parts",

@@ -57,6 +57,9 @@ METRICS: Final[Mapping[str, str]] = {
     "calls_cv": "standard deviation over mean of the calls of replicas; of the same",
     "idle_replicas": "replicas without calls; of the same",
     "connections": "connections that callers made to the service in the window",
+    "deaths": "replicas that went, crashed or stopped; of services with a registry",
+    "stale_mean_s": "seconds; for how long a caller process went on choosing from a replica that was gone; of the same",
+    "stale_max_s": "seconds; the longest of these",
 }
 
 #: What is told of all requests, whatever the focus.

@@ -17,6 +17,8 @@ CALLS_STATES: Final = ("closed", "open", "half_open", *_OF_ENDPOINTS)
 OF_CONNECTIONS: Final = ("connected", "draining", "disconnected")
 #: What tells one run from the others, where the rows are of several.
 _RUN: Final = ("candidate", "condition", "replication")
+#: What is measured of each service with a registry whose replicas went.
+STALENESS: Final = ("deaths", "stale_mean_s", "stale_max_s")
 
 
 def state_spells(changes: pd.DataFrame, *, end_s: float) -> pd.DataFrame:
@@ -76,6 +78,19 @@ def staleness(changes: pd.DataFrame) -> pd.DataFrame:
                     found.append((*label, caller, process, target, replica, gone_s, unlisted_s, back_s, stale_s))
     columns = [*labels, "caller", "process", "target", "replica", "gone_s", "unlisted_s", "back_s", "stale_s"]
     return pd.DataFrame(found, columns=columns)
+
+
+def staleness_metrics(changes: pd.DataFrame) -> pd.DataFrame:
+    """`STALENESS` of each service whose replicas went, over all caller processes, as rows of metric, of (the service), value.
+
+    Who never learned of a death counts in neither time: of a run that ends before callers know, both say too little.
+    """
+    found: list[tuple[str, str, float]] = []
+    for service, rows in staleness(changes).groupby("target", sort=False):
+        deaths = len(rows[["replica", "gone_s"]].drop_duplicates())
+        values = (float(deaths), float(rows["stale_s"].mean()), float(rows["stale_s"].max()))
+        found += [(metric, str(service), value) for metric, value in zip(STALENESS, values, strict=True)]
+    return pd.DataFrame(found, columns=["metric", "of", "value"]).astype({"value": float})
 
 
 def _told(rows: pd.DataFrame) -> list[tuple[float, str]]:

@@ -132,6 +132,8 @@ def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
         "recovery_s": "recovery after the last fault",
         "cross_zone": "calls across zones",
         "completeness": "completeness of effects",
+        "stale_mean_s": "chosen from though gone, in the mean",
+        "stale_max_s": "at most",
     }
     return known.get(metric, plain)
 

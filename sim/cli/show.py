@@ -95,7 +95,7 @@ def show_results(console: Console, results: Results) -> None:
             console.print()
             console.print(table)
         for made in (
-            _balance_table(results, condition),
+            *_service_tables(results, condition),
             _difference_table(differences, condition, results.focus),
             _objective_table(judged, condition, results),
         ):
@@ -153,23 +153,28 @@ def _retried(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"tries per call to {target}", mine[mine["of"] == target]
 
 
-def _balance_table(results: Results, condition: str) -> Table | None:
-    """How evenly replicas are called, and how many connections were made: of services that are called over connections."""
-    from sim.analysis import words
+def _service_tables(results: Results, condition: str) -> Iterator[Table]:
+    """A line per service and candidate: how evenly its replicas are called, how long callers chose from those that were gone."""
     from sim.analysis.balance import BALANCE
+    from sim.analysis.states import STALENESS
 
-    summary = results.summary
-    rows = summary[(summary["condition"] == condition) & summary["metric"].isin(BALANCE)]
-    if not len(rows):
-        return None
+    for heading, metrics in (("replicas of", BALANCE), ("gone of", STALENESS)):
+        rows = results.summary[(results.summary["condition"] == condition) & results.summary["metric"].isin(metrics)]
+        if len(rows):
+            yield _service_table(rows, heading, metrics)
+
+
+def _service_table(rows: pd.DataFrame, heading: str, metrics: Sequence[str]) -> Table:
     from rich.table import Table
 
+    from sim.analysis import words
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("replicas of", "under", *(words.metric_words(metric) for metric in BALANCE)):
-        table.add_column(heading)
+    for column in (heading, "under", *(words.metric_words(metric) for metric in metrics)):
+        table.add_column(column)
     for (service, name), found in rows.groupby(["of", "candidate"], sort=False, observed=True):
         means = dict(zip(found["metric"], found["mean"], strict=True))
-        cells = [words.amount(metric, means[metric]) if metric in means else "no value" for metric in BALANCE]
+        cells = [words.amount(metric, means[metric]) if metric in means else "no value" for metric in metrics]
         table.add_row(_plain(str(service)), _plain(str(name)), *cells)
     return table
 

@@ -171,9 +171,9 @@ def charts(
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
-            `backlog_over_time`, `latency_cdf`, `time_parts`, `states` (of `state_spells`, with candidate, condition, seed); and
-            optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are shaded, and `warmup`
-            with columns condition, end_s, which is hatched.
+            `backlog_over_time`, `latency_cdf`, `time_parts`, `states` (of `state_spells`, with candidate, condition, seed),
+            `staleness`; and optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are
+            shaded, and `warmup` with columns condition, end_s, which is hatched.
         directory: where to; made if it is not there.
         question: what is to be decided, written on every chart.
         formats: of the files, any that matplotlib can write without a display.
@@ -274,6 +274,9 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         yield _Picture("backlog_over_time", lines.backlog_over_time, table, heading, options, of_all=True)
     if "states" in tables:
         yield from _of_states(tables["states"], _marks(tables))
+    if "staleness" in tables:
+        heading = "How long callers chose from replicas that were gone, of all requests"
+        yield _Picture("staleness_cdf", lines.staleness_cdf, tables["staleness"], heading, of_all=True)
     if "time_parts" in tables:
         table = tables["time_parts"]
         for group in style.names_in(table, "group"):

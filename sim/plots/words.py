@@ -50,6 +50,8 @@ _WORDS: Final[dict[str, Word]] = {
     "dead": Word("messages given up", "number", "messages/run", "lower"),
     "dropped": Word("messages lost", "number", "messages/run", "lower"),
     "unfinished": Word("messages unfinished at the end", "number", "messages/run", "lower"),
+    "stale_mean_s": Word("time that callers chose from the gone, mean", "time", better="lower"),
+    "stale_max_s": Word("time that callers chose from the gone, longest", "time", better="lower"),
     "deliveries_per_message": Word("deliveries per message", "number", "deliveries/message", "lower"),
 }
 _TIMES: Final = {"": "latency", "ack_": "time to acknowledgement", "effect_": "time to effect"}

@@ -244,7 +244,7 @@ def _wrong(place: _Place) -> str:
         return "is empty; it needs at least one entry"
     if kind in ("retry_budget", "adaptive_throttling"):
         return _kind_wanted(place)
-    if kind in ("step", "fault", "load"):  # our own words for data that fits no alternative
+    if kind in ("step", "fault", "load", "deployment"):  # our own words for data that fits no alternative
         guess = _guess(place)
         return f"{'' if kind == 'load' else shown(value) + ' '}{details['msg']}{guess}"
     shape = place.tried or place.shape

@@ -9,7 +9,8 @@ under a key that the language does not know stays, too, for the reader to refuse
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, get_origin
 
 from sim.scenario.schema import SHORTHAND, Shape, child, chosen, fields_of, is_nullable, members
 from sim.scenario.source import Node
@@ -58,6 +59,31 @@ def _without_nulls(node: Node, shape: Shape | None) -> Node:
 def _removes(shape: Shape | None, level: Any, key: str, node: Node) -> bool:
     """Whether a value takes away what is there: a null, unless it means something, or its key is a mistake."""
     return node.value is None and not is_nullable(shape, level, key) and (shape is None or child(shape, level, key) is not None)
+
+
+def removed_in_vain(overlays: Sequence[Node], below: Node, shape: Shape) -> Iterator[tuple[tuple[str, ...], Node, list[str]]]:
+    """Entries that an overlay removes and that nobody has, neither what is below nor another overlay: path, null, what is there.
+
+    Merge Patch lets it pass. Here it is a name that was not spelled right, and a candidate that changes nothing unseen.
+    """
+    written = [entry for tree in overlays for entry in _entries(tree, shape, ())]
+    there = {path for path, node in (*written, *_entries(below, shape, ())) if node.value is not None}
+    for path, node in written:
+        if node.value is None and path not in there:
+            yield path, node, [other[-1] for other in there if other[:-1] == path[:-1]]
+
+
+def _entries(node: Node, shape: Shape | None, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Node]]:
+    """What stands under names that the writer chose (services, selectors, operations), at any depth."""
+    if not isinstance(node.value, dict) or shape is None:
+        return
+    level = shallow(node)
+    alternative = chosen(shape, level)
+    chosen_names = alternative is not None and get_origin(alternative.core) is dict
+    for key, item in node.value.items():
+        if chosen_names:
+            yield (*path, key), item
+        yield from _entries(item, child(shape, level, key), (*path, key))
 
 
 def unfolded(node: Node, shape: Shape | None) -> Node:

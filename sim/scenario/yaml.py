@@ -33,10 +33,10 @@ from sim.errors import ScenarioError
 from sim.laws import LAWS, Law
 from sim.scenario.explain import Problem, explain, problem_at, report, truths
 from sim.scenario.model import Comparison, Scenario
-from sim.scenario.overlay import merge
+from sim.scenario.overlay import merge, removed_in_vain
 from sim.scenario.schema import Shape
 from sim.scenario.source import LARGEST_FILE_BYTES, Node, decode, read_file, read_text, relative_to, shown_path
-from sim.scenario.words import plain, shown
+from sim.scenario.words import nearest, plain, shown
 from sim.units import BaseUnits
 
 #: The only condition of a comparison that names none.
@@ -171,6 +171,7 @@ class _Loader:
             raise _wrong(base, ["base"], text, at_key=True)
         # The base's name and question are its own.
         layers = [_anonymous(layer) for layer in self._layers(below, trail)]
+        _refuse_vain_removals([own], layers[-1])
         return [*layers, merge(layers[-1], own, _SHAPE)]
 
     def _comparison(self, root: Node, layers: list[Node], name: str) -> Comparison:
@@ -178,6 +179,7 @@ class _Loader:
         layers = [*layers[:-1], _anonymous(layers[-1])]
         candidates = _overlays(root.value["candidates"], "candidates")
         conditions = _overlays(root.value["conditions"], "conditions") if "conditions" in root.value else {}
+        _refuse_vain_removals([*candidates.values(), *conditions.values()], layers[-1])
         circumstances = conditions or {ONLY_CONDITION: root.holding({})}
         under = {condition: merge(layers[-1], change, _SHAPE) for condition, change in circumstances.items()}
         found: dict[str, dict[str, Scenario]] = {}
@@ -225,8 +227,9 @@ class _Loader:
             # A fresh context each time: the model keeps the named laws of this one scenario in it.
             scenario = Scenario.model_validate(data, context={"yaml": True})
         except ValidationError as error:
-            problems += explain(error, tree, Scenario, _OF_COMPARISONS)
-            return None, problems
+            found = explain(error, tree, Scenario, _OF_COMPARISONS)
+            # What is said of a mapping with a `true` in the place of a number counts it as 1.
+            return None, problems + [other for other in found if not any(p.path.startswith(f"{other.path}.") for p in problems)]
         return (None if problems else scenario), problems
 
     def _data(self, tree: Node, name: str) -> dict[str, Any]:
@@ -303,6 +306,16 @@ def _overlays(node: Node, key: str) -> Mapping[str, Node]:
     if problems:
         raise ScenarioError(report(problems))
     return {name: item if item.value is not None else item.holding({}) for name, item in node.value.items()}
+
+
+def _refuse_vain_removals(overlays: Sequence[Node], below: Node) -> None:
+    """A null for a name that nobody has is a mistake in the name."""
+    problems = [
+        problem_at(node, path, f"there is no {path[-1]!r} to remove; {nearest(path[-1], there)}")
+        for path, node, there in removed_in_vain(overlays, below, _SHAPE)
+    ]
+    if problems:
+        raise ScenarioError(report(problems))
 
 
 def _told_apart(problems: dict[Problem, list[str]], combinations: int) -> list[Problem]:

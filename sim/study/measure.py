@@ -14,6 +14,7 @@ from sim.analysis.balance import balance_metrics
 from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
+from sim.analysis.states import staleness_metrics
 from sim.analysis.zones import cross_zone_share
 from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
@@ -74,13 +75,12 @@ class Tables(Protocol):
 
 def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
     """The metrics of one replication (metric, of, value), the percentiles of the scenario's objectives included."""
-    found = _of_requests(result, scenario)
-    if not scenario.zones:
-        return found
-    import pandas as pd
-
-    across = pd.DataFrame({"metric": ["cross_zone"], "of": ["all"], "value": [cross_zone_share(result.zone_calls)]})
-    return pd.concat([found, across], ignore_index=True)
+    found = [_of_requests(result, scenario)]
+    if scenario.registries:
+        found.append(staleness_metrics(result.changes))
+    if scenario.zones:
+        found.append(pd.DataFrame({"metric": ["cross_zone"], "of": ["all"], "value": [cross_zone_share(result.zone_calls)]}))
+    return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
 
 
 def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from sim.analysis import curves
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
-from sim.analysis.states import CALLS_STATES, state_spells
+from sim.analysis.states import CALLS_STATES, staleness, state_spells
 from sim.errors import ScenarioError
 from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Partition, Pause, Slow, Stop, ZoneOutage
 from sim.scenario.model import Scenario
@@ -210,8 +210,8 @@ class Results:
         return store.stack_rows(found)
 
     def tables(self, bin_s: float | None = None) -> dict[str, pd.DataFrame]:
-        """Every table that charts are drawn from: summary, differences, curves (`_BANDS`), faults, warmup, and `states` where
-        breakers or endpoints changed theirs (spells of the first run of each case).
+        """Every table that charts are drawn from: summary, differences, curves (`_BANDS`), faults, warmup, `states` where
+        breakers or endpoints changed theirs (spells of the first run of each case), and `staleness` where replicas went.
 
         Runs are read one after the other, so this needs no more memory than one of them. The one condition of a study that
         has no others is called like the study here, for that is what a chart is about.
@@ -243,6 +243,8 @@ class Results:
         tables = {**told, **made, "faults": self.faults(), "warmup": self._warmup()}
         if (states := self._states()) is not None:
             tables["states"] = states
+        if (stale := self._staleness()) is not None:
+            tables["staleness"] = stale
         if self.conditions == (ONLY_CONDITION,):
             tables = {name: table.assign(condition=self.name) for name, table in tables.items()}
         return tables
@@ -254,6 +256,20 @@ class Results:
         if self.focus is not None:
             attempts = attempts[attempts["request"].isin(requests["request"])]
         return curves.attempts_over_time_of_run(attempts, bin_s, end_s=times.end)
+
+    def _staleness(self) -> pd.DataFrame | None:
+        """How long callers chose from replicas that were gone, a row per death and process of all runs; None without any."""
+        found: list[pd.DataFrame] = []
+        for run in self.runs:
+            if not self.scenarios[run.candidate, run.condition].registries:
+                continue
+            try:
+                changes = self.source.read(run.index, "changes")
+            except ScenarioError:  # as above
+                return None
+            found.append(curves.label_run(staleness(changes), run.candidate, run.condition, run.replication))
+        some = [rows for rows in found if len(rows)]
+        return pd.concat(some, ignore_index=True) if some else None
 
     def _states(self) -> pd.DataFrame | None:
         """Spells of breakers and ejected endpoints in the first run of each candidate and condition; None without any."""
