@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sim import theory
 from sim.policies.codecs import Compression
 from sim.policies.payloads import Size
+from sim.scenario.doubts import doubts
 from sim.scenario.model import Scenario
 from sim.scenario.profiles import COMPRESSIONS, PROFILES
 from sim.scenario.protocols import Protocol
@@ -328,6 +329,21 @@ def test_what_a_protocol_cannot_be(protocol, said):
 def test_a_message_that_is_not_there_is_told_with_its_place():
     with pytest.raises(ValidationError, match=r"services.s.operations.get.response: no message 'product'"):
         scenario("grpc", response="product")
+
+
+def test_a_reviewer_says_where_compression_loses_and_where_a_bandwidth_is_not_looked_at():
+    def said(protocol, **more):
+        return [doubt for doubt in doubts(scenario(protocol, **more)) if "compression" in doubt or "bandwidth" in doubt]
+
+    gzip = {"profile": "rest-json", "compression": {"algorithm": "gzip"}}
+    assert said(gzip, response=50_000, link={"bandwidth": 1.25e6}) == []
+    [fast] = said(gzip, response=50_000, link={"bandwidth": 1.25e9})
+    assert "client -> s.get: compression of the response loses: 50,000 B become" in fast
+    [small] = said(gzip, response=50)
+    assert "50 B become 73 B" in small
+    assert said({**gzip, "compression": {"algorithm": "gzip", "minimum_size": 100}}, response=50) == []
+    [unread] = said(None, link={"bandwidth": 1e6})
+    assert unread.startswith("links.default.bandwidth has no effect")
 
 
 def test_every_number_has_a_source():

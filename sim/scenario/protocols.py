@@ -153,10 +153,11 @@ def _resumed_trips(names: tuple[str, ...], full: int, resumption: str) -> int:
 def _compressor(spec: Compression, compressions: Mapping[str, CompressionCost]) -> Compressor:
     """A compression with the numbers of its level, or of the nearest one that is known."""
     level = USUAL_LEVELS[spec.algorithm] if spec.level is None else spec.level
-    own = {name: cost.model_dump() for name, cost in compressions.items() if name.startswith(f"{spec.algorithm}-")}
-    known: Mapping[str, Mapping[str, Any]] = own or {
-        name: each.settings for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-")
+    known: dict[str, Mapping[str, Any]] = {
+        name: cost.model_dump() for name, cost in compressions.items() if name.startswith(f"{spec.algorithm}-")
     }
+    if not known:
+        known = {name: each.settings for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-")}
     nearest_level = min(known, key=lambda name: abs(int(name.rpartition("-")[2]) - level))
     overhead = next(each.settings["overhead"] for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-"))
     said = spec.model_dump(exclude={"algorithm", "level"}, exclude_none=True)
