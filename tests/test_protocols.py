@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sim import theory
+from sim.analysis import traffic_by_edge
 from sim.policies.codecs import Compression
 from sim.policies.payloads import Size
 from sim.scenario.doubts import doubts
@@ -13,6 +14,7 @@ from sim.scenario.model import Scenario
 from sim.scenario.profiles import COMPRESSIONS, PROFILES
 from sim.scenario.protocols import Protocol
 from sim.single import run
+from sim.study.measure import measure
 
 FREE = {"encode_per_message": 0.0, "encode_per_kb": 0.0, "decode_per_message": 0.0, "decode_per_kb": 0.0}
 NO_CPU = {"client_cpu": 0.0, "server_cpu": 0.0, "resumed_client_cpu": 0.0, "resumed_server_cpu": 0.0}
@@ -144,6 +146,17 @@ def test_bytes_are_those_of_bodies_headers_records_and_segments():
     assert row.request_bytes == int(first + 22 + 52) + int(later + 22 + 52)  # a record and a segment each
     first, later = 3000 + 100 + 14, 3000 + 100 * 0.31 + 14
     assert row.response_bytes == int(first + 22 + 3 * 52) + int(later + 22 + 3 * 52)
+
+
+def test_a_study_tells_what_a_request_costs():
+    case = scenario({"profile": "grpc", "security": "none"}, request=1000, response=3000)
+    result = run(case)
+    found = measure(result, case).set_index("metric").value
+    assert found["wire_bytes_per_request"] == result.traffic[["request_bytes", "response_bytes"]].to_numpy().sum() / 2
+    assert found["wire_cpu_s_per_request"] == pytest.approx(result.traffic[["caller_cpu_s", "target_cpu_s"]].to_numpy().sum() / 2)
+    assert found["new_connections_per_request"] == 0.5
+    assert traffic_by_edge(result.traffic).calls.tolist() == [2]
+    assert "wire_bytes_per_request" not in set(measure(run(scenario(None)), scenario(None)).metric)
 
 
 def test_a_failure_has_headers_only():

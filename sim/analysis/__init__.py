@@ -13,6 +13,7 @@ from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
 from sim.analysis.states import staleness, staleness_metrics, state_spells
+from sim.analysis.traffic import traffic_by_edge, traffic_metrics
 from sim.analysis.zones import cross_zone, cross_zone_share
 
 __all__ = [
@@ -44,5 +45,7 @@ __all__ = [
     "state_spells",
     "summarise",
     "time_parts",
+    "traffic_by_edge",
+    "traffic_metrics",
     "verdict",
 ]

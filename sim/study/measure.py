@@ -15,6 +15,7 @@ from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
 from sim.analysis.states import staleness_metrics
+from sim.analysis.traffic import traffic_metrics
 from sim.analysis.zones import cross_zone_share
 from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
@@ -80,6 +81,10 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
         found.append(staleness_metrics(result.changes))
     if scenario.zones:
         found.append(pd.DataFrame({"metric": ["cross_zone"], "of": ["all"], "value": [cross_zone_share(result.zone_calls)]}))
+    if len(result.traffic):
+        offered_rps = found[0].query("metric == 'offered_rps' and of == 'all'").value
+        costs = traffic_metrics(result.traffic, float(offered_rps.sum()) * scenario.run.duration)
+        found.append(pd.DataFrame({"metric": list(costs), "of": "all", "value": list(costs.values())}))
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
 
 
