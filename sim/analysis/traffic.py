@@ -16,9 +16,8 @@ def traffic_metrics(traffic: pd.DataFrame, requests: float) -> dict[str, float]:
 
     Bytes are both ways together, with headers and segments; processor time is at both ends, for messages and handshakes.
 
-    >>> rows = pd.DataFrame({
-    ...     "request_bytes": [900], "response_bytes": [3100], "caller_cpu_s": [0.001], "target_cpu_s": [0.003], "connections": [2],
-    ... })
+    >>> sizes = {"request_bytes": [900], "response_bytes": [3100]}
+    >>> rows = pd.DataFrame({**sizes, "caller_cpu_s": [0.001], "target_cpu_s": [0.003], "connections": [2]})
     >>> traffic_metrics(rows, 2)
     {'wire_bytes_per_request': 2000.0, 'wire_cpu_s_per_request': 0.002, 'new_connections_per_request': 1.0}
     """

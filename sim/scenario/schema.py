@@ -68,6 +68,7 @@ _KIND_WORDS: Final = {
 #: How a required key is written, where its kind alone does not tell.
 _EXAMPLES: Final = {
     "replicas": "replicas: 5",
+    "profile": "profile: grpc",
     "keys": "keys: 1000",
     "subscriptions": "subscriptions: [bills, mails]",
     "max_replicas": "max_replicas: 10",
