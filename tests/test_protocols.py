@@ -153,7 +153,7 @@ def test_a_study_tells_what_a_request_costs():
     result = run(case)
     found = measure(result, case).set_index("metric").value
     assert found["wire_bytes_per_request"] == result.traffic[["request_bytes", "response_bytes"]].to_numpy().sum() / 2
-    assert found["wire_cpu_s_per_request"] == pytest.approx(result.traffic[["caller_cpu_s", "target_cpu_s"]].to_numpy().sum() / 2)
+    assert found["wire_cpu_s"] == pytest.approx(result.traffic[["caller_cpu_s", "target_cpu_s"]].to_numpy().sum() / 2)
     assert found["new_connections_per_request"] == 0.5
     assert traffic_by_edge(result.traffic).calls.tolist() == [2]
     assert "wire_bytes_per_request" not in set(measure(run(scenario(None)), scenario(None)).metric)

@@ -19,14 +19,14 @@ def traffic_metrics(traffic: pd.DataFrame, requests: float) -> dict[str, float]:
     >>> sizes = {"request_bytes": [900], "response_bytes": [3100]}
     >>> rows = pd.DataFrame({**sizes, "caller_cpu_s": [0.001], "target_cpu_s": [0.003], "connections": [2]})
     >>> traffic_metrics(rows, 2)
-    {'wire_bytes_per_request': 2000.0, 'wire_cpu_s_per_request': 0.002, 'new_connections_per_request': 1.0}
+    {'wire_bytes_per_request': 2000.0, 'wire_cpu_s': 0.002, 'new_connections_per_request': 1.0}
     """
     if traffic.empty or requests <= 0:
         return {}
     sums = traffic[["request_bytes", "response_bytes", "caller_cpu_s", "target_cpu_s", "connections"]].sum()
     return {
         "wire_bytes_per_request": float(sums["request_bytes"] + sums["response_bytes"]) / requests,
-        "wire_cpu_s_per_request": float(sums["caller_cpu_s"] + sums["target_cpu_s"]) / requests,
+        "wire_cpu_s": float(sums["caller_cpu_s"] + sums["target_cpu_s"]) / requests,
         "new_connections_per_request": float(sums["connections"]) / requests,
     }
 

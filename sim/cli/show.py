@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Metrics that are always shown, of all requests together; those of objectives and effects join them.
 _ALWAYS: Final = ("success", "goodput_rps", "mean_s", "p50_s", "p90_s", "p99_s", "attempts_per_request", "busy_s_per_good")
-_OF_PROTOCOLS: Final = ("wire_bytes_per_request", "wire_cpu_s_per_request", "new_connections_per_request")
+_OF_PROTOCOLS: Final = ("wire_bytes_per_request", "wire_cpu_s", "new_connections_per_request")
 _OF_EFFECTS: Final = ("completeness", "ack_p99_s", "effect_p50_s", "effect_p99_s")
 #: Shown where they are not zero: how requests failed, and what went wrong with effects.
 _IF_ANY: Final = ("duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished")

@@ -44,7 +44,7 @@ _WORDS: Final[dict[str, Word]] = {
     "recovery_s": Word("time from the last fault's end to recovery", "time", better="lower"),
     "busy_s_per_good": Word("worker time per good answer", "time", better="lower"),
     "wire_bytes_per_request": Word("bytes on links per request", "number", "bytes/request", "lower"),
-    "wire_cpu_s_per_request": Word("processor time for protocols per request", "time", better="lower"),
+    "wire_cpu_s": Word("processor time for protocols per request", "time", better="lower"),
     "new_connections_per_request": Word("new connections per request", "number", "connections/request", "lower"),
     "completeness": Word("effects that happened", "ratio", better="higher"),
     "duplicates": Word("duplicate effects", "number", "effects/run", "lower"),
