@@ -359,6 +359,19 @@ def test_a_reviewer_says_where_compression_loses_and_where_a_bandwidth_is_not_lo
     assert unread.startswith("links.default.bandwidth has no effect")
 
 
+def test_a_reviewer_says_which_link_is_too_narrow():
+    def said(**load):
+        case = scenario(
+            bare(), response=10_000, link={"bandwidth": 1e5, "shared": load.pop("shared", False)}, load={"rate": 20.0, **load}
+        )
+        return [doubt for doubt in doubts(case) if "Mbit/s" in doubt]
+
+    [one] = said()
+    assert one.startswith("client -> s: answers want 1.65 Mbit/s, and the link of each of 1 processes has 0.8")
+    assert said(clients=4) == []
+    assert len(said(clients=4, shared=True)) == 1
+
+
 def test_every_number_has_a_source():
     for profile in (*PROFILES.values(), *COMPRESSIONS.values()):
         assert all(len(source) > 5 for source in profile.sources.values()), profile.name

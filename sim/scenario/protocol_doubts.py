@@ -7,7 +7,7 @@ from typing import Final
 
 from sim.policies.payloads import Size
 from sim.scenario.edges import operations_of
-from sim.scenario.forecast import Edge
+from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
 from sim.scenario.protocols import Costs
 from sim.units import format_duration
@@ -19,6 +19,7 @@ def doubts_of_protocols(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     """What a careful reviewer would say about what calls speak."""
     spoken = [edge for edge in edges if edge.policy.protocol is not None]
     yield from _unread(scenario, spoken)
+    yield from _too_narrow(scenario, spoken)
     told: set[tuple[str, str]] = set()
     for edge in spoken:
         way = edge.caller, edge.target
@@ -38,6 +39,30 @@ def _unread(scenario: Scenario, spoken: list[Edge]) -> Iterator[str]:
             yield f"links.{selector}.{key} has no effect: no call over it has a protocol, so nothing has a size; write protocol"
         elif link.shared and link.bandwidth is None:
             yield f"links.{selector}.shared has no effect without a bandwidth: there is nothing to share; write bandwidth"
+
+
+def _too_narrow(scenario: Scenario, spoken: list[Edge]) -> Iterator[str]:
+    """Links whose bandwidth is less than what calls want to send over them."""
+    rates, wanted = calls_rps(scenario), dict[tuple[str, str], list[float]]()
+    for edge in {(edge.caller, edge.target): edge for edge in spoken}.values():
+        place, protocol = edge.policy.via or edge.target.split(".")[0], edge.policy.protocol
+        assert protocol is not None
+        costs, operation = scenario.costs(protocol), operations_of(scenario)[edge.target]
+        sums = wanted.setdefault((edge.caller, place), [0.0, 0.0])
+        for side, payload in enumerate((operation.request, operation.response)):
+            size = costs.on_the_wire(costs.body(payload, scenario.payloads).sent, costs.headers[side] * costs.headers_again[side])
+            sums[side] += size * rates.get((edge.caller, edge.target), 0.0)
+    for (caller, place), sums in wanted.items():
+        link = scenario.link(caller, place)
+        group = scenario.services.get(caller) or scenario.proxies.get(caller)
+        sharers = 1 if link.shared else scenario.load.clients if group is None else group.replicas
+        for what, bytes_per_s in zip(("requests", "answers"), sums, strict=True):
+            if link.bandwidth is not None and bytes_per_s > link.bandwidth * sharers:
+                each = "" if link.shared else f" of each of {sharers} processes"
+                yield (
+                    f"{caller} -> {place}: {what} want {bytes_per_s / sharers * 8e-6:.3g} Mbit/s, and the link{each} has "
+                    f"{link.bandwidth * 8e-6:.3g}: they wait ever longer; write more bandwidth, or smaller messages"
+                )
 
 
 def _compression_that_loses(scenario: Scenario, edge: Edge, costs: Costs) -> Iterator[str]:
