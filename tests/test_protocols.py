@@ -383,3 +383,42 @@ def test_the_same_seed_gives_the_same_rows_and_none_of_it_without_a_protocol():
     assert one.requests.equals(other.requests)
     assert one.traffic.equals(other.traffic)
     assert len(run(scenario(None)).traffic) == 0
+
+
+# Where protocols meet.
+
+
+def through(proxy, calls):
+    return Scenario.model_validate(
+        {
+            "services": {"s": {"workers": 10, "operations": {"get": {"request": 1000, "response": 2000, "steps": []}}}},
+            "proxies": {"gate": {"workers": 10, "work": 0.0, **proxy}},
+            "links": {"default": {"latency": 0.01}},
+            "calls": calls,
+            "load": {"kind": "replay", "times": [1.0, 2.0], "mix": "s.get"},
+            "run": {"duration": 5.0},
+        }
+    )
+
+
+def test_a_gateway_speaks_one_protocol_with_clients_and_another_inside():
+    outside, inside = bare(security="tls-1.3"), {"profile": "grpc", "security": "none", "codec": FREE}
+    calls = {"client -> s": {"via": "gate", "protocol": outside}, "gate -> s": {"protocol": inside}}
+    case = through({}, calls)
+    # A new connection each: TCP and TLS outside, TCP inside; then a round trip on both.
+    assert latencies_s(case) == pytest.approx([0.06 + 0.04, 0.04])
+    rows = {(row.caller, row.target): row for row in run(case).traffic.itertuples()}
+    assert set(rows) == {("client", "gate.s.get"), ("gate", "s.get")}
+    assert rows["client", "gate.s.get"].request_bytes > rows["gate", "s.get"].request_bytes  # HTTP/1.1 repeats its headers
+
+
+def test_a_balancer_of_connections_passes_bytes_on_unread():
+    case = through({"layer": 4}, {"client -> s": {"via": "gate", "protocol": bare()}})
+    result = run(case)
+    assert result.requests.outcome.tolist() == ["ok", "ok"]
+    assert result.traffic.caller.tolist() == ["client"]
+
+
+def test_a_sidecar_speaks_for_its_caller():
+    case = through({"placement": "sidecar"}, {"client -> s": {"via": "gate"}, "gate -> s": {"protocol": bare()}})
+    assert latencies_s(case) == pytest.approx([0.04, 0.02])
