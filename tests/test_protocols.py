@@ -13,6 +13,7 @@ from sim.scenario.doubts import doubts
 from sim.scenario.model import Scenario
 from sim.scenario.profiles import COMPRESSIONS, PROFILES
 from sim.scenario.protocols import Protocol
+from sim.scenario.yaml import dumps, loads
 from sim.single import run
 from sim.study.measure import measure
 
@@ -105,6 +106,7 @@ def test_measured_slow_start():
 # P3: a pool of HTTP/1.1 is M/M/C; on HTTP/2 nobody waits.
 
 
+@pytest.mark.theory
 def test_a_pool_of_http1_is_a_queue_with_so_many_servers():
     from sim.laws import Exponential
 
@@ -224,6 +226,7 @@ def test_a_bottleneck_is_shared_by_all_processes(shared, second_s):
     assert max(latencies_s(case)) == pytest.approx(second_s)
 
 
+@pytest.mark.theory
 def test_a_shared_link_is_a_queue_with_constant_service():
     # Requests of 1,000 bytes at 80 a second over 100 kB/s: M/D/1 with 10 ms at a load of 0.8.
     spoken = bare(http="http/2", request_headers=0, response_headers=0, framing=0, transport={"segment_overhead": 0})
@@ -422,3 +425,16 @@ def test_a_balancer_of_connections_passes_bytes_on_unread():
 def test_a_sidecar_speaks_for_its_caller():
     case = through({"placement": "sidecar"}, {"client -> s": {"via": "gate"}, "gate -> s": {"protocol": bare()}})
     assert latencies_s(case) == pytest.approx([0.04, 0.02])
+
+
+def test_what_was_read_is_written_so_that_it_is_read_again():
+    messages = {
+        "part": {"id": {"int": 7}, "price": {"double": 1.5}, "kinds": {"list": {"string": 3}, "count": 2}, "raw": {"bytes": 4}},
+        "whole": {"parts": {"list": "part", "count": 3}, "state": {"enum": "OPEN"}, "ok": {"bool": True}},
+        "view": {"of": "whole", "select": ["parts.price", "ok"]},
+    }
+    spoken = {"profile": "grpc", "transport": {"initial_window": 32}, "compression": {"algorithm": "zstd", "minimum_size": 500}}
+    case = scenario(spoken, request="whole", response="view", messages=messages, link={"bandwidth": 1e6, "shared": True})
+    again = loads(dumps(case))
+    assert (again.hash, again.policy("client", "s.get")) == (case.hash, case.policy("client", "s.get"))
+    assert again.payloads.size("view", "json") == case.payloads.size("view", "json")
