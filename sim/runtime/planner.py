@@ -35,10 +35,10 @@ class Planner:
     """Binds the operations of one service to edges; `edge_to` makes the edge to an address or queue."""
 
     def __init__(
-        self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str], wires: dict[tuple[str, str], Wire]
+        self, edge_to: Callable[[str], Edge], consumer_of: Callable[[str], str], wires: dict[tuple[str, str], Wire] | None
     ) -> None:
         self._edge_to = edge_to
-        self._wires = wires
+        self._wires = wires  # of the edges whose calls have a protocol; None: there is no protocol at all
         self._consumer_of = consumer_of
 
     def fill(self, plan: Plan, operation: Operation) -> None:
@@ -49,7 +49,7 @@ class Planner:
         plan.steps = tuple(self.step(step, seen) for step in operation.steps)
         if operation.cache is not None:
             plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
-        if operation.request is not None or operation.response is not None:
+        if self._wires is not None and (operation.request is not None or operation.response is not None):
             plan.steps = (ReceiveStep(self._wires), *plan.steps, AnswerStep(self._wires))
 
     def step(self, step: Step, seen: Counter[str]) -> Runnable:

@@ -108,9 +108,10 @@ class World:
             **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
             **{name: mailbox.target for name, mailbox in self._mailboxes.items()},
         }
+        wires = self.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._consumer_of, self.wires)
+            planner = Planner(partial(self._edge, caller), self._consumer_of, wires)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
