@@ -47,6 +47,11 @@ DISCOVERY_SHOWN = (
     *((shown, shown, "success", "all") for shown in ("crash", "rolling deployment", "registry outage", "a proxy crashes")),
     ("scaling out: p99", "scaling out", "p99_s", "all"),
 )
+PAGE_SHOWN = (
+    *((f"{shown}: mean", shown, "mean_s", "all") for shown in ("phones, cold", "phones, warm", "service beside")),
+    ("bytes, phones, cold", "phones, cold", "wire_bytes_per_request", "all"),
+    ("connections, phones, cold", "phones, cold", "new_connections_per_request", "all"),
+)
 ORDERS = "frontend.checkout"
 FLOW_SHOWN = (
     *((f"ordered, {shown}", shown, "success", ORDERS) for shown in ("payment outage", "e-mail outage", "broker outage", "burst")),
@@ -152,15 +157,16 @@ def main_job() -> None:
 
 
 def failures() -> None:
-    """Draw the storm, rewrite the tables of the storm, the cascade and of finding replicas."""
-    names = (STORM, "cascade", "discovery", "order_flow")
-    results, cascade, discovery, flow = (load_results(ROOT / "results" / name) for name in names)
+    """Draw the storm, rewrite the tables of the storm, the cascade of finding replicas and of protocols."""
+    names = (STORM, "cascade", "discovery", "order_flow", "product_page")
+    results, cascade, discovery, flow, page = (load_results(ROOT / "results" / name) for name in names)
     with themed():
         storm(results).savefig(IMAGES / f"{STORM}.png", dpi=110, metadata={"Software": None})
     rewrite("figures, storm", by_candidate(results, STORM_SHOWN))
     rewrite("figures, cascade", by_candidate(cascade, CASCADE_SHOWN))
     rewrite("figures, discovery", by_candidate(discovery, DISCOVERY_SHOWN))
     rewrite("figures, messaging", messaging(flow))
+    rewrite("figures, protocols", by_candidate(page, PAGE_SHOWN))
 
 
 if __name__ == "__main__":

@@ -209,6 +209,21 @@ ZONE_CALLS: Final = Table(
     ),
 )
 
+#: One row per edge whose calls have a protocol: what they cost in the measured window.
+TRAFFIC: Final = Table(
+    "traffic",
+    (
+        ("caller", "i"),  # code of the calling service ("client" at the origin)
+        ("target", "i"),  # code of the called operation
+        ("calls", "q"),  # requests that arrived at a replica or proxy
+        ("request_bytes", "q"),  # on the link towards it: bodies, headers, frames, segments, repeated ones
+        ("response_bytes", "q"),  # on the link back
+        ("caller_cpu_s", "d"),  # writing requests, reading answers, agreeing on keys: at the callers
+        ("target_cpu_s", "d"),  # reading requests, writing answers, agreeing on keys: at the target
+        ("connections", "q"),  # that were begun
+    ),
+)
+
 #: What is sketched of requests where their rows are not kept (`run.record_requests: false`): latency, and its parts.
 SKETCHED: Final = ("latency_s", *PARTS)
 
@@ -230,4 +245,4 @@ ENTRY_SUMS = Table("entries", (("entry", "i"), ("attempts", "q")))  # attempts o
 #: In place of the rows of requests: one row per bucket (see `sim.sketch`) that holds a measured request.
 SKETCHES = Table("sketches", (("entry", "i"), ("outcome", "b"), ("part", "b"), ("bucket", "i"), ("count", "q")))
 
-TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS, CHANGES, ZONE_CALLS)
+TABLES: Final = (REQUESTS, ATTEMPTS, EFFECTS, GAUGES, TOTALS, CHANGES, ZONE_CALLS, TRAFFIC)

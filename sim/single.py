@@ -90,6 +90,11 @@ class RunResult:
         """Attempts per edge and pair of zones, those during trouble apart; no rows where the scenario has no zones."""
         return self._frame("zone_calls")
 
+    @cached_property
+    def traffic(self) -> pd.DataFrame:
+        """Bytes, processor time and connections per edge; no rows where no calls have a protocol."""
+        return self._frame("traffic")
+
     def _frame(self, table: str) -> pd.DataFrame:
         import pandas as pd
 

@@ -1,6 +1,6 @@
 """Quantities with units: text such as ``250ms``, ``120/s``, ``16 KiB`` or ``99.9 %`` into SI floats and back.
 
-Inside the simulator every number is in base units: seconds, per second, bytes, and ratios between 0 and 1.
+Inside the simulator every number is in base units: seconds, per second, bytes, bytes per second, and ratios between 0 and 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EXAMPLES: Final = {
     "duration": "250ms, 1.5 s, 2min or 1h",
     "rate": "120/s, 40/min or 1000/h",
     "size": "512 B, 16 KiB or 1.5 MB",
-    "bandwidth": "100 MB/s or 16 MiB/s",
+    "bandwidth": "10 Mbit/s, 1 Gbit/s or 1.25 MB/s",
     "ratio": "99.9 % or 0.999",
 }
 
@@ -48,12 +48,13 @@ _BYTES: Final = {
     }.items()
     for name in names.split()
 }
+_BITS: Final = {"bit": Decimal("0.125"), "kbit": Decimal(125), "Mbit": Decimal(125_000), "Gbit": Decimal(125_000_000)}
 # What stands behind the number: a rate is one of something per unit of time.
 _SCALES: Final = {
     "duration": _SECONDS,
     "rate": {f"{per}{unit}": 1 / scale for unit, scale in _SECONDS.items() for per in ("/", "per ")},
     "size": _BYTES,
-    "bandwidth": {f"{unit}/s": scale for unit, scale in _BYTES.items()},
+    "bandwidth": {f"{unit}/s": scale for unit, scale in {**_BYTES, **_BITS}.items()},
     "ratio": {"": Decimal(1), "%": Decimal("0.01"), "percent": Decimal("0.01")},
 }
 _FORM: Final = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?)\s*(.*)", re.DOTALL)
@@ -96,6 +97,8 @@ def parse(value: object, kind: str, *, bare_numbers: bool = True) -> float:
 
     >>> parse("250ms", "duration"), parse("120/min", "rate"), parse("16 KiB", "size"), parse("99.9 %", "ratio")
     (0.25, 2.0, 16384.0, 0.999)
+    >>> parse("10 Mbit/s", "bandwidth")
+    1250000.0
     >>> parse("100 MB/s", "rate")
     Traceback (most recent call last):
     ...

@@ -59,9 +59,12 @@ Duration = Annotated[float, BeforeValidator(_quantity("duration")), _written("s"
 PositiveDuration = Annotated[float, BeforeValidator(_quantity("duration", positive=True)), _written("s")]
 Rate = Annotated[float, BeforeValidator(_quantity("rate")), _written("/s")]
 PositiveRate = Annotated[float, BeforeValidator(_quantity("rate", positive=True)), _written("/s")]
-PositiveSize = Annotated[float, BeforeValidator(_quantity("size", positive=True)), _written("B")]
-PositiveBandwidth = Annotated[float, BeforeValidator(_quantity("bandwidth", positive=True)), _written("B/s")]
 Ratio = Annotated[float, BeforeValidator(_quantity("ratio"))]
+#: Bytes.
+Size = Annotated[float, BeforeValidator(_quantity("size")), _written("B")]
+PositiveSize = Annotated[float, BeforeValidator(_quantity("size", positive=True)), _written("B")]
+#: Bytes per second.
+PositiveBandwidth = Annotated[float, BeforeValidator(_quantity("bandwidth", positive=True)), _written("B/s")]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*")
 
@@ -73,6 +76,21 @@ def _check_name(value: object) -> object:
 
 
 Name = Annotated[str, BeforeValidator(_check_name)]
+
+
+def parse_payload(value: object, info: ValidationInfo) -> object:
+    """Read what is sent: the name of a message, or a size such as ``100 kB``."""
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    try:
+        return _quantity("size")(value, info)
+    except ValueError as exc:
+        raise ValueError(f"{exc}, or the name of one of messages") from exc
+
+
+def dump_payload(value: str | float) -> str:
+    """Write what `parse_payload` reads."""
+    return value if isinstance(value, str) else units.exact(value, "B")
 
 
 def _check_address(value: object) -> object:

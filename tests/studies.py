@@ -9,6 +9,7 @@ import pandas as pd
 from frames import changes_of, effects_of, requests_of, totals_of
 
 from sim.laws import Exponential
+from sim.records import TRAFFIC
 from sim.scenario.model import Comparison, Scenario
 from sim.study import Results
 from sim.study.measure import TABLES
@@ -51,6 +52,7 @@ def fake(given: Scenario, seed: int) -> SimpleNamespace:
     gauges = pd.DataFrame({"time_s": [1.0], "busy": [1]})
     rest = {"effects": effects_of([]), "gauges": gauges, "totals": totals_of(1.0), "changes": changes_of([])}
     rest["zone_calls"] = pd.DataFrame(columns=["caller", "target", "from_zone", "to_zone", "troubled", "attempts", "good"])
+    rest["traffic"] = pd.DataFrame(columns=[name for name, _ in TRAFFIC.columns])
     return SimpleNamespace(requests=requests, attempts=attempts, **rest)
 
 

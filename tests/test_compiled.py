@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 import sim, sim.kernel.clock, sim.runtime.caller
 from rows import fingerprint
 from messaging_strategies import asking, logs, messagings
+from protocol_strategies import spoken
 from strategies import connected, scenarios, zoned
 
 found = {"clock": type(sim.kernel.clock.new_environment()).__module__, "caller": sim.runtime.caller.__file__}
@@ -53,7 +54,7 @@ for path in examples:
 if not Path(place).exists():
     kinds = (
         (scenarios, 20261122, 40), (messagings, 20261127, 40), (connected, 20261128, 15), (zoned, 20261128, 15),
-        (logs, 20261128, 20), (asking, 20261128, 10),
+        (logs, 20261128, 20), (asking, 20261128, 10), (spoken, 20261128, 15),
     )
     Path(place).write_text(json.dumps([data for kind in kinds for data in at_random(*kind)]))
 for data in json.loads(Path(place).read_text()):

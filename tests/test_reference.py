@@ -118,6 +118,8 @@ def test_what_a_message_about_a_missing_key_suggests_is_right() -> None:
             data["period"] = "1s"  # a limit of at most one core
         if "on_per_try_timeout" in fields_of(model):
             data["delay"] = "20ms"  # a hedge needs one of three ways to say when
+        if "string" in fields_of(model):
+            data["string"] = 40  # a field of a message needs a kind
         if data.get("kind") == "token_bucket":
             data["rate"] = "100/s"
         assert isinstance(model.model_validate(data, context={"yaml": True}), model)

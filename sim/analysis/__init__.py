@@ -14,6 +14,7 @@ from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
 from sim.analysis.states import staleness, staleness_metrics, state_spells
+from sim.analysis.traffic import traffic_by_edge, traffic_metrics
 from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
 from sim.analysis.zones import cross_zone, cross_zone_share
 
@@ -49,6 +50,8 @@ __all__ = [
     "summarise",
     "time_parts",
     "time_spent",
+    "traffic_by_edge",
+    "traffic_metrics",
     "verdict",
     "waterfall",
 ]

@@ -131,6 +131,8 @@ def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
         "busy_s_per_good": "busy worker time per good request",
         "recovery_s": "recovery after the last fault",
         "cross_zone": "calls across zones",
+        "wire_bytes_per_request": "bytes on links per request",
+        "wire_cpu_s": "processor time for protocols per request",
         "completeness": "completeness of effects",
         "stale_mean_s": "chosen from though gone, in the mean",
         "stale_max_s": "at most",

@@ -147,6 +147,51 @@ def presets(
         showing.show_some(out(), found)
 
 
+@app.command(epilog="[bold]Examples[/]\n\n  sim protocols\n\n  sim protocols tls-1.3\n\n  sim protocols --format json")
+@explained
+def protocols(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A layer, such as tls-1.3 or grpc; absent: all.", show_default=False)
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show what protocols cost: every number, where it comes from, and how a scenario says otherwise."""
+    from sim.cli import protocols as showing
+    from sim.errors import ScenarioError
+
+    found = list(showing.ALL.values()) if name is None else [showing.chosen(name)]
+    if output is Format.CSV:
+        raise ScenarioError("--format csv: protocols are no table; use table or json")
+    if output is Format.JSON:
+        print_json(showing.as_data(found))
+    else:
+        showing.show(out(), found)
+
+
+@app.command(epilog="[bold]Examples[/]\n\n  sim measure-codecs --base shop.yaml -o measured.yaml\n\n  sim run measured.yaml")
+@explained
+def measure_codecs(
+    target: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; absent: standard output.")] = None,
+    base: Annotated[str | None, typer.Option(help="A scenario that the file is to lie over.", show_default=False)] = None,
+    seconds: Annotated[float, typer.Option(min=0.001, max=60, help="Processor time for each measurement.")] = 0.2,
+    orjson: Annotated[bool, typer.Option("--orjson", help="Measure orjson in the place of Python's json.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what writing, reading and compressing costs on this machine, as `codecs` and `compressions` of a scenario."""
+    from sim.interop.codecs import lines, measure
+
+    found = measure(seconds, orjson)
+    for missing in () if quiet else found.missing:
+        say(f"note: {missing} is not installed and not measured", style="yellow")
+    text = "\n".join(lines(found, base)) + "\n"
+    if target is None:
+        typer.echo(text, nl=False)
+    else:
+        target.write_text(text, encoding="utf-8")
+        if not quiet:
+            say(f"wrote {target}")
+
+
 @app.command(
     epilog="[bold]Examples[/]\n\n  sim run shop.yaml\n\n  sim run shop.yaml --duration 5min --replications 20 --gate\n\n"
     "  sim run retries.yaml --candidate today --condition crash --format json",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sim.runtime.caller import Caller
 from sim.runtime.connected import ConnectedCaller
 from sim.runtime.guarded import GuardedCaller
+from sim.runtime.wired import WiredCaller
 
 if TYPE_CHECKING:
     import cython
@@ -23,7 +24,9 @@ def new_caller(
     caller: Caller
     edge = world.edge_from(edge, process)
     service = world.services.get(edge.names[1].split(".")[0])
-    if edge.policy.connections is not None:
+    if edge.names in world.wires:
+        caller = WiredCaller(world, edge, process_key, process, callers)
+    elif edge.policy.connections is not None:
         caller = ConnectedCaller(world, edge, process_key, process, callers)
     elif edge.policy.guarded:
         caller = GuardedCaller(world, edge, process_key, process, callers)

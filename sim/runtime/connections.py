@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 from sim.kernel.tasks import Reply, Steps, Tasks
 from sim.policies.connections import CLOSED, OPEN, OPENING, Connection, Connections, ConnectionsGate
 from sim.records import IN_FLIGHT, OK, REJECTED, TIMEOUT, UNREACHABLE
+from sim.runtime.context import OVER
 from sim.runtime.visit import Endpoint, Target
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
+    from sim.policies.transport import Flow
     from sim.runtime.connected import ConnectedCaller
     from sim.runtime.context import Context
     from sim.runtime.replica import Replica
     from sim.runtime.visit import Edge, Visit
+    from sim.runtime.wire import Wire
 
 _AGE, _HANDSHAKE, _NEWS = (salt("connections", name) for name in ("age", "handshake", "news"))
 
@@ -37,7 +40,7 @@ _SENDS: Final = 7
 class Channel(Connection):
     """A connection in motion: whose it is, and to which life of its replica."""
 
-    __slots__ = ("behind", "key", "life", "pool")
+    __slots__ = ("answers", "behind", "flows", "key", "life", "pool", "requests")
 
     def __init__(self, pool: Pool, endpoint: int, key: int, behind: Channel | None) -> None:
         super().__init__(endpoint)
@@ -45,6 +48,8 @@ class Channel(Connection):
         self.key = key  # names its random draws
         self.life = -1  # of its replica; negative until it is made
         self.behind = behind  # the connection that it carries on, at a balancer of connections
+        self.requests = self.answers = 0  # that went over it; counted where there is a protocol
+        self.flows: tuple[Flow, Flow] = () if pool.wire is None else pool.wire.flows()  # type: ignore[assignment]  # both or none
 
 
 class Seat(Reply):
@@ -72,8 +77,12 @@ class Seat(Reply):
 class Pool:
     """One caller process's connections to one target, for all of its calls there."""
 
-    def __init__(self, edge: Edge, replicas: list[Replica], key: int, names: tuple[int, int, int]) -> None:
+    def __init__(
+        self, edge: Edge, replicas: list[Replica], key: int, names: tuple[int, int, int], wire: Wire | None = None
+    ) -> None:
         assert edge.policy.connections is not None
+        self.wire = wire  # of the calls, where they have a protocol
+        self._connected_before = False
         self.spec: Connections = edge.policy.connections
         self.gate = ConnectionsGate(self.spec)
         self.owner: ConnectedCaller | None = None  # whose balancing chooses
@@ -89,7 +98,7 @@ class Pool:
 
     def forget(self) -> None:
         """The process has died, and all its connections with it."""
-        for channel in self._channels():
+        for channel in self.channels():
             self.gate.close(channel, self._tasks.now_s())
         self._line.clear()
 
@@ -98,7 +107,8 @@ class Pool:
         self.gate.advance(self._tasks.now_s())
         self._ended = True
 
-    def _channels(self) -> list[Channel]:
+    def channels(self) -> list[Channel]:
+        """Connections that are not over."""
         return list(self.gate.connections)  # type: ignore[arg-type]  # it holds what we gave it
 
     def seat(self, context: Context) -> Seat | None:
@@ -204,9 +214,13 @@ class Pool:
         """Steps that make a connection: round trips, of which the last tells that it is there."""
         replica = self._replicas[channel.endpoint]
         life = -1 if replica.refuses else replica.life
-        trips = self.spec.round_trips or int(life < 0)  # that nobody is there takes a round trip to learn
+        trips, client_s, server_s = self._set_up()
+        if client_s > 0:
+            yield client_s
+        trips = trips or int(life < 0)  # that nobody is there takes a round trip to learn
         for trip in range(trips):
-            life = yield from self._round_trip(replica, child(child(channel.key, _HANDSHAKE), trip))
+            work_s = server_s if trip == trips - 1 else 0.0
+            life = yield from self._round_trip(replica, child(child(channel.key, _HANDSHAKE), trip), work_s)
             if life < 0:
                 break
         if channel.state != OPENING:
@@ -215,6 +229,7 @@ class Pool:
             self.reset(channel)
             return
         channel.life = life
+        self._connected_before = True
         self.gate.established(channel, self._tasks.now_s(), uniform(child(channel.key, _AGE)))
         if self.spec.max_age_grace is not None:
             self._tasks.start(self._cut_the_last(channel, self.spec.max_age_grace))
@@ -224,8 +239,43 @@ class Pool:
         if life != replica.life:
             self._tasks.start(self._news(channel, cuts=True))  # it has died while its answer was on the way
 
-    def _round_trip(self, replica: Replica, bits: int) -> Steps:
-        """Steps of one question and its answer, with which life of the replica it was; -1 if it refuses or never answers."""
+    def _set_up(self) -> tuple[int, float, float]:
+        """Round trips of a new connection, and processor time of caller and server, in seconds."""
+        wire = self.wire
+        if wire is None:
+            return self.spec.round_trips, 0.0, 0.0
+        costs = wire.costs
+        resumes = self._connected_before and costs.resumption != "none"
+        seconds = costs.resumed_handshake_s if resumes else costs.handshake_s
+        if wire.measured():
+            wire.connections += 1
+            wire.caller_cpu_s += seconds[0]
+            wire.target_cpu_s += seconds[1]
+        trips = min(self.spec.round_trips, costs.resumed_round_trips) if resumes else self.spec.round_trips
+        return trips, *seconds
+
+    def _accepted(self, replica: Replica, work_s: float) -> Steps:
+        """Steps of the server's part: whether it has room for another connection, and its work on the keys, by a worker."""
+        most = replica.service.spec.max_connections
+        if most is not None and replica.service.connections_of(replica.index) >= most:
+            return -1
+        if work_s <= 0 or replica.refuses:
+            return -1 if replica.refuses else replica.life
+        life, workers = replica.life, replica.pool
+        if not workers.take():
+            ticket = workers.line_up()
+            if ticket is None:
+                return -1
+            yield ticket
+        yield work_s * replica.slowness()
+        workers.free()
+        return -1 if replica.refuses else life
+
+    def _round_trip(self, replica: Replica, bits: int, work_s: float = 0.0) -> Steps:
+        """Steps of one question and its answer, with which life of the replica it was; -1 if it refuses or never answers.
+
+        The answer takes `work_s` seconds of a worker.
+        """
         edge, wait_s = self._edge, _RESEND_S
         for turn in range(_SENDS):
             sent_s, own = self._tasks.now_s(), child(bits, turn)
@@ -233,7 +283,7 @@ class Pool:
             if delay_s > 0:
                 yield delay_s
             if delay_s >= 0 and (replica.alive or not replica.silent):
-                life = -1 if replica.refuses else replica.life
+                life = yield from self._accepted(replica, work_s)
                 delay_s = edge.back_s(replica.index, child(own, 1))
                 if delay_s > 0:
                     yield delay_s
@@ -274,13 +324,13 @@ class Pool:
         """Take connections out of use whose replicas are not to be used any more; if none is, the old ones are as good."""
         assert self.owner is not None
         usable = self.owner.usable(self._tasks.now_s())
-        for channel in self._channels() if usable else ():
+        for channel in self.channels() if usable else ():
             if channel.endpoint not in usable and channel.state == OPEN:
                 self.drain(channel)
 
     def lost(self, replica: Replica) -> None:
         """A replica has died: its host says so to everybody who is connected, or vanishes with it."""
-        for channel in self._channels():
+        for channel in self.channels():
             if channel.endpoint != replica.index or channel.life < 0:
                 continue
             if not replica.silent:
@@ -290,7 +340,7 @@ class Pool:
 
     def stopping(self, replica: Replica) -> None:
         """A replica says that it will stop."""
-        for channel in self._channels():
+        for channel in self.channels():
             if channel.endpoint == replica.index:
                 self.hears_of(channel, cuts=False)
 
@@ -336,7 +386,7 @@ class FlowTable(Pool):
 
     def _place(self, seat: Seat) -> bool:
         self._close_behind_the_callers()
-        channel = next((each for each in self._channels() if each.behind is seat.incoming), None)
+        channel = next((each for each in self.channels() if each.behind is seat.incoming), None)
         if channel is None:
             channel = self._open(seat, seat.incoming)
             if channel is None:
@@ -348,7 +398,7 @@ class FlowTable(Pool):
         return True
 
     def _close_behind_the_callers(self) -> None:
-        for channel in self._channels():
+        for channel in self.channels():
             if channel.behind is not None and channel.behind.state == CLOSED and not channel.calls:
                 self.gate.close(channel, channel.behind.closed_s)
 
@@ -361,14 +411,27 @@ class FlowTable(Pool):
 class ConnectedEndpoint(Endpoint):
     """A replica's operation for calls that come on connections: it knows none that was made to an earlier life of it."""
 
-    __slots__ = ("_inner", "_replica")
+    __slots__ = ("_inner", "_replica", "_wire")
 
-    def __init__(self, inner: Endpoint, replica: Replica) -> None:
+    def __init__(self, inner: Endpoint, replica: Replica, wire: Wire | None) -> None:
         self._inner = inner
         self._replica = replica
+        self._wire = wire
 
     def receive(self, visit: Visit) -> None:
-        """Take a visit, or answer that its connection is not known."""
+        """Take a visit, once all of it is there, or answer that its connection is not known."""
+        rest_s = 0.0 if self._wire is None else self._wire.comes(visit)
+        if rest_s > 0:
+            self._replica.tasks.start(self._later(visit, rest_s))
+        else:
+            self._deliver(visit)
+
+    def _later(self, visit: Visit, rest_s: float) -> Steps:
+        yield rest_s
+        if visit.stage != OVER:
+            self._deliver(visit)
+
+    def _deliver(self, visit: Visit) -> None:
         if self._replica.alive and visit.connection.life != self._replica.life:
             visit.answer(UNREACHABLE)
         else:
@@ -383,7 +446,7 @@ class ConnectedEndpoint(Endpoint):
         return self._inner.probed()
 
 
-def connected(target: Target, replicas: list[Replica]) -> Target:
+def connected(target: Target, replicas: list[Replica], wire: Wire | None = None) -> Target:
     """A target for calls that come on connections."""
-    endpoints: list[Endpoint] = [ConnectedEndpoint(*pair) for pair in zip(target.endpoints, replicas, strict=True)]
+    endpoints: list[Endpoint] = [ConnectedEndpoint(*pair, wire) for pair in zip(target.endpoints, replicas, strict=True)]
     return Target(endpoints, target.view)

@@ -197,12 +197,13 @@ def _replay(world: World, name: str, fault: ReplayGroup) -> Callable[[], None]:
 
 def _disturb(world: World, fault: LinkFault) -> Callable[[], None]:
     disturbance = Disturbance(fault.latency, fault.loss or 0.0, fault.partition)
+    late = Disturbance(fault.latency, 0.0, fault.partition)  # where what is lost is sent again
     lines = world.network.matching(fault.link, fault.direction)
     for line in lines:
-        line.disturbances.append(disturbance)
+        line.disturbances.append(late if world.network.is_sure(line) else disturbance)
 
     def mend() -> None:
         for line in lines:
-            line.disturbances.remove(disturbance)
+            line.disturbances.remove(late if world.network.is_sure(line) else disturbance)
 
     return mend

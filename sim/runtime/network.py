@@ -71,6 +71,7 @@ class Network:
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._lines: dict[tuple[str, str], Line] = {}
+        self._sure_lines: dict[tuple[str, str], Line] = {}
         self.loopback = Line(Link())  # within one machine
 
     def line(self, source: str, destination: str) -> Line:
@@ -79,6 +80,18 @@ class Network:
         if line is None:
             line = self._lines[source, destination] = Line(self._scenario.link(source, destination))
         return line
+
+    def sure_line(self, source: str, destination: str) -> Line:
+        """The same line for those who send again what is lost: nothing is, but while nothing gets through."""
+        line = self._sure_lines.get((source, destination))
+        if line is None:
+            link = self._scenario.link(source, destination)
+            line = self._sure_lines[source, destination] = Line(link.model_copy(update={"loss": 0.0}))
+        return line
+
+    def is_sure(self, line: Line) -> bool:
+        """Whether what is lost there is sent again."""
+        return any(line is each for each in self._sure_lines.values())
 
     def matching(self, selector: str, direction: str) -> list[Line]:
         """Lines that a selector names: ``a -> b``, a service with all its lines, ``default`` all.
@@ -89,6 +102,6 @@ class Network:
         place = {"from": slice(0, 1), "to": slice(1, 2), "both": slice(0, 2)}[direction]
         return [
             line
-            for pair, line in self._lines.items()
+            for pair, line in (*self._lines.items(), *self._sure_lines.items())
             if ends == ["default"] or (set(ends) <= set(pair) and ends[0] in pair[place])
         ]

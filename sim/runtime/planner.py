@@ -20,6 +20,7 @@ from sim.runtime.steps import (
     SagaStep,
     WorkStep,
 )
+from sim.runtime.wire import AnswerStep, ReceiveStep
 from sim.scenario.services import (
     Call,
     Commit,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sim.runtime.steps import Plan
     from sim.runtime.stores import Store
     from sim.runtime.visit import Edge
+    from sim.runtime.wire import Wire
 
 
 class Planner:
@@ -52,8 +54,10 @@ class Planner:
         edge_from: Callable[[str, str], Edge],
         consumer_of: Callable[[str], str],
         stores: Mapping[str, Store],
+        wires: dict[tuple[str, str], Wire] | None,
     ) -> None:
         self._stores = stores
+        self._wires = wires  # of the edges whose calls have a protocol; None: there is no protocol at all
         self._edge_to = edge_to
         self._edge_from = edge_from
         self._consumer_of = consumer_of
@@ -66,6 +70,8 @@ class Planner:
         plan.steps = tuple(self.step(step, seen) for step in operation.steps)
         if operation.cache is not None:
             plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
+        if self._wires is not None and (operation.request is not None or operation.response is not None):
+            plan.steps = (ReceiveStep(self._wires), *plan.steps, AnswerStep(self._wires))
 
     def step(self, step: Step, seen: Counter[str]) -> Runnable:
         """Bind one step."""

@@ -101,6 +101,14 @@ class ServiceGroup:
         others = [i for i in self.view.known if i != index]
         self.view.known = sorted([*others, index]) if alive else others
 
+    def connections_of(self, index: int) -> int:
+        """Connections to one of its replicas that are there now; idle ones whose time is over are not."""
+        found = 0
+        for pool in self.pools:
+            pool.gate.advance(self.world.now)
+            found += sum(each.endpoint == index and each.life >= 0 for each in pool.channels())
+        return found
+
     def spent(self) -> tuple[float, int]:
         """Integral of the workers held so far, in seconds, and visits that got one."""
         return sum(r.pool.busy_worker_s for r in self.replicas), sum(r.served for r in self.replicas)

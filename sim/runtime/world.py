@@ -43,6 +43,7 @@ from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
 from sim.runtime.stores import Store
 from sim.runtime.visit import Edge, Target, View, Visit
+from sim.runtime.wire import Way, Wire, traffic
 from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
@@ -79,7 +80,9 @@ class World:
         self.recorder = Recorder(self.tasks, scenario.run, len(self.names))
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
-        self._edges: dict[tuple[str, str], Edge] = {}
+        self.edges: dict[tuple[str, str], Edge] = {}
+        self.wires: dict[tuple[str, str], Wire] = {}  # of those edges whose calls have a protocol
+        self._ways: dict[tuple[str, str], Way] = {}
         self.callers: list[Caller] = []  # of all processes that have made a call
         self.services: dict[str, ServiceGroup] = {}
         self.proxies: dict[str, ServiceGroup] = {}
@@ -114,9 +117,10 @@ class World:
             **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
             **{name: mailbox.target for name, mailbox in self._mailboxes.items()},
         }
+        wires = self.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores)
+            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores, wires)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -271,13 +275,13 @@ class World:
         self._record_changes()
         if self.zoning is not None:
             self.zoning.record()
-        return self.recorder.tables()
+        return {**self.recorder.tables(), "traffic": traffic(self)}
 
     def _edge(self, caller: str, to: str) -> Edge:
         """The one edge from a service to a target: all its steps share it, and with it each process's balancer."""
-        edge = self._edges.get((caller, to))
+        edge = self.edges.get((caller, to))
         if edge is None:
-            edge = self._edges[caller, to] = self._new_edge(caller, to)
+            edge = self.edges[caller, to] = self._new_edge(caller, to)
             fallback = edge.policy.fallback
             if fallback is not None and fallback.call is not None:
                 edge.fallback = self._edge(caller, fallback.call)
@@ -367,7 +371,8 @@ class World:
             group = self._reached(edge)
             balancer = self.proxies.get(caller)
             kind = FlowTable if balancer is not None and self.scenario.proxies[caller.partition("@")[0]].layer == 4 else Pool
-            pool = kind(edge, group.replicas, draws, (edge.caller_code, process, self._codes[group.name]))
+            names = edge.caller_code, process, self._codes[group.name]
+            pool = kind(edge, group.replicas, draws, names, self.wires.get(edge.names))
             own[edge.policy] = pool
             group.pools.append(pool)
         return pool
@@ -384,7 +389,7 @@ class World:
 
     def _open_views(self) -> None:
         """Processes learn from registries also before their first call."""
-        for (caller, to), edge in self._edges.items():
+        for (caller, to), edge in self.edges.items():
             clients = self.scenario.load.clients if to in self.scenario.load.mix else 0
             group = self.services.get(caller) or self.proxies.get(caller)
             processes = range(clients) if group is None else [replica.index for replica in group.replicas if replica.alive]
@@ -423,23 +428,30 @@ class World:
         if group is not None:
             group.report(policy.balancing)
         if policy.connections is not None and group is not None:
-            where = connected(where, group.replicas)
+            place = caller, target if proxy is None else proxy.name
+            beside = proxy is not None and proxy.beside
+            wire = None if beside else self._wire((caller, to), policy, place, proxy is not None)
+            lines = lines if wire is None else self._sure_lines(*place)
+            where = connected(where, group.replicas, wire)
         return Edge(self, policy, (caller, to), where, *lines, codes, self._numbers(caller), proxy is not None)
 
     def edge_of_proxy(self, proxy: ProxyGroup, to: str) -> Edge:
         """The edge from a proxy to an operation. A sidecar's lines are those of the service beside it."""
         name, service = proxy.group_name, to.split(".")[0]
-        edge = self._edges.get((name, to))
+        edge = self.edges.get((name, to))
         if edge is None:
-            lines = self._lines(name.partition("@")[2] if proxy.beside else name, service)
+            place = name.partition("@")[2] if proxy.beside else name, service
+            lines = self._lines(*place)
             policy = self.scenario.policy(proxy.name, to)
             codes = self._codes[name], self._codes[to]
             self.services[service].report(policy.balancing)
             where = self._targets[to]
             if policy.connections is not None:
-                where = connected(where, self.services[service].replicas)
+                wire = self._wire((name, to), policy, place, to_proxy=False)
+                lines = lines if wire is None else self._sure_lines(*place)
+                where = connected(where, self.services[service].replicas, wire)
             edge = Edge(self, policy, (name, to), where, *lines, codes, self._numbers(name), False)
-            self._edges[name, to] = edge
+            self.edges[name, to] = edge
         return edge
 
     def code(self, name: str) -> int:
@@ -447,10 +459,26 @@ class World:
         return self._codes[name]
 
     def _numbers(self, caller: str) -> int:
-        return sum(source == caller for source, _ in self._edges)
+        return sum(source == caller for source, _ in self.edges)
 
     def _lines(self, caller: str, target: str) -> tuple[Line, Line]:
         return self.network.line(caller, target), self.network.line(target, caller)
+
+    def _sure_lines(self, caller: str, target: str) -> tuple[Line, Line]:
+        return self.network.sure_line(caller, target), self.network.sure_line(target, caller)
+
+    def _wire(self, names: tuple[str, str], policy: CallPolicy, place: tuple[str, str], to_proxy: bool) -> Wire | None:
+        """The protocol of an edge, if it has one; its link lies between the two of `place`."""
+        if policy.protocol is None:
+            return None
+        wire = self.wires[names] = Wire(self, names, policy, place, to_proxy)
+        return wire
+
+    def way(self, source: str, destination: str) -> Way:
+        """One direction of a link, as protocols see it; the same for all edges between the two."""
+        if (source, destination) not in self._ways:
+            self._ways[source, destination] = Way(self, source, destination)
+        return self._ways[source, destination]
 
     def _lines_to_proxy(self, caller: str, proxy: ProxyGroup) -> tuple[Line, Line]:
         if proxy.beside:

@@ -21,6 +21,7 @@ from sim.policies.retry import Retry
 from sim.policies.throttle import AdaptiveThrottling
 from sim.policies.zones import ZoneRouting
 from sim.scenario.presets import PRESETS
+from sim.scenario.protocols import Protocol
 from sim.scenario.registries import DiscoverySpec, HealthCheckSpec
 from sim.scenario.words import nearest
 from sim.values import Address, Name, PositiveDuration, Spec
@@ -120,6 +121,10 @@ class CallPolicy(Spec):
     balancing: Balancing = Field(Balancing(), description="how an endpoint is chosen, per caller process")
     connections: Connections | None = Field(
         None, description="the connections that calls go over: balancing chooses for each of these, not for each call (layer 4)"
+    )
+    protocol: Protocol | None = Field(
+        None,
+        description="what calls speak, as bytes, processor time and round trips; `sim protocols` lists them. Absent: none of it",
     )
     cancellation: bool = Field(
         False,

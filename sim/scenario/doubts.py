@@ -15,6 +15,7 @@ from sim.scenario.load import Daily, Replay
 from sim.scenario.messaging.doubts import doubts_of_messages
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.policy_doubts import doubts_of_policies
+from sim.scenario.protocol_doubts import doubts_of_protocols
 from sim.scenario.services import Commit, ReadVersion
 from sim.scenario.slips import slips
 from sim.scenario.unused import uses
@@ -48,6 +49,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *doubts_of_finding(scenario, edges),
         *doubts_of_zones(scenario, edges, expected),
         *doubts_of_connections(scenario, edges),
+        *doubts_of_protocols(scenario, edges),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from sim.errors import ScenarioError
 from sim.laws import Law
+from sim.policies.codecs import Codec
+from sim.policies.payloads import Encoding, Message, Payloads
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import Deployment
 from sim.scenario.edges import CLIENT, selectors_of
@@ -23,6 +26,7 @@ from sim.scenario.messaging.stores import Store
 from sim.scenario.messaging.together import Together
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import NOT_TO_QUEUES, problems_of
+from sim.scenario.protocols import CompressionCost, Costs, Protocol
 from sim.scenario.proxies import AS_A_FLOW, Proxy
 from sim.scenario.registries import RegistrySpec
 from sim.scenario.services import Link, Selector, Service
@@ -82,6 +86,14 @@ class Scenario(Spec):
     run: Run = Field(Run(), description="length, repetitions, seed")
     laws: dict[Name, LawSpec] = Field({}, description="laws with a name, to be used wherever a law is asked for")
     services: Annotated[dict[Name, Service], Field(min_length=1)] = Field(description="who answers calls")
+    messages: dict[Name, Message] = Field({}, description="what is sent, for `request` and `response` of operations")
+    codecs: dict[Encoding, Codec] = Field(
+        {}, description="processor time to write and read, by encoding; absent: as `sim protocols` shows"
+    )
+    compressions: dict[Name, CompressionCost] = Field(
+        {},
+        description="the same of compressions, by algorithm and level: `gzip-6`; of an algorithm named here, these levels only",
+    )
     queues: dict[Name, Queue] = Field({}, description="who keeps messages")
     topics: dict[Name, Topic] = Field({}, description="queues that all get what is published: `orders: [bills, mails]`")
     logs: dict[Name, Log] = Field({}, description="logs of messages in partitions, and the groups that read them")
@@ -155,10 +167,22 @@ class Scenario(Spec):
         if settings.get("preset") is not None:
             settings = PRESETS[settings["preset"]].under(settings)
         if caller in self.proxies and self.proxies[caller].layer == 4:
-            settings = merged(settings, AS_A_FLOW)
+            settings = merged(settings, AS_A_FLOW) | {"protocol": None}  # it passes bytes on unread
+        elif settings.get("protocol") is not None:
+            spoken = self.costs(Protocol.model_validate(settings["protocol"]))
+            settings["connections"] = merged(spoken.connections, settings.get("connections") or {})
         if target in self.queues or target in self.topics or target in self.logs:
             settings = {key: value for key, value in settings.items() if key not in NOT_TO_QUEUES}
         return CallPolicy.model_validate(settings).for_endpoints(self._endpoints(target))
+
+    def costs(self, protocol: Protocol) -> Costs:
+        """All numbers of a protocol in this scenario."""
+        return protocol.costs(self.codecs, self.compressions)
+
+    @cached_property
+    def payloads(self) -> Payloads:
+        """The sizes of all messages."""
+        return Payloads(self.messages)
 
     def _endpoints(self, target: str) -> int:
         service = self.services.get(target.split(".")[0])

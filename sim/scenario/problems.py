@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 _MOST_SLOTS = 100_000
 #: Policies that make no sense for a publish: a kept answer would throw the message away, a second one send it twice.
-NOT_TO_QUEUES = ("cache", "hedging", "connections")
+NOT_TO_QUEUES = ("cache", "hedging", "connections", "protocol")
 _WHY_NOT_TO_QUEUES = {
     "cache": "and a publish that is answered so would throw its message away",
     "hedging": "and a publish that is answered so would send its message twice",
     "connections": "and a publish has a broker to itself",
+    "protocol": "and what brokers speak is not modelled",
 }
 
 
@@ -57,6 +58,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     yield from _problems_of_fallbacks(scenario, operations)
     for i, fault in enumerate(scenario.faults):
         yield from (f"faults[{i}].{problem}" for problem in _problems_of_fault(scenario, fault, operations))
+    yield from _problems_of_payloads(scenario, operations)
     yield from _problems_of_objectives(scenario, operations)
     if scenario.focus is not None and scenario.focus not in scenario.load.mix:
         yield f"focus: no request enters at {scenario.focus!r}; {nearest(scenario.focus, list(scenario.load.mix))}"
@@ -380,3 +382,35 @@ def _contradiction(scenario: Scenario, selectors: Sequence[str], block: str, mes
     beneath += [f"preset {preset}" for selector in selectors if (preset := scenario.calls[selector].preset) is not None]
     where = f"calls.{narrowest}.{block}" if written else f"calls.{narrowest}"
     return f"{where}: over what {' and '.join(beneath) or 'the defaults'} says, {message}"
+
+
+def _problems_of_payloads(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
+    """Messages that have no size, and compressions that nobody knows."""
+    for name in scenario.messages:
+        try:
+            scenario.payloads.size(name, "json")
+        except ValueError as exc:
+            yield f"messages.{name}: {exc}"
+            return
+    for address, operation in operations.items():
+        service, name = address.split(".")
+        for key, payload in (("request", operation.request), ("response", operation.response)):
+            if isinstance(payload, str) and payload not in scenario.messages:
+                where = f"services.{service}.operations.{name}.{key}"
+                yield f"{where}: no message {payload!r}; {nearest(payload, scenario.messages)}; or write a size: 2 kB"
+    for selector, policy in scenario.calls.items():
+        if policy.protocol is not None and scenario.costs(policy.protocol).encoding == "protobuf":
+            yield from _problems_of_protobuf(scenario, f"calls.{selector}.protocol")
+            return
+    for name in scenario.compressions:
+        algorithm, _, level = name.partition("-")
+        if algorithm not in ("gzip", "zstd", "brotli") or not level.isdigit():
+            yield f"compressions.{name}: not an algorithm and its level; write for example gzip-6"
+
+
+def _problems_of_protobuf(scenario: Scenario, where: str) -> Iterator[str]:
+    for name in scenario.messages:
+        try:
+            scenario.payloads.size(name, "protobuf")
+        except ValueError as exc:
+            yield f"{where}: message {name}: {exc}"

@@ -17,17 +17,19 @@ from pydantic.fields import FieldInfo
 from sim import values
 from sim.policies.balancing_kinds import Balancing
 from sim.policies.discipline import Discipline
+from sim.policies.payloads import FieldPath
 from sim.policies.zones import Placement, ZoneRouting
 from sim.scenario.calls import OFF
 from sim.scenario.messaging.queues import Topic
-from sim.scenario.services import Link, Operation, Payload, Selector, Waiting
+from sim.scenario.protocols import Protocol
+from sim.scenario.services import Content, Link, Operation, Payload, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
 #: Models that may be written as the value of one of their fields: ``queue: 100`` is ``queue: {capacity: 100}``.
 SHORTHAND: Final[dict[type[BaseModel], str]] = {
     Operation: "steps", Waiting: "capacity", Link: "latency", Discipline: "kind", Balancing: "kind", Topic: "subscriptions",
-    ZoneRouting: "kind", Payload: "size",
+    ZoneRouting: "kind", Payload: "size", Protocol: "profile",
 }  # fmt: skip
 
 
@@ -41,9 +43,12 @@ _KINDS: Final[dict[BeforeValidator, tuple[str, str]]] = {
     _reader(values.PositiveDuration): ("duration > 0", "250ms"),
     _reader(values.Rate): ("rate", "100/s"),
     _reader(values.PositiveRate): ("rate > 0", "100/s"),
-    _reader(values.PositiveSize): ("size > 0", "64 KiB"),
-    _reader(values.PositiveBandwidth): ("bandwidth > 0", "100 MB/s"),
     _reader(values.Ratio): ("ratio", "5 %"),
+    _reader(values.Size): ("size", "2 kB"),
+    _reader(values.PositiveSize): ("size > 0", "2 kB"),
+    _reader(values.PositiveBandwidth): ("bandwidth > 0", "10 Mbit/s"),
+    _reader(Content): ("message or size", "100 kB"),
+    _reader(FieldPath): ("way to a field", "reviews.stars"),
     _reader(values.Name): ("name", "payment"),
     _reader(values.Address): ("service.operation", "payment.charge"),
     _reader(values.LawSpec): ("law", "{exponential: 20ms}"),
@@ -55,6 +60,7 @@ _KINDS: Final[dict[BeforeValidator, tuple[str, str]]] = {
 _KIND_WORDS: Final = {
     "objective": "an objective in words, for example p99 <= 300ms",
     "service.operation": "service.operation, for example payment.charge",
+    "message or size": "the name of a message, or a size, for example 100 kB",
     "placement": "a zone, a list of zones, or shares by zone, for example {a: 4, b: 2}",
     "selector": "a selector, for example default, payment or 'shop -> payment'",
 }
@@ -62,6 +68,7 @@ _KIND_WORDS: Final = {
 #: How a required key is written, where its kind alone does not tell.
 _EXAMPLES: Final = {
     "replicas": "replicas: 5",
+    "profile": "profile: grpc",
     "keys": "keys: 1000",
     "subscriptions": "subscriptions: [bills, mails]",
     "max_replicas": "max_replicas: 10",

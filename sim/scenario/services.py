@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
 from sim.laws import Constant
 from sim.policies.adaptive import AdaptiveConcurrency
@@ -17,7 +17,19 @@ from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
 from sim.policies.zones import Placement
 from sim.scenario.registries import HealthCheckSpec
-from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, PositiveSize, Ratio, Spec
+from sim.values import (
+    Address,
+    Duration,
+    LawSpec,
+    Name,
+    PositiveBandwidth,
+    PositiveDuration,
+    PositiveSize,
+    Ratio,
+    Spec,
+    dump_payload,
+    parse_payload,
+)
 
 NO_TIME = Constant(0.0)
 #: Calls that one step can make; a run with more would hardly end.
@@ -340,6 +352,10 @@ SagaPart.model_rebuild()
 Saga.model_rebuild()
 
 
+#: A message by name, or bytes.
+Content = Annotated[str | float, BeforeValidator(parse_payload), PlainSerializer(dump_payload)]
+
+
 class Operation(Spec):
     """What a service does for one kind of request: its steps, in order. A bare list is read as the steps."""
 
@@ -353,6 +369,10 @@ class Operation(Spec):
         0, description="rank of its requests in a line by priority and in load shedding: 0 goes first"
     )
     cache: Cache | None = Field(None, description="answers that each replica keeps; a hit needs a worker and no step")
+    request: Content | None = Field(
+        None, description="what callers send: a message of `messages`, or a size; counts where calls have a `protocol`"
+    )
+    response: Content | None = Field(None, description="what it answers, likewise; a failure has headers only")
     deduplicate: Inbox | None = Field(
         None, description="messages that were dealt with already have no effect again (an idempotent consumer); not for calls"
     )
@@ -420,6 +440,9 @@ class Service(Spec):
     readiness: HealthCheckSpec | None = Field(
         None, description="check by the machine that a replica runs on; the registry lists it while it passes"
     )
+    max_connections: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        None, description="connections of callers to a replica at most; more are refused. Absent: no limit"
+    )
     operations: Annotated[dict[Name, Operation], Field(min_length=1)] = Field(description="what it can be asked to do")
 
 
@@ -427,12 +450,21 @@ class Link(Spec):
     """The network between two services, each way. A bare law is the latency: `0.5ms`."""
 
     latency: LawSpec = Field(NO_TIME, description="one way, drawn for each message")
-    loss: Ratio = Field(0.0, description="probability that a message never arrives; only a timeout notices")
+    loss: Ratio = Field(
+        0.0,
+        description="probability that a message never arrives; only a timeout notices. Of calls with a `protocol`: that a packet "
+        "does not; it is sent again",
+    )
+    bandwidth: PositiveBandwidth | None = Field(
+        None, description="each way, of each process that calls; counts where calls have a `protocol`. Absent: no limit"
+    )
+    shared: bool = Field(False, description="whether all processes share the bandwidth, first come first served (a bottleneck)")
 
     @model_validator(mode="before")
     @classmethod
     def _bare_latency(cls, data: Any) -> Any:
-        if isinstance(data, Link) or (isinstance(data, dict) and (not data or set(data) & {"latency", "loss"})):
+        own = {"latency", "loss", "bandwidth", "shared"}
+        if isinstance(data, Link) or (isinstance(data, dict) and (not data or set(data) & own)):
             return data
         return {"latency": data}
 

@@ -15,6 +15,7 @@ from sim.analysis.metrics import run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
 from sim.analysis.states import staleness_metrics
+from sim.analysis.traffic import traffic_metrics
 from sim.analysis.zones import cross_zone_share
 from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
@@ -22,7 +23,7 @@ from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Parallel, Publish, Repeat, RequestReply, Saga, Step
 
 #: The tables of a run, in the order in which they are stored.
-TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls")
+TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls", "traffic")
 
 
 class Tables(Protocol):
@@ -68,6 +69,10 @@ class Tables(Protocol):
     def zone_calls(self) -> pd.DataFrame:
         """One row per edge and pair of zones, where there are zones."""
 
+    @property
+    def traffic(self) -> pd.DataFrame:
+        """One row per edge whose calls have a protocol."""
+
 
 def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
     """The metrics of one replication (metric, of, value), the percentiles of the scenario's objectives included."""
@@ -76,6 +81,10 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
         found.append(staleness_metrics(result.changes))
     if scenario.zones:
         found.append(pd.DataFrame({"metric": ["cross_zone"], "of": ["all"], "value": [cross_zone_share(result.zone_calls)]}))
+    if len(result.traffic):
+        offered_rps = found[0].query("metric == 'offered_rps' and of == 'all'").value
+        costs = traffic_metrics(result.traffic, float(offered_rps.sum()) * scenario.run.duration)
+        found.append(pd.DataFrame({"metric": list(costs), "of": "all", "value": list(costs.values())}))
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
 
 

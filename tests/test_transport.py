@@ -1,0 +1,146 @@
+"""Windows, repairs and head-of-line blocking of one direction of a connection, against closed forms and the RFCs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sim.policies.transport import Flow, Path, Transport
+
+RTT_S = 0.02
+PATH = Path(latency_s=RTT_S / 2, rtt_s=RTT_S)
+QUIC = Transport(kind="quic", segment=1200)
+
+
+def never(number):
+    return 0.999999
+
+
+def losing(*places):
+    """Odds at a loss of one half with which just these segments are lost, and their repairs are not."""
+    draws, before = [], 0
+    for place in places:
+        draws += [1 - 0.5 ** (place - before + 0.5), 0.9]  # so many pass; the repair passes
+        before = place + 1
+    draws.append(1 - 0.5**40)
+    return lambda number: draws[number]
+
+
+def arrives_s(size, spec=None, path=PATH, draw=never):
+    return Flow(spec or Transport()).send(0.0, size, path, draw).arrives_s
+
+
+@pytest.mark.parametrize(
+    ("segments", "rounds"), [(1, 0), (10, 0), (11, 1), (30, 1), (31, 2), (70, 2), (71, 3), (150, 3), (151, 4)]
+)
+def test_slow_start_doubles_a_window_of_ten(segments, rounds):
+    assert arrives_s(segments * 1460) == pytest.approx(0.01 + rounds * RTT_S)
+
+
+@pytest.mark.parametrize("size", [500, 20_000, 100_000, 535_000, 3_000_000])
+@pytest.mark.parametrize("mbit", [1, 10, 100, 1000])
+def test_a_transfer_agrees_with_the_closed_form(size, mbit):
+    # Kurose and Ross, Computer Networking, 3rd ed., 3.7 (static window growth from w segments):
+    # latency + O/R + sum over stalls of (S/R + RTT - w 2^k S/R), as long as that is positive.
+    spec = Transport(initial_window=4, segment_overhead=0, max_window=1e9)
+    rate, segment = mbit * 125_000, 1460
+    count = math.ceil(size / segment)
+    sent, window, stalls = 0, 4, 0.0
+    while sent + window < count:
+        stalls += max(0.0, segment / rate + RTT_S - window * segment / rate)
+        sent, window = sent + window, 2 * window
+    expected = RTT_S / 2 + size / rate + stalls
+    assert arrives_s(size, spec, Path(RTT_S / 2, RTT_S, rate)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_window_that_filled_stays_and_falls_back_after_idling():
+    flow = Flow(Transport())
+    assert flow.send(0.0, 70 * 1460, PATH, never).arrives_s == pytest.approx(0.05)
+    assert flow.window == 80
+    assert flow.send(0.1, 40 * 1460, PATH, never).arrives_s == pytest.approx(0.11)
+    assert flow.send(0.5, 40 * 1460, PATH, never).arrives_s == pytest.approx(0.55)  # 10, 20, 10
+    warm = Flow(Transport(idle_restart=False))
+    warm.send(0.0, 70 * 1460, PATH, never)
+    assert warm.send(9.0, 40 * 1460, PATH, never).arrives_s == pytest.approx(9.01)
+
+
+def test_flow_control_limits_what_is_on_the_way():
+    # RFC 9113: 65,535 bytes per stream and round trip; 44 segments of 1,460 B.
+    spec = Transport(initial_window=1000, stream_window=65_535)
+    assert arrives_s(10 * 44 * 1460, spec) == pytest.approx(0.01 + 9 * RTT_S)
+
+
+@pytest.mark.parametrize(
+    ("lost", "later_s"),
+    [
+        (2, RTT_S),  # seven follow: their acks ask for it
+        (6, RTT_S),  # three do
+        (7, 1.25 * RTT_S),  # two: RACK waits for a quarter of a round trip
+        (9, 2 * RTT_S),  # none: the tail loss probe
+    ],
+)
+def test_a_lost_segment_is_there_later(lost, later_s):
+    path = PATH._replace(loss=0.5)
+    delivery = Flow(Transport()).send(0.0, 14_600, path, losing(lost))
+    assert (delivery.segments, delivery.lost) == (10, 1)
+    assert delivery.arrives_s == pytest.approx(0.01 + later_s)
+
+
+def test_a_segment_that_is_alone_waits_for_its_timeout():
+    path = PATH._replace(loss=0.5)
+    assert arrives_s(100, path=path, draw=losing(0)) == pytest.approx(0.01 + RTT_S + 0.2)
+    assert arrives_s(100, QUIC, path, losing(0)) == pytest.approx(0.01 + RTT_S + 0.026)
+
+
+def test_a_repair_that_is_lost_doubles_the_wait():
+    draws = [0.0, 0.1, 0.1, 0.9, 0.9]  # lost, its repair lost twice, then not
+    path = PATH._replace(loss=0.5)
+    assert arrives_s(100, path=path, draw=lambda n: draws[n]) == pytest.approx(0.01 + 0.22 + 0.22 + 0.44)
+
+
+def test_a_loss_shrinks_the_window():
+    flow = Flow(Transport())
+    flow.send(0.0, 14_600, PATH._replace(loss=0.5), losing(2))
+    assert flow.window == 7.0
+    assert flow.send(0.1, 8 * 1460, PATH, never).arrives_s == pytest.approx(0.13)
+    assert flow.window == 8.0  # one more per round trip from now on
+
+
+def test_losses_come_as_often_as_they_should():
+    rng = np.random.default_rng(1)
+    flow, path = Flow(Transport(initial_window=100)), PATH._replace(loss=0.03)
+    found = [flow.send(float(i), 100 * 1460, path, lambda n: rng.random()) for i in range(2000)]
+    assert sum(delivery.lost for delivery in found) / (100 * 2000) == pytest.approx(0.03, rel=0.05)
+
+
+@pytest.mark.parametrize(("spec", "blocks"), [(Transport(), True), (QUIC, False)])
+def test_what_is_lost_holds_up_what_comes_after_it_in_tcp_only(spec, blocks):
+    flow, lossy = Flow(spec), PATH._replace(loss=0.5)
+    first = flow.send(0.0, 100, lossy, losing(0)).arrives_s
+    second = flow.send(0.005, 100, PATH, never).arrives_s
+    assert second == pytest.approx(first if blocks else 0.015)
+    assert flow.send(first, 100, PATH, never).arrives_s == pytest.approx(first + 0.01)
+
+
+@pytest.mark.parametrize(("spec", "ordered"), [(Transport(), True), (QUIC, False)])
+def test_head_of_line_blocking_agrees_with_its_closed_form(spec, ordered):
+    # Messages of one segment come at rate r and are lost with probability p; a repair takes D. A message is late by D if it is
+    # lost itself. Else, where order is kept, by what is left of D since the last loss before it, whose age is exponential:
+    # p D + (1 - p) (D - (1 - exp(-r p D)) / (r p)). Repairs that are lost again are left out on both sides.
+    rate, loss, count = 200.0, 0.02, 200_000
+    repair_s = spec.repaired_s(RTT_S, 0, alone=True)
+    rng = np.random.default_rng(7)
+    sent_s = np.cumsum(rng.exponential(1 / rate, count))
+    flow, path = Flow(spec), PATH._replace(loss=loss)
+    late_s = np.array([flow.send(t, 100, path, _once(rng)).arrives_s - t - PATH.latency_s for t in sent_s])
+    blocked_s = repair_s - (1 - math.exp(-rate * loss * repair_s)) / (rate * loss) if ordered else 0.0
+    assert late_s.mean() == pytest.approx(loss * repair_s + (1 - loss) * blocked_s, rel=0.05)
+    share = 1 - (1 - loss) * math.exp(-rate * loss * repair_s) if ordered else loss
+    assert (late_s > 1e-9).mean() == pytest.approx(share, rel=0.05)
+
+
+def _once(rng):
+    first = rng.random()
+    return lambda number: first if number == 0 else 0.99
