@@ -100,17 +100,18 @@ def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
         effects_per_request=effects_asked_for(scenario),
         trouble_s=trouble_of(scenario),
     )
-    replicas = called_over_connections(scenario, result.gauges)
+    replicas = called_over_connections(scenario, result)
     if not replicas:
         return numbers
     window = {"start_s": scenario.run.warmup, "end_s": scenario.run.end}
     return pd.concat([numbers, balance_metrics(result.attempts, result.changes, replicas, **window)], ignore_index=True)
 
 
-def called_over_connections(scenario: Scenario, gauges: pd.DataFrame) -> dict[str, int]:
+def called_over_connections(scenario: Scenario, result: Tables) -> dict[str, int]:
     """Services and proxies that are called over connections, with the most replicas that a sample has found alive."""
     if all(policy.connections is None and policy.preset is None for policy in scenario.calls.values()):
         return {}
+    gauges = result.gauges  # only here: making the table takes longer than a short run
     called: dict[str, None] = {}
     for caller, target in edges_of(scenario):
         policy, service = scenario.policy(caller, target), target.split(".")[0]
