@@ -64,6 +64,21 @@ METRICS: Final[Mapping[str, str]] = {
 COSTS: Final = ("attempts_per_request", "busy_s_per_good")
 
 
+def metric_names(percentiles: Iterable[float] = ()) -> list[str]:
+    """The names of all metrics that a run may have, `METRICS` with its patterns filled in.
+
+    Args:
+        percentiles: further ones, in percent, beside `PERCENTILES`.
+
+    >>> [name for name in metric_names([97.0]) if name.startswith("p")]
+    ['p50_s', 'p90_s', 'p97_s', 'p99_s', 'p99.9_s']
+    """
+    times = [f"{percentile_name(percent)}_s" for percent in sorted({*PERCENTILES, *percentiles})]
+    filled = {"pNN_s": times, "share_…": [f"share_{name}" for name in OUTCOMES]}
+    filled |= {f"{prefix}_mean_s": [f"{prefix}_{name}" for name in ("mean_s", *times)] for prefix in ("ack", "effect")}
+    return [name for metric in METRICS for name in filled.get(metric, [metric])]
+
+
 def is_ratio(metric: str) -> bool:
     """Whether a metric lies between 0 and 1 by definition.
 

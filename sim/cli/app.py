@@ -35,6 +35,11 @@ Duration = Annotated[str | None, typer.Option("--duration", "-d", help="Measured
 Output = Annotated[Format, typer.Option("--format", "-f", help="How results are written to standard output.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Directory for the results; absent: results/NAME.")]
 NoCharts = Annotated[bool, typer.Option("--no-charts", help="Draw no charts.")]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="'METRIC ± WIDTH'", help="Add replications until a number is precise: 'p99 ± 2 %'."),
+]
+AtMost = Annotated[int, typer.Option("--at-most", min=2, help="With --until: no more replications than these.")]
 Gate = Annotated[bool, typer.Option("--gate", help="End with code 1 if an objective fails.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
@@ -143,6 +148,8 @@ def run(
     directory: Out = None,
     candidate: Candidate = None,
     condition: Condition = None,
+    until: Until = None,
+    at_most: AtMost = 200,
     no_charts: NoCharts = False,
     gate: Gate = False,
     quiet: Quiet = False,
@@ -160,9 +167,12 @@ def run(
     study = Study(scenario.name, directory, output, not no_charts, quiet)
     with study.alone():
         results = study.carry_out(
-            lambda target, tell: replicate(scenario, replications, workers, tell, seed=seed, out=target), scenario
+            lambda target, tell: replicate(
+                scenario, replications, workers, tell, seed=seed, out=target, until=until, at_most=at_most
+            ),
+            scenario,
         )
-        finish(results, study, gate=gate, choose=None)
+        finish(results, study, gate=gate, choose=None, until=until)
 
 
 @app.command(
@@ -182,6 +192,8 @@ def compare(
         str | None, typer.Option(help="The candidate that the others are compared with; absent: the first.")
     ] = None,
     choose: Annotated[str | None, typer.Option(help="The candidate that the gate is about; absent: the verdict's.")] = None,
+    until: Until = None,
+    at_most: AtMost = 200,
     no_charts: NoCharts = False,
     gate: Gate = False,
     quiet: Quiet = False,
@@ -201,10 +213,72 @@ def compare(
     study = Study(found.name, directory, output, not no_charts, quiet)
     with study.alone():
         results = study.carry_out(
-            lambda target, tell: compare_all(found, replications, workers, tell, seed=seed, baseline=baseline, out=target),
+            lambda target, tell: compare_all(
+                found, replications, workers, tell, seed=seed, baseline=baseline, out=target, until=until, at_most=at_most
+            ),
             found,
         )
-        finish(results, study, gate=gate, choose=choose)
+        finish(results, study, gate=gate, choose=choose, until=until)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim warmup shop.yaml\n\n  sim warmup shop.yaml --duration 10min --replications 30",
+)
+@explained
+def warmup(
+    file: File,
+    replications: Replications = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory for the chart; absent: results/NAME-warmup.")
+    ] = None,
+    candidate: Candidate = None,
+    condition: Condition = None,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how long a scenario takes to settle from empty (MSER-5), beside its run.warmup, and draw it."""
+    from sim.cli.deciding import show_warmup
+
+    show_warmup(
+        file, candidate, condition, duration=duration, replications=replications, seed=seed, workers=workers, output=output,
+        directory=directory, charts=not no_charts, quiet=quiet,
+    )  # fmt: skip
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim select rivals.yaml --metric p99_s --indifference 5ms --condition crash\n\n"
+    "  sim select rivals.yaml --metric success --indifference '0.1 %' --confidence 0.99 --budget 500",
+)
+@explained
+def select(
+    file: File,
+    metric: Annotated[str, typer.Option(metavar="METRIC", help="What is to be best: p99_s, mean_s, success, …")] = "p99_s",
+    indifference: Annotated[
+        str, typer.Option(metavar="WIDTH", help="The smallest difference that matters, such as 5ms or '0.1 %'.")
+    ] = "",
+    condition: Condition = None,
+    of: Annotated[str, typer.Option(help="All requests, or one operation.")] = "all",
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Probability of a correct selection.")] = 0.95,
+    first: Annotated[int, typer.Option(min=5, help="Runs of each candidate to begin with.")] = 10,
+    budget: Annotated[int, typer.Option(min=10, help="Runs of all candidates together, at most.")] = 1000,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    quiet: Quiet = False,
+) -> None:
+    """Find the best candidate of a comparison by one metric, with a promised probability and as few runs as that takes.
+
+    Candidates are dropped as soon as they surely are not the best (Kim and Nelson); the same seeds for all make that sooner.
+    """
+    from sim.cli.deciding import Wanted, show_selection
+
+    wanted = Wanted(file, metric, indifference, condition, of, confidence, first, budget)
+    show_selection(wanted, duration=duration, seed=seed, workers=workers, output=output, quiet=quiet)
 
 
 @app.command(

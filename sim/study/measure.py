@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Protocol
@@ -11,14 +12,16 @@ from typing import Protocol
 import pandas as pd
 
 from sim.analysis.balance import balance_metrics
-from sim.analysis.metrics import run_metrics
+from sim.analysis.metrics import metric_names, run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
 from sim.analysis.zones import cross_zone_share
+from sim.errors import ScenarioError
 from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
-from sim.scenario.model import Scenario
+from sim.scenario.model import Comparison, Scenario
 from sim.scenario.services import Call, Parallel, Publish, Repeat, Saga, Step
+from sim.scenario.words import nearest
 
 #: The tables of a run, in the order in which they are stored.
 TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls")
@@ -77,6 +80,20 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
 
     across = pd.DataFrame({"metric": ["cross_zone"], "of": ["all"], "value": [cross_zone_share(result.zone_calls)]})
     return pd.concat([found, across], ignore_index=True)
+
+
+def require_metrics(found: Scenario | Comparison, names: Iterable[str], what: str = "--metric") -> None:
+    """Refuse a metric that no run of these scenarios can have, before there is one.
+
+    Raises:
+        ScenarioError: it is misspelt, or a percentile that no objective asks for.
+    """
+    scenarios = [found] if isinstance(found, Scenario) else [scenario for _, _, scenario in found.scenarios()]
+    known = metric_names(percent for scenario in scenarios for percent in percentiles_of(scenario.slos))
+    for name in names:
+        if name not in known:
+            slo = ", or add an objective with this percentile to slos" if re.fullmatch(r"p\d+(\.\d+)?_s", name) else ""
+            raise ScenarioError(f"{what}: no metric {name!r}; {nearest(name, known)}{slo}")
 
 
 def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:

@@ -28,13 +28,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sim.analysis.sweeps import column_of, summarise_points
+from sim.analysis.sweeps import LABELS, column_of, summarise_points
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, templates_of, tidy
+from sim.scenario.words import nearest
 from sim.study import store
-from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of, write_rows
+from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of, rows_file, write_rows
 from sim.study.execute import core_count, interrupts_later, run_tasks
 from sim.study.experiment import Simulate, Work, known_tables, versions
 from sim.study.lock import resolved
@@ -87,6 +88,8 @@ class Sweep:
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     directory: Path | None = None
     archive: Path | None = None
+    #: Under what the archive has the run of each row of `points`.
+    keys: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -97,6 +100,38 @@ class Sweep:
     def summary(self) -> pd.DataFrame:
         """Means with 95 % intervals per point: point, candidate, condition, settings, metric, of, mean, low, high, n."""
         return summarise_points(self.points, self.settings)
+
+    def rows(self, table: str = "requests", *, columns: Sequence[str] | None = None, **chosen: Any) -> pd.DataFrame:
+        """The kept rows of one table, run by run, with point, candidate, condition, replication and the settings in front.
+
+        All rows of many points may not fit into memory: choose.
+
+        Args:
+            table: one that was asked for with `rows=`; its columns are those of `sim.records`.
+            columns: only these.
+            chosen: only the runs with these labels: `point=3`, `candidate="one try"`, `replication=0`; for settings
+                ``**{"load.rate": 50.0}``, as they stand in `points`.
+
+        Raises:
+            ScenarioError: rows were not kept, or there is no such table or label.
+        """
+        (name,) = known_tables((table,))
+        runs = self.points
+        labels = [*LABELS, *self.settings, "replication"]
+        for label, wanted in chosen.items():
+            if label not in (*labels, "seed"):
+                raise ScenarioError(f"rows: no label {label!r}; {nearest(label, [*labels, 'seed'])}")
+            runs = runs[runs[label] == wanted]
+        found = []
+        for place, run in zip(runs.index, runs[labels].to_dict("records"), strict=True):
+            file = None if self.archive is None else rows_file(self.archive, self.keys[place], name)
+            if file is None or not file.exists():
+                raise ScenarioError(f"rows: those of {name!r} were not kept; sweep again with --rows {name} (rows=({name!r},))")
+            rows = pd.read_parquet(file, columns=None if columns is None else list(columns))
+            for at, (label, value) in enumerate(run.items()):
+                rows.insert(at, label, value)
+            found.append(rows)
+        return store.stack_rows(found) if found else pd.DataFrame(columns=labels)
 
     def __repr__(self) -> str:
         swept = " × ".join(self.settings)
@@ -177,7 +212,8 @@ def load_sweep(directory: str | Path) -> Sweep:
         raise ScenarioError(f"{path}: cannot be read ({exc}); run the sweep again, finished runs are not lost") from exc
     name, question, swept = str(manifest["name"]), str(manifest["question"]), tuple(manifest["settings"])
     archive = None if manifest["archive"] is None else Path(manifest["archive"])
-    return Sweep(name, question, swept, points, failures, int(manifest["planned_runs"]), 0, manifest["units"], path, archive)
+    planned, keys = int(manifest["planned_runs"]), tuple(manifest["keys"])
+    return Sweep(name, question, swept, points, failures, planned, 0, manifest["units"], path, archive, keys)
 
 
 def _as_made(table: pd.DataFrame) -> pd.DataFrame:
@@ -414,7 +450,8 @@ class _Planned:
         where = None if archive is None else archive.directory
         name, question = self.found.name, self.found.question
         units = {path: unit_of([point[path] for point in self.points]) for path in paths}
-        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where)
+        keys = tuple(run.task.key for run in done)
+        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where, keys)
 
     def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: int | None) -> Path:
         manifest = {
@@ -436,6 +473,7 @@ class _Planned:
             "simulated_runs": found.simulated,
             "failed_runs": len(found.failures),
             "archive": None if found.archive is None else str(found.archive),
+            "keys": list(found.keys),
             "cases": [
                 {"candidate": candidate, "condition": condition, "scenario": template.scenario.as_data()}
                 for (candidate, condition), template in self.templates.items()
