@@ -282,6 +282,54 @@ def select(
 
 
 @app.command(
+    epilog="[bold]Examples[/]\n\n  sim search shop.yaml --largest load.rate=50/s..400/s\n\n"
+    "  sim search shop.yaml --smallest services.shop.replicas=1..20 --over load.rate=100/s,200/s,400/s\n\n"
+    "  sim search outage.yaml --recovers --largest 'faults[0].for=0.5s..20s log' --over load.rate=100/s..280/s:10",
+)
+@explained
+def search(
+    file: File,
+    largest: Annotated[
+        str | None, typer.Option(metavar="PATH=RANGE", help="Find the largest value that meets all objectives.")
+    ] = None,
+    smallest: Annotated[
+        str | None, typer.Option(metavar="PATH=RANGE", help="Find the smallest value that meets all objectives.")
+    ] = None,
+    over: Annotated[
+        str | None, typer.Option(metavar="PATH=VALUES", help="Another setting: a search for each of its values.")
+    ] = None,
+    recovers: Annotated[
+        bool, typer.Option("--recovers", help="Instead of the objectives: all is well again after the last fault.")
+    ] = False,
+    tolerance: Annotated[str, typer.Option(help="How close the border is approached.")] = "2 %",
+    replications: Annotated[int, typer.Option("--replications", "-r", min=2, help="Runs of a probe to begin with.")] = 5,
+    at_most: Annotated[int, typer.Option("--at-most", min=2, help="Runs of a probe that stays unclear.")] = 40,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory for the tables; absent: results/NAME-search.")
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="Directory of finished runs; absent: .runs beside the tables.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find how far a setting can go: the largest load, the smallest fleet, the longest outage, by halving a range.
+
+    Of a comparison, for each candidate, under all conditions together. Every probe has the same seeds, and gets more runs while
+    its intervals leave an objective open.
+    """
+    from sim.cli.searching import Sought, carry_out
+
+    sought = Sought(file, largest, smallest, over, recovers, tolerance, duration, directory, archive)
+    carry_out(
+        sought, replications=replications, at_most=at_most, seed=seed, workers=workers, output=output, quiet=quiet
+    )  # fmt: skip
+
+
+@app.command(
     epilog="[bold]Examples[/]\n\n  sim sweep shop.yaml --set 'load.rate=50/s..400/s:8'\n\n"
     "  sim sweep shop.yaml --set 'calls.shop -> payment.retry.max_attempts=1,2,3' --set 'load.rate=50/s..200/s:4' -r 5\n\n"
     "  sim sweep shop.yaml --zip --set services.shop.replicas=1,2,4 --set load.rate=100/s,200/s,400/s\n\n"
