@@ -1,7 +1,8 @@
 """Simulate how services talk to each other, and decide with intervals: synchronous or asynchronous, under load and failure.
 
 Describe:
-`Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare`, `sweep` · read: `sim.analysis` · draw: `sim.plots`.
+`Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare`, `sweep`, `search`
+read: `sim.analysis` · draw: `sim.plots`.
 The laws are in `sim.laws`; the command line is ``sim --help``.
 """
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sim.scenario.model import Comparison, Scenario
     from sim.scenario.yaml import dumps, load
     from sim.single import RunResult, run
-    from sim.study import compare, replicate, sweep
+    from sim.study import compare, replicate, search, sweep
 
 # Imported when first used: `sim check` should not wait for pandas.
 _HOME = {
@@ -34,6 +35,7 @@ _HOME = {
     "load": "sim.scenario.yaml",
     "replicate": "sim.study",
     "run": "sim.single",
+    "search": "sim.study",
     "sweep": "sim.study",
 }
 
@@ -48,6 +50,7 @@ __all__ = [
     "load",
     "replicate",
     "run",
+    "search",
     "sweep",
 ]
 __version__ = "0.1.0"

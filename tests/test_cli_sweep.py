@@ -44,6 +44,8 @@ def swept(*arguments: str, code: int = 0) -> Result:
         (("--set", "load.rate=1/s", "--sample", "lhs"), "--sample lhs: how many points?"),
         (("--set", "load.rate=1/s", "--sample", "lhs:3", "--zip"), "--zip and --sample are two ways to combine values"),
         (("--set", "load.rate=1/s,2/s", "--zip", "--set", "services.shop.workers=1"), "load.rate has 2, services.shop.workers"),
+        (("--set", "load.rate=1/s", "--metric", "p99"), "--metric: no metric 'p99'; did you mean 'p99_s'?"),
+        (("--set", "load.rate=1/s", "--metric", "p97_s"), "or add an objective with this percentile to slos"),
         (("--set", "load.rate=1/s", "--rows", "request"), "rows: no table 'request'; did you mean 'requests'?"),
         (("--set", "load.rate=1/s", "--duration", "5"), "run.duration: 5 has no unit"),
         (("--set", "run.seed=1,2"), "every point has the same seeds"),

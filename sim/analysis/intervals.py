@@ -109,7 +109,10 @@ def paired_differences(
     has no value do not count; of one alone nothing can be said ("one replication: no interval, no statement"), and without
     any the verdict is "not comparable".
 
-    Each interval covers with 95 % by itself: of twenty true ties, one will look like a difference.
+    Each interval covers with 95 % by itself: of twenty true ties, one will look like a difference. Against several
+    candidates `joint_low` and `joint_high` (Bonferroni) cover *all* differences of a metric to the baseline together with 95 %;
+    `p_value` is that of the paired t test, and `p_holm` (Holm 1979), never above what Bonferroni allows, says the same of all of
+    them: below 0.05 the difference stands also among that many. Both count the candidates under one condition, not the metrics.
 
     Args:
         per_replication: columns candidate, condition, replication, metric, of, value.
@@ -118,7 +121,8 @@ def paired_differences(
 
     Returns:
         condition, metric, of, candidate, baseline, difference, low, high, relative, relative_low, relative_high (all
-        three over the baseline's mean, which is taken as known), variance_reduction, n, verdict.
+        three over the baseline's mean, which is taken as known), variance_reduction, n, verdict, joint_low, joint_high, p_value,
+        p_holm.
 
     Raises:
         ScenarioError: the baseline is not in the table.
@@ -159,6 +163,44 @@ def _differences(pairs: pd.DataFrame, baseline: str, confidence: float) -> pd.Da
     cases = [found["n"] == 0, found["n"] == 1, found["high"] < 0, found["low"] > 0]
     found["verdict"] = np.select(cases, [NOT_COMPARABLE, NO_STATEMENT, LOWER, HIGHER], NO_DIFFERENCE)
     columns = ["difference", "low", "high", "relative", "relative_low", "relative_high"]
-    found = found.reset_index().assign(baseline=baseline)
-    order = ["condition", "metric", "of", "candidate", "baseline", *columns, "variance_reduction", "n", "verdict"]
-    return found[order]
+    found = _jointly(found, confidence).reset_index().assign(baseline=baseline)
+    told = ["variance_reduction", "n", "verdict", "joint_low", "joint_high", "p_value", "p_holm"]
+    return found[["condition", "metric", "of", "candidate", "baseline", *columns, *told]]
+
+
+def _jointly(found: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """What can be said of all candidates of a condition and metric at once."""
+    from scipy.special import stdtr
+
+    family = [found.index.get_level_values(name) for name in ("condition", "metric", "of")]
+    several = (found["n"] >= 2).groupby(family, sort=False).transform("sum").clip(lower=1).to_numpy(dtype=float)
+    errors = found["std"].to_numpy() / np.sqrt(found["n"].clip(lower=1).to_numpy())
+    difference = found["difference"].to_numpy()
+    half = np.full(len(found), np.nan)
+    for count in np.unique(several):
+        mine = several == count
+        half[mine] = t_factor(found["n"].to_numpy()[mine], 1 - (1 - confidence) / count) * errors[mine]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(difference == 0, 0.0, np.abs(difference) / errors)
+        degrees = np.where(found["n"] >= 2, found["n"] - 1, np.nan)
+        p_value = np.asarray(2 * stdtr(degrees, -ratio), dtype=float)
+    found = found.assign(joint_low=difference - half, joint_high=difference + half, p_value=p_value)
+    found["p_holm"] = found.groupby(family, sort=False)["p_value"].transform(holm)
+    return found
+
+
+def holm(p_values: pd.Series[float]) -> pd.Series[float]:
+    """The p values of several tests, so that the chance to call *any* true tie a difference stays below the level.
+
+    The smallest counts as many times as there are tests, the next one time fewer, and so on; none may be below one before it.
+    Missing ones (NaN) are no tests.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+
+    >>> holm(pd.Series([0.01, 0.04, 0.03])).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    there = p_values.dropna().sort_values(kind="stable")
+    times = np.arange(len(there), 0, -1)
+    raised = np.minimum(np.maximum.accumulate(there.to_numpy(dtype=float) * times), 1.0)
+    return pd.Series(raised, index=there.index, dtype=float).reindex(p_values.index)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -67,6 +68,21 @@ METRICS: Final[Mapping[str, str]] = {
 
 #: What is told of all requests, whatever the focus.
 COSTS: Final = ("attempts_per_request", "busy_s_per_good")
+
+
+def metric_names(percentiles: Iterable[float] = ()) -> list[str]:
+    """The names of all metrics that a run may have, `METRICS` with its patterns filled in.
+
+    Args:
+        percentiles: further ones, in percent, beside `PERCENTILES`.
+
+    >>> [name for name in metric_names([97.0]) if name.startswith("p")]
+    ['p50_s', 'p90_s', 'p97_s', 'p99_s', 'p99.9_s']
+    """
+    times = [f"{percentile_name(percent)}_s" for percent in sorted({*PERCENTILES, *percentiles})]
+    filled = {"pNN_s": times, "share_…": [f"share_{name}" for name in OUTCOMES]}
+    filled |= {f"{prefix}_mean_s": [f"{prefix}_{name}" for name in ("mean_s", *times)] for prefix in ("ack", "effect")}
+    return [name for metric in METRICS for name in filled.get(metric, [metric])]
 
 
 def is_ratio(metric: str) -> bool:
@@ -144,59 +160,123 @@ def run_metrics(
     wanted = tuple(sorted({*PERCENTILES, *percentiles}))
     rows: list[Metric] = []
     busy_s = float(totals["busy_worker_s"].sum())
-    for of, group in _by_entry(requests):
-        rows += ((name, of, value) for name, value in _request_numbers(group, start_s, end_s, wanted).items())
-        inside = _measured(group, start_s, end_s)
-        rows.append(("tries_per_call", of, _tries_per_call(attempts, inside)))
+    whole = _Requests.of(requests, start_s, end_s)
+    tries = _Tries.of(attempts)
+    for of, chosen in whole.by_entry():
+        mine = whole if chosen is None else whole.only(chosen)
+        rows += ((name, of, value) for name, value in _request_numbers(mine, start_s, end_s, wanted).items())
+        rows.append(("tries_per_call", of, tries.per_call(mine)))
         if trouble_s is not None:
+            group = requests if chosen is None else requests[chosen]
             healthy_s = recovery_s(group, start_s=start_s, fault_s=trouble_s[0], clear_s=trouble_s[1], end_s=end_s)
             rows.append(("recovery_s", of, healthy_s))
         if of == "all":
-            rows.append(("busy_s_per_good", of, _ratio(busy_s, int(_good(inside).sum()))))
-    measured = _measured(requests, start_s, end_s)
-    rows += _tries_by_target(attempts, measured)
-    rows += _effect_rows(effects, measured, effects_per_request or {}, wanted)
-    return pd.DataFrame(rows, columns=["metric", "of", "value"]).astype({"value": float})
+            rows.append(("busy_s_per_good", of, _ratio(busy_s, int((mine.good & mine.measured).sum()))))
+    rows += tries.by_target(whole)
+    if len(effects) or any(effects_per_request.values() if effects_per_request else ()):
+        rows += _effect_rows(effects, requests[whole.measured], effects_per_request or {}, wanted)
+    names, of_whom, values = zip(*rows, strict=True)
+    return pd.DataFrame({"metric": names, "of": of_whom, "value": np.array(values, dtype=float)})
 
 
-def _by_entry(requests: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    yield "all", requests
-    names = requests["entry"].astype(str)
-    for name in sorted(names.unique()):
-        yield str(name), requests[names == name]
+def _coded(column: pd.Series[Any]) -> tuple[Any, list[str]]:
+    """A column of names as codes, and the names in order: that of the categories, else of the alphabet."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), [str(name) for name in column.cat.categories]
+    codes, names = pd.factorize(column, sort=True)
+    return codes, [str(name) for name in names]
 
 
-def _measured(requests: pd.DataFrame, start_s: float, end_s: float) -> pd.DataFrame:
-    return requests[(requests["arrived_s"] >= start_s) & (requests["arrived_s"] < end_s)]
+@dataclass(frozen=True)
+class _Requests:
+    """The columns of some requests as arrays: reducing a short run costs less than making it, which with tables it does not."""
+
+    number: Any
+    entry: Any
+    entries: Sequence[str]
+    arrived_s: Floats
+    ended_s: Floats
+    attempts: Any
+    #: Index in OUTCOMES.
+    outcome: Any
+    good: Any
+    measured: Any
+
+    @staticmethod
+    def of(requests: pd.DataFrame, start_s: float, end_s: float) -> _Requests:
+        codes, names = _coded(requests["outcome"])
+        outcome = np.array([OUTCOMES.index(name) for name in names], dtype=np.int64)[codes]
+        entry, entries = _coded(requests["entry"])
+        arrived_s = requests["arrived_s"].to_numpy(dtype=float)
+        ended_s = requests["ended_s"].to_numpy(dtype=float)
+        measured = (arrived_s >= start_s) & (arrived_s < end_s)
+        number, attempts = requests["request"].to_numpy(), requests["attempts"].to_numpy()
+        return _Requests(number, entry, entries, arrived_s, ended_s, attempts, outcome, np.isin(outcome, GOOD), measured)
+
+    def by_entry(self) -> Iterator[tuple[str, Any]]:
+        """All, and those of each entry operation that was asked: name and which they are (None: all)."""
+        yield "all", None
+        there = {self.entries[code]: code for code in np.unique(self.entry)}
+        for name in sorted(there):
+            yield name, self.entry == there[name]
+
+    def only(self, chosen: Any) -> _Requests:
+        """Those of them that are chosen."""
+        columns = {name: getattr(self, name)[chosen] for name in self.__dataclass_fields__ if name != "entries"}
+        return _Requests(entries=self.entries, **columns)
 
 
-def _good(requests: pd.DataFrame) -> pd.Series[bool]:
-    return requests["outcome"].isin(GOOD_OUTCOMES)
+@dataclass(frozen=True)
+class _Tries:
+    """The columns of attempts as arrays."""
+
+    request: Any
+    first: Any
+    target: Any
+    targets: Sequence[str]
+
+    @staticmethod
+    def of(attempts: pd.DataFrame) -> _Tries:
+        if not len(attempts):
+            return _Tries(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64), ())
+        return _Tries(attempts["request"].to_numpy(), attempts["number"].to_numpy() == 1, *_coded(attempts["target"]))
+
+    def per_call(self, requests: _Requests) -> float:
+        """Attempts per first try, over all calls of the measured requests."""
+        mine = np.isin(self.request, requests.number[requests.measured])
+        return _ratio(int(mine.sum()), int((mine & self.first).sum()))
+
+    def by_target(self, requests: _Requests) -> Iterator[Metric]:
+        """The same of each operation or queue that is called."""
+        mine = np.isin(self.request, requests.number[requests.measured])
+        tries = np.bincount(self.target[mine], minlength=len(self.targets))
+        calls = np.bincount(self.target[mine & self.first], minlength=len(self.targets))
+        for name, tried, called in zip(self.targets, tries, calls, strict=True):
+            if called:
+                yield "tries_per_call_to", name, float(tried / called)
 
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def _request_numbers(requests: pd.DataFrame, start_s: float, end_s: float, percentiles: Sequence[float]) -> dict[str, float]:
+def _request_numbers(requests: _Requests, start_s: float, end_s: float, percentiles: Sequence[float]) -> dict[str, float]:
     """Everything the requests of one entry (or all) say."""
     window_s = end_s - start_s
-    measured = _measured(requests, start_s, end_s)
-    good = measured[_good(measured)]
+    good = requests.measured & requests.good
     # NaN, the end of what is in flight, compares as false: such a request ends in no window.
-    ended = requests[(requests["ended_s"] >= start_s) & (requests["ended_s"] < end_s)]
-    count = len(measured)
+    ended = (requests.ended_s >= start_s) & (requests.ended_s < end_s)
+    count = int(requests.measured.sum())
     numbers = {
-        "success": _ratio(len(good), count),
+        "success": _ratio(int(good.sum()), count),
         "offered_rps": count / window_s,
-        "throughput_rps": len(ended) / window_s,
-        "goodput_rps": int(_good(ended).sum()) / window_s,
+        "throughput_rps": int(ended.sum()) / window_s,
+        "goodput_rps": int((ended & requests.good).sum()) / window_s,
     }
-    latencies_s = (good["ended_s"] - good["arrived_s"]).to_numpy(dtype=float)
-    numbers.update(_times("", latencies_s, percentiles))
-    outcomes = measured["outcome"].astype(str).value_counts()
-    numbers.update({f"share_{name}": _ratio(int(outcomes.get(name, 0)), count) for name in OUTCOMES})
-    numbers["attempts_per_request"] = _ratio(float(measured["attempts"].sum()), count)
+    numbers.update(_times("", requests.ended_s[good] - requests.arrived_s[good], percentiles))
+    outcomes = np.bincount(requests.outcome[requests.measured], minlength=len(OUTCOMES))
+    numbers.update({f"share_{name}": _ratio(int(outcomes[i]), count) for i, name in enumerate(OUTCOMES)})
+    numbers["attempts_per_request"] = _ratio(float(requests.attempts[requests.measured].sum()), count)
     return numbers
 
 
@@ -207,21 +287,6 @@ def _times(prefix: str, durations_s: Floats, percentiles: Sequence[float]) -> di
         return dict.fromkeys([f"{prefix}mean_s", *names], math.nan)
     values = np.quantile(durations_s, np.asarray(percentiles) / 100)
     return {f"{prefix}mean_s": float(durations_s.mean())} | dict(zip(names, map(float, values), strict=True))
-
-
-def _tries_per_call(attempts: pd.DataFrame, measured: pd.DataFrame) -> float:
-    mine = attempts["request"].isin(measured["request"])
-    return _ratio(int(mine.sum()), int((mine & (attempts["number"] == 1)).sum()))
-
-
-def _tries_by_target(attempts: pd.DataFrame, measured: pd.DataFrame) -> Iterator[Metric]:
-    if not len(attempts):
-        return
-    mine = attempts[attempts["request"].isin(measured["request"])]
-    found = mine["number"].eq(1).groupby(mine["target"], observed=True).agg(["size", "sum"])
-    for target, tries, calls in found.itertuples(name=None):
-        if calls:
-            yield "tries_per_call_to", str(target), float(tries / calls)
 
 
 def _effect_rows(

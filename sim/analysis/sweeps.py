@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
 from sim.analysis.intervals import CONFIDENCE, interval_of, possible
+from sim.errors import ScenarioError
 
 #: What tells the runs of a sweep apart, besides the settings between `LABELS` and `RUN_LABELS`.
 LABELS: Final = ("point", "candidate", "condition")
 RUN_LABELS: Final = ("replication", "seed", "scenario")
+_ROWS_AT_ONCE: Final = 100_000
 _COLUMN: Final = re.compile(r"(.+) \[(.+)\]")
 
 
@@ -47,7 +50,7 @@ def summarise_points(points: pd.DataFrame, settings: Sequence[str], *, confidenc
         confidence: coverage of the intervals, each by itself.
     """
     labels = [*LABELS, *settings]
-    metrics = [column for column in points.columns if column not in (*labels, *RUN_LABELS)]
+    metrics = _metric_columns(points.columns, settings)
     columns = [*labels, "metric", "of", "mean", "low", "high", "n"]
     if points.empty or not metrics:
         return pd.DataFrame(columns=columns)
@@ -62,3 +65,43 @@ def summarise_points(points: pd.DataFrame, settings: Sequence[str], *, confidenc
     whole = whole.assign(_place=list(range(len(heads))) * len(metrics))
     ordered = whole.sort_values(["_place", "_order"], kind="stable", ignore_index=True)
     return possible(ordered)[columns]
+
+
+def summarise_file(
+    file: str | Path, settings: Sequence[str], *, metrics: Sequence[str] = (), confidence: float = CONFIDENCE
+) -> pd.DataFrame:
+    """What `summarise_points` makes of a `points.parquet` that need not fit into memory: it is read piece by piece.
+
+    The rows of a point stand together, as a sweep writes them. What grows with the file is the result alone: one row per
+    point and metric.
+
+    Args:
+        file: as a sweep writes it.
+        settings: names of the columns of settings.
+        metrics: only these columns (`p99_s`, `p99_s [shop.buy]`); absent: all.
+        confidence: coverage of the intervals, each by itself.
+
+    Raises:
+        ScenarioError: there is no such column.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as source:
+        known = _metric_columns(source.schema_arrow.names, settings)
+        for name in metrics:
+            if name not in known:
+                raise ScenarioError(f"{file}: no metric {name!r} in it; it has {', '.join(known) or 'none'}")
+        parts, rest = [], pd.DataFrame()
+        for batch in source.iter_batches(_ROWS_AT_ONCE, columns=[*LABELS, *settings, *(metrics or known)]):
+            read = batch.to_pandas()
+            rows = pd.concat([rest, read], ignore_index=True) if len(rest) else read
+            last = rows["point"] == rows["point"].iloc[-1]  # may go on in the next piece
+            rest = rows[last]
+            parts.append(summarise_points(rows[~last], settings, confidence=confidence))
+        parts.append(summarise_points(rest, settings, confidence=confidence))
+    some = [part for part in parts if len(part)]
+    return pd.concat(some, ignore_index=True) if some else parts[-1]
+
+
+def _metric_columns(columns: Iterable[str], settings: Sequence[str]) -> list[str]:
+    return [column for column in columns if column not in (*LABELS, *settings, *RUN_LABELS)]

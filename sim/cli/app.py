@@ -38,6 +38,11 @@ Duration = Annotated[str | None, typer.Option("--duration", "-d", help="Measured
 Output = Annotated[Format, typer.Option("--format", "-f", help="How results are written to standard output.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Directory for the results; absent: results/NAME.")]
 NoCharts = Annotated[bool, typer.Option("--no-charts", help="Draw no charts.")]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="'METRIC ± WIDTH'", help="Add replications until a number is precise: 'p99 ± 2 %'."),
+]
+AtMost = Annotated[int, typer.Option("--at-most", min=2, help="With --until: no more replications than these.")]
 Gate = Annotated[bool, typer.Option("--gate", help="End with code 1 if an objective fails.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
@@ -207,6 +212,8 @@ def run(
     directory: Out = None,
     candidate: Candidate = None,
     condition: Condition = None,
+    until: Until = None,
+    at_most: AtMost = 200,
     no_charts: NoCharts = False,
     gate: Gate = False,
     quiet: Quiet = False,
@@ -224,9 +231,12 @@ def run(
     study = Study(scenario.name, directory, output, not no_charts, quiet)
     with study.alone():
         results = study.carry_out(
-            lambda target, tell: replicate(scenario, replications, workers, tell, seed=seed, out=target), scenario
+            lambda target, tell: replicate(
+                scenario, replications, workers, tell, seed=seed, out=target, until=until, at_most=at_most
+            ),
+            scenario,
         )
-        finish(results, study, gate=gate, choose=None)
+        finish(results, study, gate=gate, choose=None, until=until)
 
 
 @app.command(
@@ -246,6 +256,8 @@ def compare(
         str | None, typer.Option(help="The candidate that the others are compared with; absent: the first.")
     ] = None,
     choose: Annotated[str | None, typer.Option(help="The candidate that the gate is about; absent: the verdict's.")] = None,
+    until: Until = None,
+    at_most: AtMost = 200,
     no_charts: NoCharts = False,
     gate: Gate = False,
     quiet: Quiet = False,
@@ -265,10 +277,120 @@ def compare(
     study = Study(found.name, directory, output, not no_charts, quiet)
     with study.alone():
         results = study.carry_out(
-            lambda target, tell: compare_all(found, replications, workers, tell, seed=seed, baseline=baseline, out=target),
+            lambda target, tell: compare_all(
+                found, replications, workers, tell, seed=seed, baseline=baseline, out=target, until=until, at_most=at_most
+            ),
             found,
         )
-        finish(results, study, gate=gate, choose=choose)
+        finish(results, study, gate=gate, choose=choose, until=until)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim warmup shop.yaml\n\n  sim warmup shop.yaml --duration 10min --replications 30",
+)
+@explained
+def warmup(
+    file: File,
+    replications: Replications = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory for the chart; absent: results/NAME-warmup.")
+    ] = None,
+    candidate: Candidate = None,
+    condition: Condition = None,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how long a scenario takes to settle from empty (MSER-5), beside its run.warmup, and draw it."""
+    from sim.cli.deciding import show_warmup
+
+    show_warmup(
+        file, candidate, condition, duration=duration, replications=replications, seed=seed, workers=workers, output=output,
+        directory=directory, charts=not no_charts, quiet=quiet,
+    )  # fmt: skip
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim select rivals.yaml --metric p99_s --indifference 5ms --condition crash\n\n"
+    "  sim select rivals.yaml --metric success --indifference '0.1 %' --confidence 0.99 --budget 500",
+)
+@explained
+def select(
+    file: File,
+    metric: Annotated[str, typer.Option(metavar="METRIC", help="What is to be best: p99_s, mean_s, success, …")] = "p99_s",
+    indifference: Annotated[
+        str, typer.Option(metavar="WIDTH", help="The smallest difference that matters, such as 5ms or '0.1 %'.")
+    ] = "",
+    condition: Condition = None,
+    of: Annotated[str, typer.Option(help="All requests, or one operation.")] = "all",
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Probability of a correct selection.")] = 0.95,
+    first: Annotated[int, typer.Option(min=5, help="Runs of each candidate to begin with.")] = 10,
+    budget: Annotated[int, typer.Option(min=10, help="Runs of all candidates together, at most.")] = 1000,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    quiet: Quiet = False,
+) -> None:
+    """Find the best candidate of a comparison by one metric, with a promised probability and as few runs as that takes.
+
+    Candidates are dropped as soon as they surely are not the best (Kim and Nelson); the same seeds for all make that sooner.
+    """
+    from sim.cli.deciding import Wanted, show_selection
+
+    wanted = Wanted(file, metric, indifference, condition, of, confidence, first, budget)
+    show_selection(wanted, duration=duration, seed=seed, workers=workers, output=output, quiet=quiet)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  sim search shop.yaml --largest load.rate=50/s..400/s\n\n"
+    "  sim search shop.yaml --smallest services.shop.replicas=1..20 --over load.rate=100/s,200/s,400/s\n\n"
+    "  sim search outage.yaml --recovers --largest 'faults[0].for=0.5s..20s log' --over load.rate=100/s..280/s:10",
+)
+@explained
+def search(
+    file: File,
+    largest: Annotated[
+        str | None, typer.Option(metavar="PATH=RANGE", help="Find the largest value that meets all objectives.")
+    ] = None,
+    smallest: Annotated[
+        str | None, typer.Option(metavar="PATH=RANGE", help="Find the smallest value that meets all objectives.")
+    ] = None,
+    over: Annotated[
+        str | None, typer.Option(metavar="PATH=VALUES", help="Another setting: a search for each of its values.")
+    ] = None,
+    recovers: Annotated[
+        bool, typer.Option("--recovers", help="Instead of the objectives: all is well again after the last fault.")
+    ] = False,
+    tolerance: Annotated[str, typer.Option(help="How close the border is approached.")] = "2 %",
+    replications: Annotated[int, typer.Option("--replications", "-r", min=2, help="Runs of a probe to begin with.")] = 5,
+    at_most: Annotated[int, typer.Option("--at-most", min=2, help="Runs of a probe that stays unclear.")] = 40,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory for the tables; absent: results/NAME-search.")
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="Directory of finished runs; absent: .runs beside the tables.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find how far a setting can go: the largest load, the smallest fleet, the longest outage, by halving a range.
+
+    Of a comparison, for each candidate, under all conditions together. Every probe has the same seeds, and gets more runs while
+    its intervals leave an objective open.
+    """
+    from sim.cli.searching import Sought, carry_out
+
+    sought = Sought(file, largest, smallest, over, recovers, tolerance, duration, directory, archive)
+    carry_out(
+        sought, replications=replications, at_most=at_most, seed=seed, workers=workers, output=output, quiet=quiet
+    )  # fmt: skip
 
 
 @app.command(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from sim.cli import check
 from sim.scenario.doubts import doubts_of
@@ -98,6 +98,8 @@ def show_results(console: Console, results: Results) -> None:
             if made is not None:
                 console.print()
                 console.print(made)
+        if (helped := _seeds_help(differences, condition, results.focus)) is not None:
+            console.print(f"[dim]{helped}[/]", soft_wrap=True)
     console.print()
     _show_verdict(console, results)
 
@@ -233,10 +235,33 @@ def _difference_table(differences: pd.DataFrame, condition: str, focus: str | No
         for row, is_same in zip(mine.to_dict("records"), same, strict=True):
             change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
             told = "identical" if is_same else row["verdict"]
-            told = f"[bold]{told}[/]" if told in ("higher", "lower") else f"[dim]{told}[/]"
+            told = f"[bold]{told}[/]{_alone(row)}" if told in ("higher", "lower") else f"[dim]{told}[/]"
             table.add_row(name, _plain(row["candidate"]), _plain(change), told)
             name = ""
     return table
+
+
+def _alone(row: Mapping[Any, Any]) -> str:
+    """What is said of a difference that chance could have made somewhere among so many candidates."""
+    from sim.analysis.intervals import CONFIDENCE
+
+    return " [dim](by itself; not among all candidates)[/]" if row["p_holm"] >= 1 - CONFIDENCE else ""
+
+
+def _seeds_help(differences: pd.DataFrame, condition: str, focus: str | None) -> str | None:
+    """What the same seeds for all candidates were worth: by how many times more runs separate ones would have needed."""
+    from sim.analysis import words
+    from sim.analysis.intervals import headline
+
+    rows = differences[(differences["condition"] == condition) & headline(differences, focus)]
+    told = []
+    for metric in ("success", "p99_s", "mean_s"):
+        factors = rows.loc[rows["metric"] == metric, "variance_reduction"]
+        factors = factors[factors.notna() & (factors != math.inf)]
+        if len(factors):
+            low, high = (f"{factor:.2g}" if factor < 10 else f"{factor:.0f}" for factor in (factors.min(), factors.max()))
+            told.append(f"{words.metric_words(metric)} {low}{'' if low == high else f' to {high}'}")
+    return f"variance of separate seeds over that of the same seeds: {', '.join(told)}" if told else None
 
 
 def _objective_table(judged: pd.DataFrame, condition: str, results: Results) -> Table | None:

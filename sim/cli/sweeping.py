@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from sim.cli.terminal import INTERRUPTED, RUNS_FAILED, Format, out, print_json, say
-from sim.errors import ScenarioError
-from sim.scenario.words import nearest
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
@@ -55,10 +53,13 @@ def carry_out(
 ) -> None:
     """Do what ``sim sweep`` does."""
     from sim.study import default_directory, sweep
+    from sim.study.measure import require_metrics
     from sim.study.points import settings_from_text
 
     settings = settings_from_text(swept.settings)
-    target = swept.directory or default_directory(f"{load(swept.file).name}-sweep")
+    source = load(swept.file)
+    require_metrics(source, swept.metrics)
+    target = swept.directory or default_directory(f"{source.name}-sweep")
     try:
         with _progress(quiet) as tell:
             found = sweep(
@@ -92,12 +93,12 @@ def _draw(found: Sweep, metrics: Sequence[str]) -> list[Path]:
 
 
 def _known_metrics(found: Sweep, asked: Sequence[str]) -> list[str]:
-    """The metrics to show: those that were asked for, or the usual ones that are there."""
-    known = [str(name) for name in found.summary["metric"].unique()]
+    """The metrics to show: those that were asked for, or the usual ones; of them what is there."""
+    known = {str(name) for name in found.summary["metric"].unique()}
     for name in asked if known else ():
         if name not in known:
-            raise ScenarioError(f"--metric: no metric {name!r}; {nearest(name, known)}; the runs are kept, repeat the command")
-    return list(asked) or [name for name in _SHOWN if name in known]
+            say(f"--metric {name}: no run has a value of it", style="yellow")
+    return [name for name in asked or _SHOWN if name in known]
 
 
 def _end(found: Sweep, charts: Sequence[Path], quiet: bool) -> None:

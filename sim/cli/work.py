@@ -61,7 +61,7 @@ class Study:
             raise typer.Exit(INTERRUPTED) from None
 
 
-def finish(results: Results, study: Study, *, gate: bool, choose: str | None) -> None:
+def finish(results: Results, study: Study, *, gate: bool, choose: str | None, until: str | None = None) -> None:
     """Write what was found, and end with the code that says how it went."""
     try:
         charts = _charts(results, study)
@@ -75,6 +75,8 @@ def finish(results: Results, study: Study, *, gate: bool, choose: str | None) ->
         raise typer.Exit(INTERRUPTED) from None
     write(results, study.output, charts)
     if not study.quiet:
+        if until is not None:
+            _tell_precision(results, until)
         _tell_where(results, charts)
     if results.partial:
         say(f"interrupted: {len(results.runs)} of {results.planned} runs are finished and kept, marked partial", style="yellow")
@@ -86,6 +88,18 @@ def finish(results: Results, study: Study, *, gate: bool, choose: str | None) ->
             raise typer.Exit(GATE_FAILED)
         if not study.quiet:
             say("gate: passed", style="green")
+
+
+def _tell_precision(results: Results, until: str) -> None:
+    """Whether a number is as precise as it was to be."""
+    from sim.analysis.precision import precision_of, replications_needed
+
+    _, reached = replications_needed(results.metrics, precision_of(until))
+    count = 1 + max(run.replication for run in results.runs)
+    if reached:
+        say(f"until     {until}: reached with {count} replications")
+    else:
+        say(f"until     {until}: not reached with {count} replications; allow more with --at-most", style="yellow")
 
 
 def _keep_verdict(results: Results) -> None:

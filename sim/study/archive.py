@@ -166,7 +166,9 @@ class Archive:
                 marks = ",".join("?" * len(some))
                 query = f"select key, layout, numbers, kept, elapsed_s from runs where key in ({marks})"
                 for key, layout, numbers, kept, elapsed_s in self._base.execute(query, some):
-                    if wanted <= set(json.loads(kept)) and all(self.rows_file(key, table).exists() for table in wanted):
+                    if wanted <= set(json.loads(kept)) and all(
+                        rows_file(self.directory, key, table).exists() for table in wanted
+                    ):
                         values = np.frombuffer(numbers, dtype="<f8").astype(np.float64)
                         found[key] = Numbers(self._names_of(layout), values, elapsed_s)
         return found
@@ -183,10 +185,6 @@ class Archive:
             run = (key, scenario.hash, seed, version, layout, values, json.dumps(list(rows)), numbers.elapsed_s)
             self._base.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)", run)
 
-    def rows_file(self, key: str, table: str) -> Path:
-        """Where the rows of a run's table are, if they were kept."""
-        return self.directory / _ROWS / key / f"{table}.parquet"
-
     def _layout_of(self, names: Names) -> int:
         if names not in self._layouts:
             text = json.dumps(names)
@@ -199,6 +197,11 @@ class Archive:
             (text,) = self._base.execute("select names from layouts where id = ?", (layout,)).fetchone()
             self._names[layout] = tuple((metric, of) for metric, of in json.loads(text))
         return self._names[layout]
+
+
+def rows_file(directory: Path, key: str, table: str) -> Path:
+    """Where an archive's directory has the rows of a run's table, if they were kept."""
+    return directory / _ROWS / key / f"{table}.parquet"
 
 
 def write_rows(directory: Path, key: str, tables: Mapping[str, pd.DataFrame]) -> None:

@@ -8,22 +8,23 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from sim.analysis.curves import label_run
+from sim.analysis.precision import Precision, precision_of, replications_needed
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.study import store
 from sim.study.execute import interrupts_later, run_tasks
-from sim.study.measure import TABLES, Tables, measure
+from sim.study.measure import TABLES, Tables, measure, require_metrics
 from sim.study.results import ONLY_CONDITION, Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
 from sim.study.tasks import Case, Finished, Task, plan
 
@@ -31,6 +32,9 @@ from sim.study.tasks import Case, Finished, Task, plan
 Simulate = Callable[[Scenario, int], Tables]
 #: Told after each run: how many are done, how many there are, which one it was.
 Progress = Callable[[int, int, str], None]
+#: With `until`: replications at most, and to begin with: the spread of fewer is not known well enough to stop by it.
+AT_MOST: Final = 200
+_TO_BEGIN_WITH: Final = 10
 
 
 def replicate(
@@ -43,6 +47,8 @@ def replicate(
     out: str | Path | None = None,
     rows: Sequence[str] = TABLES,
     simulate: Simulate | None = None,
+    until: str | None = None,
+    at_most: int = AT_MOST,
 ) -> Results:
     """Run a scenario with several seeds and give its numbers intervals.
 
@@ -59,6 +65,9 @@ def replicate(
             together. An earlier result there becomes NAME.previous. Absent: everything stays in memory.
         rows: which tables to keep; () for the numbers alone.
         simulate: makes one run, instead of `sim.run`: for example with your own SimPy processes.
+        until: how precise a number shall be, such as ``"p99 ± 2 %"`` (`sim.analysis.precision_of`): replications are added
+            until its 95 % interval is as narrow, beginning with `replications` (absent: `run.replications`, at least ten).
+        at_most: with `until`: no more replications than these.
 
     Raises:
         ScenarioError: an impossible request, or a directory that cannot be written. Errors of a run pass through,
@@ -66,7 +75,7 @@ def replicate(
     """
     cases = [(scenario.name, ONLY_CONDITION, scenario)]
     study = _Study(scenario.name, scenario.question, cases, scenario.name, simulate, known_tables(rows))
-    return study.carry_out(plan(cases, replications, seed), workers, on_progress, out)
+    return study.carry_out(*_begun(cases, replications, seed, until, at_most), workers, on_progress, out)
 
 
 def compare(
@@ -80,6 +89,8 @@ def compare(
     out: str | Path | None = None,
     rows: Sequence[str] = TABLES,
     simulate: Simulate | None = None,
+    until: str | None = None,
+    at_most: int = AT_MOST,
 ) -> Results:
     """Run every candidate under every condition with the same seeds, so that they can be compared run by run.
 
@@ -95,6 +106,8 @@ def compare(
         out: see `replicate`.
         rows: see `replicate`.
         simulate: see `replicate`.
+        until: see `replicate`; of every candidate under every condition.
+        at_most: see `replicate`.
 
     Raises:
         ScenarioError: see `replicate`; or the baseline is no candidate, or scenarios differ in their conditions or seed.
@@ -104,7 +117,44 @@ def compare(
         raise ScenarioError(f"baseline: no candidate {baseline!r}; {nearest(baseline, names)}")
     cases = list(comparison.scenarios())
     study = _Study(comparison.name, comparison.question, cases, baseline or names[0], simulate, known_tables(rows))
-    return study.carry_out(plan(cases, replications, seed), workers, on_progress, out)
+    return study.carry_out(*_begun(cases, replications, seed, until, at_most), workers, on_progress, out)
+
+
+def _begun(
+    cases: list[Case], replications: int | None, seed: int | None, until: str | None, at_most: int
+) -> tuple[list[Task], _Growth | None]:
+    """The first tasks of a study, and how it goes on."""
+    if until is None:
+        return plan(cases, replications, seed), None
+    growth = _Growth(cases, precision_of(until), at_most, seed)
+    for _, _, scenario in cases:
+        require_metrics(scenario, (growth.wanted.metric,), f"--until {until!r}")
+    if replications is None:
+        replications = max(_TO_BEGIN_WITH, *(scenario.run.replications for _, _, scenario in cases))
+    if at_most < replications:
+        raise ScenarioError(f"--at-most {at_most}: it begins with {replications} replications; take more, or a smaller -r")
+    return plan(cases, replications, seed), growth
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """A study that gets more replications until a number is precise."""
+
+    cases: list[Case]
+    wanted: Precision
+    at_most: int
+    seed: int | None
+
+    def more(self, tasks: Sequence[Task], finished: Mapping[int, Finished]) -> list[Task]:
+        """What has to be run besides these tasks, which are finished; nothing when it is enough."""
+        labelled = [label_run(finished[t.index].metrics, t.candidate, t.condition, t.replication) for t in tasks]
+        needed, reached = replications_needed(pd.concat(labelled, ignore_index=True), self.wanted)
+        there = {(task.candidate, task.condition, task.replication) for task in tasks}
+        if reached:
+            return []
+        fresh = plan(self.cases, min(needed, self.at_most), self.seed)
+        fresh = [task for task in fresh if (task.candidate, task.condition, task.replication) not in there]
+        return [replace(task, index=len(tasks) + i) for i, task in enumerate(fresh)]
 
 
 def load_results(directory: str | Path) -> Results:
@@ -184,8 +234,15 @@ class _Study:
     simulate: Simulate | None
     rows: tuple[str, ...]
 
-    def carry_out(self, tasks: list[Task], workers: int | None, on_progress: Progress | None, out: str | Path | None) -> Results:
-        """Run the tasks and gather their results; on disk, too, if there is a directory for them."""
+    def carry_out(
+        self,
+        tasks: list[Task],
+        growth: _Growth | None,
+        workers: int | None,
+        on_progress: Progress | None,
+        out: str | Path | None,
+    ) -> Results:
+        """Run the tasks, and more if it takes more, and gather their results; on disk, too, if there is a directory for them."""
         say_if_slow()
         writer = store.Writer(out) if out is not None else None
         finished: dict[int, Finished] = {}
@@ -200,6 +257,9 @@ class _Study:
         try:
             try:
                 complete = run_tasks(tasks, work, keep, workers)
+                while complete and growth is not None and (more := growth.more(tasks, finished)):
+                    tasks = tasks + more
+                    complete = run_tasks(more, work, keep, workers)
             except KeyboardInterrupt:  # the second one, while the workers were being stopped
                 complete = False
             if not finished:
@@ -216,7 +276,8 @@ class _Study:
     def _gather(self, tasks: list[Task], finished: Mapping[int, Finished]) -> Results:
         """Put what is finished into the order of the tasks, whenever it came."""
         runs, metrics, kept = [], [], {}
-        for task in tasks:
+        order = {(candidate, condition): place for place, (candidate, condition, _) in enumerate(self.cases)}
+        for task in sorted(tasks, key=lambda task: (order[task.candidate, task.condition], task.replication)):
             if task.index in finished:
                 one = finished[task.index]
                 labels = (task.candidate, task.condition, task.replication)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Protocol
@@ -11,16 +12,18 @@ from typing import Protocol
 import pandas as pd
 
 from sim.analysis.balance import balance_metrics
-from sim.analysis.metrics import run_metrics
+from sim.analysis.metrics import metric_names, run_metrics
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.sketched import sketched_metrics
 from sim.analysis.states import staleness_metrics
 from sim.analysis.traffic import traffic_metrics
 from sim.analysis.zones import cross_zone_share
+from sim.errors import ScenarioError
 from sim.scenario.edges import edges_of, operations_of
 from sim.scenario.faults import Flush
-from sim.scenario.model import Scenario
+from sim.scenario.model import Comparison, Scenario
 from sim.scenario.services import Call, Parallel, Publish, Repeat, RequestReply, Saga, Step
+from sim.scenario.words import nearest
 
 #: The tables of a run, in the order in which they are stored.
 TABLES = ("requests", "attempts", "effects", "gauges", "totals", "changes", "zone_calls", "traffic")
@@ -88,6 +91,20 @@ def measure(result: Tables, scenario: Scenario) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
 
 
+def require_metrics(found: Scenario | Comparison, names: Iterable[str], what: str = "--metric") -> None:
+    """Refuse a metric that no run of these scenarios can have, before there is one.
+
+    Raises:
+        ScenarioError: it is misspelt, or a percentile that no objective asks for.
+    """
+    scenarios = [found] if isinstance(found, Scenario) else [scenario for _, _, scenario in found.scenarios()]
+    known = metric_names(percent for scenario in scenarios for percent in percentiles_of(scenario.slos))
+    for name in names:
+        if name not in known:
+            slo = ", or add an objective with this percentile to slos" if re.fullmatch(r"p\d+(\.\d+)?_s", name) else ""
+            raise ScenarioError(f"{what}: no metric {name!r}; {nearest(name, known)}{slo}")
+
+
 def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
     if not scenario.run.record_requests:
         return sketched_metrics(
@@ -109,17 +126,18 @@ def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
         effects_per_request=effects_asked_for(scenario),
         trouble_s=trouble_of(scenario),
     )
-    replicas = called_over_connections(scenario, result.gauges)
+    replicas = called_over_connections(scenario, result)
     if not replicas:
         return numbers
     window = {"start_s": scenario.run.warmup, "end_s": scenario.run.end}
     return pd.concat([numbers, balance_metrics(result.attempts, result.changes, replicas, **window)], ignore_index=True)
 
 
-def called_over_connections(scenario: Scenario, gauges: pd.DataFrame) -> dict[str, int]:
+def called_over_connections(scenario: Scenario, result: Tables) -> dict[str, int]:
     """Services and proxies that are called over connections, with the most replicas that a sample has found alive."""
     if all(policy.connections is None and policy.preset is None for policy in scenario.calls.values()):
         return {}
+    gauges = result.gauges  # only here: making the table takes longer than a short run
     called: dict[str, None] = {}
     for caller, target in edges_of(scenario):
         policy, service = scenario.policy(caller, target), target.split(".")[0]

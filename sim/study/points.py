@@ -49,35 +49,38 @@ class Range:
     def at(self, share: float) -> Any:
         """The value at a share of the way, for samples: 0 is the low end, 1 is (just beyond) the high one."""
         if self.whole:
-            number = self._between(self.low, self.high + 1, share)
-            return self._written(min(Decimal(math.floor(number)), self.high))
-        return self._written(self._rounded(self._between(self.low, self.high, share)))
+            number = self.between(self.low, self.high + 1, share)
+            return self.written(min(Decimal(math.floor(number)), self.high))
+        return self.written(self.rounded(self.between(self.low, self.high, share)))
 
     def steps(self, count: int) -> list[Any]:
         """So many values from the low end to the high one, both included."""
         if count == 1:
-            return [self._written(self.low)]
+            return [self.written(self.low)]
         # Not by shares: the steps of 0.1..0.5 are 0.2, 0.3 and 0.4 and nothing beside them.
         inner: list[Decimal] = []
         for i in range(1, count - 1):
             if self.log:
-                inner.append(self._rounded(self._between(self.low, self.high, i / (count - 1))))
+                inner.append(self.rounded(self.between(self.low, self.high, i / (count - 1))))
             else:
-                inner.append(self._rounded(self.low + (self.high - self.low) * i / (count - 1), digits=12))
+                inner.append(self.rounded(self.low + (self.high - self.low) * i / (count - 1), digits=12))
         if self.whole and self.log:
             inner = [Decimal(round(number)) for number in inner]
-        return [self._written(number) for number in dict.fromkeys([self.low, *inner, self.high])]
+        return [self.written(number) for number in dict.fromkeys([self.low, *inner, self.high])]
 
-    def _between(self, low: Decimal, high: Decimal, share: float) -> Decimal:
+    def between(self, low: Decimal, high: Decimal, share: float) -> Decimal:
+        """The number at a share of the way between two, in the logarithm if the range is."""
         if self.log:
             return Decimal(float(low) * (float(high) / float(low)) ** share)
         return low + (high - low) * Decimal(share)
 
     @staticmethod
-    def _rounded(number: Decimal, digits: int = _DIGITS) -> Decimal:
+    def rounded(number: Decimal, digits: int = _DIGITS) -> Decimal:
+        """A number with as many digits as a setting has."""
         return Decimal(f"{number:.{digits}g}")
 
-    def _written(self, number: Decimal) -> Any:
+    def written(self, number: Decimal) -> Any:
+        """A number as it would stand in the file, with the range's unit."""
         if self.unit:
             return f"{number.normalize():f}{self.unit}"
         return int(number) if number == number.to_integral_value() and self._without_point() else float(number)
@@ -101,7 +104,7 @@ class Axis:
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
 
-def settings_from_text(texts: Iterable[str]) -> dict[str, str]:
+def settings_from_text(texts: Iterable[str], option: str = "--set") -> dict[str, str]:
     """Read ``PATH=VALUES`` arguments.
 
     Raises:
@@ -115,9 +118,9 @@ def settings_from_text(texts: Iterable[str]) -> dict[str, str]:
         path, equals, values = text.partition("=")
         path = path.strip()
         if not equals or not path:
-            raise ScenarioError(f"--set {text}: write PATH=VALUES, for example 'load.rate=50/s..400/s:8'")
+            raise ScenarioError(f"{option} {text}: write PATH=VALUES, for example 'load.rate=50/s..400/s:8'")
         if path in found:
-            raise ScenarioError(f"--set {path}: is there twice; write all its values into one, with commas")
+            raise ScenarioError(f"{option} {path}: is there twice; write all its values into one, with commas")
         found[path] = values
     return found
 

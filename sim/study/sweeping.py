@@ -21,14 +21,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from sim.analysis.sweeps import column_of, summarise_points
+from sim.analysis.sweeps import column_of
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
@@ -39,6 +38,7 @@ from sim.study.execute import core_count, interrupts_later, run_tasks
 from sim.study.experiment import Simulate, Work, known_tables, versions
 from sim.study.lock import resolved
 from sim.study.points import Given, Settings, axis_of, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
+from sim.study.swept import Sweep
 from sim.study.tasks import Finished, Task, expected_requests, plan
 
 ARCHIVE: Final = ".runs"
@@ -62,48 +62,6 @@ class Standing:
     #: About how long it still takes; None before the first run is finished.
     left_s: float | None
     label: str = ""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Sweep:
-    """What a sweep found.
-
-    `points` has one row per point, candidate, condition and replication, in that order: point, candidate, condition, the
-    settings (numbers in base units, or text), replication, seed, scenario (its hash), and a column per metric (`p99_s`, of an
-    operation `p99_s [shop.buy]`). A run that failed or was not reached has no row.
-    """
-
-    name: str
-    question: str
-    settings: tuple[str, ...]
-    points: pd.DataFrame
-    #: Runs that could not be finished: point, candidate, condition, the settings, replication, seed, error.
-    failures: pd.DataFrame
-    #: How many runs were asked for.
-    planned: int
-    #: How many of them were simulated now; the others were finished before.
-    simulated: int
-    #: Of settings that are quantities: s, /s or B.
-    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    directory: Path | None = None
-    archive: Path | None = None
-
-    @property
-    def partial(self) -> bool:
-        """Whether runs are missing that did not fail: after an interrupt."""
-        return len(self.points) + len(self.failures) < self.planned
-
-    @cached_property
-    def summary(self) -> pd.DataFrame:
-        """Means with 95 % intervals per point: point, candidate, condition, settings, metric, of, mean, low, high, n."""
-        return summarise_points(self.points, self.settings)
-
-    def __repr__(self) -> str:
-        swept = " × ".join(self.settings)
-        failed = f", {len(self.failures)} failed" if len(self.failures) else ""
-        missing = f", partial: {self.planned} were planned" if self.partial else ""
-        where = self.directory if self.directory is not None else "in memory"
-        return f"<Sweep {self.name}: {swept}, {len(self.points)} runs{failed}{missing}; {where}>"
 
 
 def sweep(
@@ -159,30 +117,6 @@ def sweep(
     runs = _plan(points, templates, replications, seed)
     place = None if simulate is not None else archive or (resolved(out).parent / ARCHIVE if out is not None else None)
     return _Planned(found, templates, points, runs, kept, simulate).carry_out(workers, on_progress, out, place)
-
-
-def load_sweep(directory: str | Path) -> Sweep:
-    """Read the directory of a sweep back.
-
-    Raises:
-        ScenarioError: it is none, or its files cannot be read.
-    """
-    path = resolved(directory)
-    manifest = store.read_manifest(path)
-    if manifest.get("kind") != "sweep":
-        raise ScenarioError(f"{path}: is not a sweep; read it with sim.study.load_results")
-    try:
-        points, failures = (_as_made(pd.read_parquet(path / f"{name}.parquet")) for name in ("points", "failures"))
-    except (OSError, ValueError) as exc:
-        raise ScenarioError(f"{path}: cannot be read ({exc}); run the sweep again, finished runs are not lost") from exc
-    name, question, swept = str(manifest["name"]), str(manifest["question"]), tuple(manifest["settings"])
-    archive = None if manifest["archive"] is None else Path(manifest["archive"])
-    return Sweep(name, question, swept, points, failures, int(manifest["planned_runs"]), 0, manifest["units"], path, archive)
-
-
-def _as_made(table: pd.DataFrame) -> pd.DataFrame:
-    """Text as objects, which Parquet gives back as another type, depending on the version of pandas."""
-    return table.astype({name: object for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])})
 
 
 @dataclass(frozen=True)
@@ -414,7 +348,8 @@ class _Planned:
         where = None if archive is None else archive.directory
         name, question = self.found.name, self.found.question
         units = {path: unit_of([point[path] for point in self.points]) for path in paths}
-        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where)
+        keys = tuple(run.task.key for run in done)
+        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where, keys)
 
     def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: int | None) -> Path:
         manifest = {
@@ -436,6 +371,7 @@ class _Planned:
             "simulated_runs": found.simulated,
             "failed_runs": len(found.failures),
             "archive": None if found.archive is None else str(found.archive),
+            "keys": list(found.keys),
             "cases": [
                 {"candidate": candidate, "condition": condition, "scenario": template.scenario.as_data()}
                 for (candidate, condition), template in self.templates.items()

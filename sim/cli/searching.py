@@ -1,0 +1,132 @@
+"""``sim search``: look for the border, say where it is, keep what was asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from sim.cli.terminal import INTERRUPTED, Format, out, print_json, say
+from sim.errors import ScenarioError
+from sim.scenario.yaml import load
+from sim.units import parse
+
+if TYPE_CHECKING:
+    from sim.study import Search
+
+_FILES: Final = ("borders", "probes")
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What the options say about a search."""
+
+    file: Path
+    largest: str | None
+    smallest: str | None
+    over: str | None
+    recovers: bool
+    tolerance: str
+    duration: str | None
+    directory: Path | None
+    archive: Path | None
+
+
+def carry_out(
+    sought: Sought, *, replications: int, at_most: int, seed: int | None, workers: int | None, output: Format, quiet: bool
+) -> None:
+    """Do what ``sim search`` does."""
+    from sim.study import default_directory, search
+    from sim.study.points import settings_from_text
+
+    one, other, over = (
+        settings_from_text([text], option) if text is not None else None
+        for text, option in ((sought.largest, "--largest"), (sought.smallest, "--smallest"), (sought.over, "--over"))
+    )
+    target = sought.directory or default_directory(f"{load(sought.file).name}-search")
+    try:
+        share = parse(sought.tolerance, "ratio", bare_numbers=False)
+    except ValueError as exc:
+        raise ScenarioError(f"--tolerance: {exc}") from exc
+    try:
+        found = search(
+            sought.file, largest=one, smallest=other, over=over, recovers=sought.recovers, replications=replications,
+            at_most=at_most, tolerance=share, workers=workers, seed=seed, duration=sought.duration,
+            archive=sought.archive or target.parent / ".runs",
+            on_probe=None if quiet else lambda asked, runs: say(asked),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        say("interrupted; finished runs are kept, the same command goes on", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    _keep(found, target)
+    _write(found, output)
+    if not quiet:
+        say(f"results   {target}/ (borders.csv, probes.csv)")
+    if found.partial:
+        say("interrupted: what is shown is finished; the same command goes on", style="yellow")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _keep(found: Search, target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in _FILES:
+            getattr(found, name).to_csv(target / f"{name}.csv", index=False)
+    except OSError as exc:
+        raise ScenarioError(f"{target}: cannot be written ({exc.strerror}); choose another directory with --out") from exc
+
+
+def _write(found: Search, output: Format) -> None:
+    if output is Format.CSV:
+        found.borders.to_csv(sys.stdout, index=False)
+        sys.stdout.flush()
+    elif output is Format.JSON:
+        print_json(as_data(found))
+    else:
+        _show(found)
+
+
+def as_data(found: Search) -> dict[str, Any]:
+    """Everything that a search found, as data."""
+    return {
+        "name": found.name,
+        "path": found.path,
+        "largest": found.largest,
+        "over": found.over,
+        "simulated_runs": found.simulated,
+        "partial": found.partial,
+        "borders": found.borders.to_dict("records"),
+        "probes": found.probes.to_dict("records"),
+    }
+
+
+def _show(found: Search) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    over = [] if found.over is None else [found.over]
+    for title in ("candidate", *over, f"{'largest' if found.largest else 'smallest'} {found.path}", "", "probes"):
+        table.add_column(title, overflow="fold")
+    for row in found.borders.to_dict("records"):
+        table.add_row(row["candidate"], *(f"{row[name]}" for name in over), *border_in_words(row), str(row["probes"]))
+    out().print(table)
+
+
+def border_in_words(row: Mapping[Any, Any]) -> tuple[str, str]:
+    """A border, and what is to be known about it.
+
+    >>> border_in_words({"best": 91.0, "fails_at": 92.5, "best_written": "91/s", "sure": True})
+    ('91/s', 'fails at 92.5')
+    >>> border_in_words({"best": float("nan"), "fails_at": 50.0, "best_written": None, "sure": True})
+    ('none', 'already 50 fails')
+    """
+    if row["best"] != row["best"]:
+        return "none", f"already {row['fails_at']:g} fails"
+    if row["fails_at"] != row["fails_at"]:
+        return str(row["best_written"]), "the end of the range: it may be farther"
+    doubt = "" if row["sure"] else "; by the means, not surely"
+    return str(row["best_written"]), f"fails at {row['fails_at']:g}{doubt}"

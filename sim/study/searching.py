@@ -1,0 +1,388 @@
+"""Searches: how far a setting can go until objectives are missed, or until a system no longer recovers by itself.
+
+::
+
+    load.rate   50 ──────────────┬────┬─┬──┬───────────── 400 /s
+                ok               ok   ok×  ×              ×        each probe halves what is left
+
+A probe is a handful of runs with the same seeds as all others; where they do not say clearly on which side it lies, it gets
+more. Finished runs are kept in the archive of the sweeps, so a search that is repeated or refined simulates only what is new.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.intervals import summarise
+from sim.analysis.objectives import FAIL, PASS, UNCERTAIN, slo_verdicts
+from sim.compiled import say_if_slow
+from sim.errors import ScenarioError
+from sim.scenario.model import Comparison, Scenario
+from sim.scenario.settings import Pair, Template, templates_of, tidy
+from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of
+from sim.study.execute import run_tasks
+from sim.study.experiment import Simulate, Work
+from sim.study.measure import trouble_of
+from sim.study.points import Axis, Given, Range, Settings, axis_of, in_columns, label_of, unit_of
+from sim.study.tasks import Finished, Task, plan
+
+#: Runs of a probe to begin with, and at most.
+REPLICATIONS: Final = 5
+AT_MOST: Final = 40
+#: How close to the border a search comes, relative to the value.
+TOLERANCE: Final = 0.02
+#: A probe has recovered, or has not, if chance alone (one half) would say so no more often than this.
+_CHANCE: Final = 0.05
+_RANK: Final = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
+
+#: Told before each probe: what is asked, and how many runs were made until now.
+Tell = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What a search found.
+
+    `borders` has one row per candidate and value of `over`: candidate, the setting of `over`, `best` (the last value that is
+    good; NaN: none in the range), `fails_at` (the nearest that is not; NaN: all are good), `best_written`, `sure` (whether both
+    were clear) and `probes`. `probes` has one row per probe: candidate, the settings (numbers in base units), replications,
+    verdict (pass, fail; uncertain ones count by their mean), sure, why.
+    """
+
+    name: str
+    question: str
+    path: str
+    largest: bool
+    over: str | None
+    borders: pd.DataFrame
+    probes: pd.DataFrame
+    #: Runs that were simulated now; others were finished before.
+    simulated: int
+    units: Mapping[str, str] = field(default_factory=dict)
+    partial: bool = False
+
+
+def search(
+    source: str | Path | Scenario | Comparison,
+    *,
+    largest: Mapping[str, Given] | None = None,
+    smallest: Mapping[str, Given] | None = None,
+    over: Mapping[str, Given] | None = None,
+    recovers: bool = False,
+    replications: int = REPLICATIONS,
+    at_most: int = AT_MOST,
+    tolerance: float = TOLERANCE,
+    workers: int | None = None,
+    on_probe: Tell | None = None,
+    seed: int | None = None,
+    duration: str | float | None = None,
+    archive: str | Path | None = None,
+    simulate: Simulate | None = None,
+) -> Search:
+    """Find the largest (or smallest) value of a setting with which a candidate meets all objectives under all conditions.
+
+    It halves a range, so it takes for granted that there is one border in it: all is good on one side, nothing on the
+    other. A p99 over a number of retries may rise and fall again; sweep such a setting instead. All probes have the same seeds,
+    so that the border is not blurred by different arrivals; a probe whose intervals leave an objective open gets more runs until
+    it is clear or has `at_most`; then its mean counts, and `sure` is False.
+
+    Args:
+        source: a scenario, or candidates under conditions; a value or a file.
+        largest: one path → range such as ``"50/s..400/s"``, or ``"1s..100s log"``: good below the border.
+        smallest: the same, good above it: replicas, workers, timeouts.
+        over: one more path → values: a search for each of them, which gives a border line.
+        recovers: instead of the objectives: good is where, after the last fault, users are served as before, for good
+            (`recovery_s` has a value) in more than half of the runs: the border of the metastable region.
+        replications: runs of each probe to begin with.
+        at_most: runs of a probe that stays unclear.
+        tolerance: how close the border is approached, relative to it; whole numbers to 1.
+        workers: processes; 1 stays in this one; absent: one per core.
+        on_probe: told what is asked, before each probe.
+        seed: instead of `run.seed`.
+        duration: measured time, instead of `run.duration`.
+        archive: directory of finished runs; absent: nothing is kept.
+        simulate: makes one run, instead of `sim.run`; nothing is kept then.
+
+    Raises:
+        ScenarioError: no range or two, a path that leads nowhere, no objectives, or no fault to recover from; before any run.
+    """
+    say_if_slow()
+    path, given = _one("largest or smallest", largest or smallest)
+    if largest and smallest:
+        raise ScenarioError("--largest and --smallest: one of them; values of another setting go into --over")
+    if not 0 < tolerance < 1:
+        raise ScenarioError(f"--tolerance {tolerance:g}: write for example '2 %'")
+    if not 2 <= replications <= at_most:
+        raise ScenarioError(f"--replications {replications}: a probe needs from 2 to {at_most} (--at-most) runs")
+    found, templates = templates_of(source)
+    if duration is not None:
+        templates = {pair: template.rebased({"run.duration": duration}) for pair, template in templates.items()}
+    between = _range_of(templates, path, given)
+    along = _values_of(templates, over) if over else None
+    for pair, template in templates.items():
+        _require_goal(template.scenario, pair, recovers)
+    bench = _Bench(templates, archive if simulate is None else None, workers, seed, simulate)
+    hunt = _Hunt(bench, path, between, largest is not None, recovers, replications, at_most, tolerance, on_probe)
+    partial = False
+    try:
+        for value in along.values if along is not None else (None,):
+            beside = {} if along is None else {along.path: value}
+            for candidate in dict.fromkeys(name for name, _ in templates):
+                hunt.find(candidate, beside)
+    except KeyboardInterrupt:
+        if not hunt.probes:
+            raise
+        partial = True
+    finally:
+        bench.close()
+    settings = [path] if along is None else [along.path, path]
+    borders, probes = hunt.borders_table(along), hunt.probes_table(settings)
+    units = {name: unit_of([probe.settings[name] for probe in hunt.probes]) for name in settings if hunt.probes}
+    where = None if along is None else along.path
+    return Search(
+        found.name, found.question, path, largest is not None, where, borders, probes, bench.simulated, units, partial
+    )  # fmt: skip
+
+
+def _one(what: str, given: Mapping[str, Given] | None) -> tuple[str, Given]:
+    if not given or len(given) != 1:
+        raise ScenarioError(f"--{what.replace(' or ', ' or --')}: write one PATH=RANGE, for example 'load.rate=50/s..400/s'")
+    ((path, values),) = given.items()
+    return tidy(path), values
+
+
+def _range_of(templates: Mapping[Pair, Template], path: str, given: Given) -> Range:
+    shapes = [template.type_of(path) for template in templates.values()]
+    axis = axis_of(path, given, shapes[0], sampled=True)
+    if axis.range is None:
+        raise ScenarioError(f"{path}: {given} is no range to search in; write for example {path}=50/s..400/s, without steps")
+    return axis.range
+
+
+def _values_of(templates: Mapping[Pair, Template], over: Mapping[str, Given]) -> Axis:
+    path, given = _one("over", over)
+    shapes = [template.type_of(path) for template in templates.values()]
+    return axis_of(path, given, shapes[0], sampled=False)
+
+
+def _require_goal(scenario: Scenario, pair: Pair, recovers: bool) -> None:
+    if recovers and trouble_of(scenario) is None:
+        raise ScenarioError(
+            f"--recovers: {' under '.join(pair)} has no fault that begins after the warm-up and ends before the run does; "
+            "add one: faults: [{outage: payment, at: 20s, for: 5s}]"
+        )
+    if not recovers and not scenario.slos:
+        raise ScenarioError(f"{' under '.join(pair)} has no slos to meet; add some, for example slos: [p99 <= 300ms]")
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """What was asked at one point, and what came out."""
+
+    candidate: str
+    settings: Settings
+    replications: int
+    good: bool
+    sure: bool
+    why: str
+
+
+class _Bench:
+    """Makes runs at any point of the settings, each once."""
+
+    def __init__(
+        self,
+        templates: Mapping[Pair, Template],
+        archive: str | Path | None,
+        workers: int | None,
+        seed: int | None,
+        simulate: Simulate | None,
+    ) -> None:
+        self.templates = templates
+        self.simulated = 0
+        self._archive = None if archive is None else Archive(archive)
+        self._workers, self._seed, self._simulate = workers, seed, simulate
+        self._known: dict[str, Numbers] = {}
+
+    def close(self) -> None:
+        """Leave the archive to others."""
+        if self._archive is not None:
+            self._archive.close()
+
+    def scenarios(self, candidate: str, settings: Settings) -> dict[Pair, Scenario]:
+        """The scenarios of a candidate under all conditions, with these settings."""
+        try:
+            return {pair: template.changed(settings) for pair, template in self.templates.items() if pair[0] == candidate}
+        except ScenarioError as error:
+            raise ScenarioError([f"{label_of(settings)}: {message}" for message in error.messages]) from error
+
+    def measured(self, scenarios: Mapping[Pair, Scenario], label: str, replications: int) -> pd.DataFrame:
+        """The metrics of so many replications: candidate, condition, replication, metric, of, value.
+
+        Raises:
+            KeyboardInterrupt: the runs were not finished; those that were are kept.
+        """
+        version = code_version()
+        cases = [(candidate, f"{condition}, {label}", one) for (candidate, condition), one in scenarios.items()]
+        tasks = plan(cases, replications, self._seed)
+        pairs = [pair for pair in scenarios for _ in range(replications)]
+        identities = {pair: identity_of(one, version) for pair, one in scenarios.items()}
+        tasks = [dataclasses.replace(t, key=key_of(identities[pair], t.seed)) for t, pair in zip(tasks, pairs, strict=True)]
+        if self._archive is not None:
+            self._known |= self._archive.found([task.key for task in tasks if task.key not in self._known])
+        missing = {task.key: task for task in tasks if task.key not in self._known}
+
+        def keep(task: Task, finished: Finished) -> None:
+            numbers = Numbers.of(finished.metrics, finished.elapsed_s)
+            if self._archive is not None:
+                self._archive.keep(task.key, task.scenario, task.seed, version, numbers)
+            self._known[task.key] = numbers
+            self.simulated += 1
+
+        if not run_tasks(list(missing.values()), Work(self._simulate, (), None), keep, self._workers):
+            raise KeyboardInterrupt
+        parts = []
+        for task, (candidate, condition) in zip(tasks, pairs, strict=True):
+            numbers = self._known[task.key]
+            metric, of = zip(*numbers.names, strict=True)
+            rows = pd.DataFrame({"metric": metric, "of": of, "value": numbers.values})
+            parts.append(rows.assign(candidate=candidate, condition=condition, replication=task.replication))
+        return pd.concat(parts, ignore_index=True)
+
+
+class _Hunt:
+    """The search itself: what is asked next, and what has come out."""
+
+    def __init__(
+        self,
+        bench: _Bench,
+        path: str,
+        between: Range,
+        largest: bool,
+        recovers: bool,
+        replications: int,
+        at_most: int,
+        tolerance: float,
+        tell: Tell | None,
+    ) -> None:
+        self.probes: list[_Probe] = []
+        self._bench, self._path, self._between, self._largest, self._recovers = bench, path, between, largest, recovers
+        self._first, self._at_most, self._tolerance, self._tell = replications, at_most, tolerance, tell
+        self._borders: list[tuple[str, Settings, _Probe | None, _Probe | None, int]] = []
+
+    def find(self, candidate: str, beside: Settings) -> None:
+        """Halve the range until the border is known well enough."""
+        before = len(self.probes)
+        low, high = self._between.low, self._between.high
+        good_end, bad_end = (low, high) if self._largest else (high, low)
+        good = self._ask(candidate, beside, good_end)
+        bad = self._ask(candidate, beside, bad_end) if good.good else None
+        if bad is None:
+            self._borders.append((candidate, beside, None, good, len(self.probes) - before))
+            return
+        if bad.good:
+            self._borders.append((candidate, beside, bad, None, len(self.probes) - before))
+            return
+        while (middle := self._middle(good_end, bad_end)) is not None:
+            probe = self._ask(candidate, beside, middle)
+            if probe.good:
+                good, good_end = probe, middle
+            else:
+                bad, bad_end = probe, middle
+        self._borders.append((candidate, beside, good, bad, len(self.probes) - before))
+
+    def _middle(self, one: Decimal, other: Decimal) -> Decimal | None:
+        """Between the ends, or None when they are close enough."""
+        low, high = min(one, other), max(one, other)
+        if self._between.whole:
+            return None if high - low <= max(Decimal(1), Decimal(self._tolerance) * low) else (low + high) // 2
+        if high - low <= Decimal(self._tolerance) * high:
+            return None
+        return self._between.rounded(self._between.between(low, high, 0.5))
+
+    def _ask(self, candidate: str, beside: Settings, number: Decimal) -> _Probe:
+        settings = {**beside, self._path: self._between.written(number)}
+        scenarios = self._bench.scenarios(candidate, settings)
+        replications = self._first
+        while True:
+            label = label_of(settings)
+            if self._tell is not None:
+                self._tell(f"{candidate}: {label} ({replications} runs)", self._bench.simulated)
+            metrics = self._bench.measured(scenarios, label, replications)
+            verdict, good, why = _recovered(metrics) if self._recovers else _objectives(metrics, scenarios)
+            if verdict != UNCERTAIN or replications >= self._at_most:
+                break
+            replications = min(2 * replications, self._at_most)
+        self.probes.append(_Probe(candidate, settings, replications, good, verdict != UNCERTAIN, why))
+        return self.probes[-1]
+
+    def borders_table(self, along: Axis | None) -> pd.DataFrame:
+        """What `Search.borders` is."""
+        rows = []
+        for candidate, beside, good, bad, probes in self._borders:
+            written = [None if one is None else one.settings[self._path] for one in (good, bad)]
+            sure = all(one is None or one.sure for one in (good, bad))
+            rows.append((candidate, *beside.values(), *written, sure, probes))
+        over = [] if along is None else [along.path]
+        table = pd.DataFrame(rows, columns=["candidate", *over, "best_written", "fails_written", "sure", "probes"])
+        for name, column in (("best", "best_written"), ("fails_at", "fails_written")):
+            there = [value for value in table[column] if value is not None]
+            numbers = iter(in_columns(there))
+            table[name] = np.array([np.nan if value is None else next(numbers) for value in table[column]], dtype=float)
+        if along is not None and len(table):
+            table[along.path] = in_columns(table[along.path].tolist())
+        return table[["candidate", *over, "best", "fails_at", "best_written", "sure", "probes"]]
+
+    def probes_table(self, settings: Sequence[str]) -> pd.DataFrame:
+        """What `Search.probes` is."""
+        columns = {path: in_columns([probe.settings[path] for probe in self.probes]) for path in settings}
+        return pd.DataFrame(
+            {
+                "candidate": [probe.candidate for probe in self.probes],
+                **columns,
+                "replications": [probe.replications for probe in self.probes],
+                "verdict": [PASS if probe.good else FAIL for probe in self.probes],
+                "sure": [probe.sure for probe in self.probes],
+                "why": [probe.why for probe in self.probes],
+            }
+        )
+
+
+def _objectives(metrics: pd.DataFrame, scenarios: Mapping[Pair, Scenario]) -> tuple[str, bool, str]:
+    """The worst verdict on all objectives, whether the means meet them, and what decided."""
+    judged = slo_verdicts(summarise(metrics), {pair: one.slos for pair, one in scenarios.items()})
+    worst = max(judged["verdict"], key=lambda verdict: _RANK[verdict])
+    slos = {slo.text: slo for one in scenarios.values() for slo in one.slos}
+    good, missed = True, []
+    for row in judged.to_dict("records"):
+        met = slos[row["slo"]].met(row["value"])
+        good = good and met and row["verdict"] != FAIL
+        if not met or row["verdict"] == worst != PASS:
+            missed.append(f"{row['slo']} ({row['verdict']}: {row['value']:.4g} [{row['low']:.4g}, {row['high']:.4g}])")
+    return worst, good, "; ".join(missed)
+
+
+def _recovered(metrics: pd.DataFrame) -> tuple[str, bool, str]:
+    """Whether more than half of the runs recovered under every condition, as far as their number tells."""
+    from scipy.stats import binom
+
+    mine = metrics[(metrics["metric"] == "recovery_s") & (metrics["of"] == "all")]
+    if mine.empty:
+        raise ScenarioError("the last fault does not end before the run does; make run.duration longer, or the range shorter")
+    worst, good, said = PASS, True, []
+    for condition, values in mine.groupby("condition", sort=False)["value"]:
+        count, back = len(values), int(values.notna().sum())
+        more, fewer = float(binom.sf(back - 1, count, 0.5)), float(binom.cdf(back, count, 0.5))
+        verdict = PASS if more <= _CHANCE else FAIL if fewer <= _CHANCE else UNCERTAIN
+        worst = max(worst, verdict, key=lambda one: _RANK[one])
+        good = good and 2 * back > count
+        said.append(f"{back} of {count} recovered{f' under {condition}' if mine['condition'].nunique() > 1 else ''}")
+    return worst, good, ", ".join(said)
