@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _NEWS = salt("group", "news")
 #: The fate of a message that is in a log and has not ended.
 IN_LOG: Final = -2
+#: A state beyond `GONE`: the log has it no more, so that no replay brings it back.
+_DELETED: Final = GONE + 1
 
 
 class _Alarm(Entry):
@@ -222,7 +224,7 @@ class Group:
                 continue
             message = reading.messages.pop(offset, None)
             if message is not None:
-                message.state = GONE
+                message.state = _DELETED
                 if message.fate not in (FATE_DEAD, FATE_DUPLICATE):
                     message.fate = FATE_EXPIRED
                 if message.at_work == 0:
@@ -242,7 +244,7 @@ class Group:
     def put_down(self, message: Message) -> None:
         """A member has done with a message, or is gone."""
         message.at_work -= 1
-        if message.state == GONE and message.at_work == 0 and (not self._keeps or message.fate == FATE_EXPIRED):
+        if message.at_work == 0 and (message.state == _DELETED or (message.state == GONE and not self._keeps)):
             self._bury(message)
 
     def _bury(self, message: Message) -> None:

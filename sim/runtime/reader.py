@@ -172,7 +172,7 @@ class Reader:
             reading, era, offset, message = self._buffer.popleft()
             if reading.era == era:
                 reading.position = offset + 1
-                if message.state == GONE:
+                if message.state >= GONE:
                     continue  # deleted meanwhile
                 message.at_work += 1
                 self._batch.append((reading, offset, message))
