@@ -351,7 +351,8 @@ def hatch_warmup(ax: Axes, end_s: float) -> None:
 def shade(ax: Axes, windows: Sequence[Window]) -> int:
     """Shade faults over the whole height and name them above the axes; returns how many lines of names there are.
 
-    One that ends when it starts is a moment, and a line. Call it when the time axis has its limits. Equal labels are written once; names that would touch are stacked.
+    One that ends when it starts is a moment, and a line. Call it when the time axis has its limits. Equal labels are written
+    once; names that would touch are stacked.
     """
     left, right = ax.get_xlim()
     width_pt = ax.get_window_extent().width * 72 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
