@@ -551,3 +551,17 @@ def test_calls_that_are_tried_more_than_once_are_shown_with_their_tries(capsys: 
     assert (target, once.strip()) == ("tries per call to payment.charge", "1 [1, 1]")
     # Three tries of the calls of two seconds in three: one of the crash, one until callers know that payment is back.
     assert float(three.split()[0]) == pytest.approx(1 + 2 * 2 / 3, rel=0.1)
+
+
+def test_deployments_and_flushes_are_moments_in_charts_and_only_faults_are_survived() -> None:
+    case = scenario(
+        faults=[{"slow": "payment", "factor": 3, "at": 1.0, "for": 1.0}, {"flush": "shop -> payment", "at": 2.0}],
+        calls={"payment": {"cache": {"max_age": 1.0}}},
+        deployments=[{"rollout": "payment", "at": 2.5}, {"scale": "payment", "replicas": 3, "at": 3.0}],
+    )
+    found = replicate(case, 1, workers=1, simulate=fake)
+    rows = [("payment 3 × slower", 1.0, 2.0), ("flush of shop -> payment", 2.0, 2.0)]
+    assert list(found.faults()[["label", "start_s", "end_s"]].itertuples(index=False, name=None)) == rows
+    rows += [("rollout of payment", 2.5, 2.5), ("payment to 3 replicas", 3.0, 3.0)]
+    marks = found.tables()["faults"]
+    assert list(marks[["label", "start_s", "end_s"]].itertuples(index=False, name=None)) == rows

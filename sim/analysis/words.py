@@ -134,8 +134,8 @@ def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
         "wire_bytes_per_request": "bytes on links per request",
         "wire_cpu_s": "processor time for protocols per request",
         "completeness": "completeness of effects",
-        "stale_mean_s": "chosen from though gone, in the mean",
-        "stale_max_s": "at most",
+        "stale_mean_s": "chosen from though gone, mean",
+        "stale_max_s": "longest of a run",
     }
     return known.get(metric, plain)
 

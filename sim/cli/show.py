@@ -157,7 +157,7 @@ def _service_tables(results: Results, condition: str) -> Iterator[Table]:
     from sim.analysis.balance import BALANCE
     from sim.analysis.states import STALENESS
 
-    for heading, metrics in (("replicas of", BALANCE), ("gone of", STALENESS)):
+    for heading, metrics in (("replicas of", BALANCE), ("replicas gone of", STALENESS)):
         rows = results.summary[(results.summary["condition"] == condition) & results.summary["metric"].isin(metrics)]
         if len(rows):
             yield _service_table(rows, heading, metrics)

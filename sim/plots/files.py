@@ -275,7 +275,7 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
     if "states" in tables:
         yield from _of_states(tables["states"], _marks(tables))
     if "staleness" in tables:
-        heading = "How long callers chose from replicas that were gone, of all requests"
+        heading = "How long callers chose from replicas that were gone"
         yield _Picture("staleness_cdf", lines.staleness_cdf, tables["staleness"], heading, of_all=True)
     if "time_parts" in tables:
         table = tables["time_parts"]

@@ -317,7 +317,7 @@ def staleness_cdf(
     style.need(stale, ("candidate", "condition", "stale_s"), "staleness_cdf")
     name, rows = style.one_of(stale, "condition", condition, "staleness_cdf")
     found = looks or style.looks(style.candidates_in(stale))
-    positive = rows["stale_s"][rows["stale_s"] > 0]
+    positive = stale["stale_s"][stale["stale_s"] > 0]  # of all conditions: panels side by side have one scale
     log = style.is_wide(positive)
     left, right = (0.5 * float(positive.min()) if log else 0.0), 1.1 * float(positive.max() if len(positive) else 1.0)
     with style.themed():
@@ -329,7 +329,7 @@ def staleness_cdf(
             y = pd.Series([0.0, *(np.arange(1, len(at) + 1) / len(cases)), len(at) / len(cases)])
             nothing = pd.Series(np.full(len(x), np.nan))
             style.line_with_band(ax, x, y, found[candidate], candidate, band=(x, nothing, nothing), steps=True)
-        style.set_time_axis(ax.xaxis, "how long a dead replica was chosen from", positive, log=log)
+        style.set_time_axis(ax.xaxis, "time until callers knew", positive, log=log)
         ax.set_xlim(left, right)
         style.set_ratio_axis(ax.yaxis, "processes that had learned it")
         ax.set_ylim(0.0, 1.02)
@@ -351,7 +351,8 @@ def hatch_warmup(ax: Axes, end_s: float) -> None:
 def shade(ax: Axes, windows: Sequence[Window]) -> int:
     """Shade faults over the whole height and name them above the axes; returns how many lines of names there are.
 
-    Call it when the time axis has its limits. Equal labels are written once; names that would touch are stacked.
+    One that ends when it starts is a moment, and a line. Call it when the time axis has its limits. Equal labels are written
+    once; names that would touch are stacked.
     """
     left, right = ax.get_xlim()
     width_pt = ax.get_window_extent().width * 72 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
@@ -360,9 +361,13 @@ def shade(ax: Axes, windows: Sequence[Window]) -> int:
     for label, start, end in windows:
         stop = right if end is None or not np.isfinite(end) else min(end, right)
         begin = max(start, left)
-        if begin >= stop:
+        moment = stop == start
+        if begin > stop or (begin == stop and not moment):
             continue
-        ax.axvspan(begin, stop, color=style.SHADE, alpha=0.22, linewidth=0, zorder=0.5)
+        if moment:
+            ax.axvline(begin, color=style.SHADE, linewidth=1.5, zorder=0.5)
+        else:
+            ax.axvspan(begin, stop, color=style.SHADE, alpha=0.22, linewidth=0, zorder=0.5)
         if label in named:
             continue
         named.add(label)

@@ -18,7 +18,20 @@ from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.states import CALLS_STATES, staleness, state_spells
 from sim.errors import ScenarioError
-from sim.scenario.faults import Crash, Errors, Flush, LinkFault, Outage, Partition, Pause, Slow, Stop, ZoneOutage
+from sim.scenario.deployments import Rollout
+from sim.scenario.faults import (
+    Crash,
+    Errors,
+    Flush,
+    LinkFault,
+    Outage,
+    Partition,
+    Pause,
+    ReplayGroup,
+    Slow,
+    Stop,
+    ZoneOutage,
+)
 from sim.scenario.model import Scenario
 from sim.scenario.words import nearest
 from sim.study import store
@@ -245,7 +258,7 @@ class Results:
                 found[name].append(curves.label_run(table, run.candidate, run.condition, run.replication))
         made = {name: _BANDS[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
         told = {"summary": self._told(self.summary), "differences": self._told(self.differences())}
-        tables = {**told, **made, "faults": self.faults(), "warmup": self._warmup()}
+        tables = {**told, **made, "faults": self.faults(deployments=True), "warmup": self._warmup()}
         if (states := self._states()) is not None:
             tables["states"] = states
         if (stale := self._staleness()) is not None:
@@ -306,8 +319,9 @@ class Results:
         effects = table[~mine & ~table["of"].isin(["all", *_entries(self.scenarios.values())])]
         return pd.concat([table[mine].assign(of="all"), effects], ignore_index=True)
 
-    def faults(self) -> pd.DataFrame:
-        """Faults at fixed times, for shading: condition, label, start_s, end_s (NaN: until the end).
+    def faults(self, deployments: bool = False) -> pd.DataFrame:
+        """Faults at fixed times, and deployments if wanted, for shading: condition, label, start_s, end_s (NaN: until the end; a
+        moment ends when it starts).
 
         A label names the candidates if not all have the fault. Faults at drawn times (mtbf) differ from seed to seed
         and are not here.
@@ -316,7 +330,8 @@ class Results:
         for condition in self.conditions:
             hit: dict[tuple[str, float, float | None], list[str]] = {}
             for candidate in self.candidates:
-                for window in _fault_windows(self.scenarios[candidate, condition]):
+                scenario = self.scenarios[candidate, condition]
+                for window in (*_fault_windows(scenario), *(_deployments(scenario) if deployments else ())):
                     hit.setdefault(window, []).append(candidate)
             for (label, start_s, end_s), names in hit.items():
                 only = "" if len(names) == len(self.candidates) else f" ({', '.join(names)} only)"
@@ -370,7 +385,7 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
             case Crash():
                 label = f"crash of {fault.crash}"
             case Slow():
-                label = f"{fault.slow} takes {fault.factor:g} × as long"
+                label = f"{fault.slow} {fault.factor:g} × slower"
             case Errors():
                 label = f"{100 * fault.ratio:.3g} % errors of {fault.errors}"
             case LinkFault():
@@ -383,6 +398,8 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
                 label = f"stop of {fault.stop}"
             case Flush():
                 label = f"flush of {fault.flush}"
+            case ReplayGroup():
+                label = f"replay of {fault.replay}"
             case ZoneOutage():
                 label = f"outage of zone {fault.zone}"
             case Partition():
@@ -390,4 +407,14 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
         replica = getattr(fault, "replica", None)
         if isinstance(replica, int) and sum(type(other) is type(fault) for other in scenario.faults) <= _NAMED:
             label += f", replica {replica}"
-        yield label, fault.at, None if fault.for_ is None else fault.at + fault.for_
+        if isinstance(fault, Flush | ReplayGroup):  # a moment
+            yield label, fault.at, fault.at
+        else:
+            yield label, fault.at, None if fault.for_ is None else fault.at + fault.for_
+
+
+def _deployments(scenario: Scenario) -> Iterator[tuple[str, float, float | None]]:
+    """When somebody begins to change what runs: moments, for the end depends on what happens."""
+    for change in scenario.deployments:
+        label = f"rollout of {change.rollout}" if isinstance(change, Rollout) else f"{change.scale} to {change.replicas} replicas"
+        yield label, change.at, change.at
