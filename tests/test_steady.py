@@ -111,7 +111,7 @@ def test_replications_that_are_added_until_it_is_precise_still_cover() -> None:
     chance = np.random.default_rng(9)
     wanted = precision_of("mean ± 5 %")
     hits, counts = [], []
-    for _ in range(400):
+    for _ in range(250):
         values = chance.normal(1.0, 0.15, 400)
         count, reached = 10, False
         while not reached:
@@ -175,14 +175,14 @@ def test_selection_is_right_as_often_as_promised_where_it_is_hardest() -> None:
     """The slippage configuration: the best is better than all others by exactly the indifference zone."""
     chance = np.random.default_rng(11)
     right, counts = 0, []
-    for _ in range(400):
+    for _ in range(250):
         shared = chance.normal(0, 2, 400)
         values = {f"c{i}": shared + chance.normal(0.0 if i == 3 else 0.5, 1.0, 400) for i in range(5)}
         found = kim_nelson(values, 0.5, first=10)
         assert found.decided
         right += found.best == "c3"
         counts.append(found.replications)
-    assert right / 400 >= 0.93
+    assert right / len(counts) >= 0.93
     assert np.mean(counts) < 200
 
 

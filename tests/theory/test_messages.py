@@ -142,7 +142,7 @@ def test_publishes_at_a_broker_are_m_m_c():
     case = scenario(
         services,
         poisson(1.4, "gate.do"),
-        duration_s=40_000,
+        duration_s=20_000,
         warmup_s=500,
         queues={"jobs": {"consumer": "worker.do", "broker": "rabbit", "consumers": 100}},
         brokers={"rabbit": {"workers": 2, "write": Exponential(1.0)}},
