@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from test_guarded import CALL_PAY, diary, scenario, tries
 
+from sim.scenario.model import Scenario
 from sim.single import run
 
 SHOP = {"workers": 9, "operations": {"buy": CALL_PAY}}
@@ -278,3 +279,12 @@ def test_calls_in_flight_count_until_they_are_over():
     at = tuple(start + late for start in range(0, 40, 5) for late in (0.0, 0.5))
     found = play(at_pay([{"work": 1.0}], replicas=2, workers=1), policy, at=at)
     assert {took for _, took, _ in diary(found)} == {1000}
+
+
+def test_a_server_s_adaptive_limit_learns_from_the_time_that_its_visits_took() -> None:
+    """Answers within 20 ms are no losses at 50 ms: four at once, and one more for each of three answers in time."""
+    limit = {"algorithm": "aimd", "initial_limit": 4, "min_limit": 1, "max_limit": 100, "drop_after": "50ms"}
+    shop = {"workers": "unlimited", "adaptive_concurrency": limit, "operations": {"buy": [{"work": "20ms"}]}}
+    load = {"kind": "replay", "times": [10.0] * 10 + [11.0] * 10, "mix": "shop.buy"}
+    rows = run(Scenario(services={"shop": shop}, load=load, run={"duration": "20s"}), 1).requests
+    assert rows[rows.outcome == "ok"].groupby("arrived_s").size().tolist() == [4, 7]
