@@ -288,3 +288,18 @@ def test_a_server_s_adaptive_limit_learns_from_the_time_that_its_visits_took() -
     load = {"kind": "replay", "times": [10.0] * 10 + [11.0] * 10, "mix": "shop.buy"}
     rows = run(Scenario(services={"shop": shop}, load=load, run={"duration": "20s"}), 1).requests
     assert rows[rows.outcome == "ok"].groupby("arrived_s").size().tolist() == [4, 7]
+
+
+def test_a_probe_that_fails_at_once_leaves_the_breaker_open_in_the_rows_too() -> None:
+    """Refused connections take no time: half-open and open again are one moment, and the spells that follow are open."""
+    services = {
+        "shop": {"workers": "unlimited", "operations": {"buy": [{"call": "pay.charge"}]}},
+        "pay": {"workers": 1, "operations": {"charge": [{"fail": 1.0}]}},
+    }
+    for scope in ("per_client_process", "per_client_x_endpoint"):
+        breaker = {"consecutive_failures": 2, "open_duration": "1s", "scope": scope}
+        load = {"kind": "replay", "times": [0.0, 0.5, 2.0, 4.0], "mix": "shop.buy"}
+        case = Scenario(services=services, load=load, calls={"pay": {"circuit_breaker": breaker}}, run={"duration": "5s"})
+        changes = run(case, 1).changes
+        told = list(zip(changes.time_s, changes.state.astype(str), strict=True))
+        assert told == [(0.5, "open"), (2.0, "half_open"), (2.0, "open"), (4.0, "half_open"), (4.0, "open")]

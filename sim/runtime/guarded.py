@@ -467,14 +467,14 @@ class GuardedCaller(Caller):
         )
 
     def changes(self) -> list[tuple[float, int, str]]:
-        """When a breaker or an ejection changed its state: clock time, endpoint (-1: all), new state."""
+        """When a breaker or an ejection changed its state: clock time, endpoint (-1: all), new state; of each in its order."""
         if self._choice is None:
             return self._past  # not born yet
         now_s, found = self._tasks.now_s(), []
         if self._gate is not None:
             self._gate.state(now_s)
             found = [(time_s, -1, STATES[state]) for time_s, state in self._gate.changes]
-        return self._past + sorted(found + self._choice.changes(now_s))
+        return self._past + found + self._choice.changes(now_s)
 
     def flush(self) -> None:
         """Empty the cache of answers."""

@@ -306,7 +306,8 @@ class World:
         for name, group in self.services.items():
             for time_s, replica, alive in group.lives:
                 found.append((time_s, codes[name], replica, codes[name], replica, code_of("up" if alive else "down")))
-        for change in sorted(found):
+        # Of one and the same, the order in which they happened stays: half-open and open again may be one moment.
+        for change in sorted(found, key=lambda change: change[:-1]):
             self.recorder.change(*change)
 
     def view(self, edge: Edge, process: int) -> View:
