@@ -26,8 +26,9 @@ OUTCOMES: Final = (
     "unreachable",  # no living endpoint, connection refused or reset
 )
 IN_FLIGHT, OK, DEGRADED, ERROR, TIMEOUT, REJECTED, SHORT_CIRCUITED, UNREACHABLE = range(len(OUTCOMES))
-#: Outcomes that answer the user.
+#: Outcomes that answer the user; and as they stand in decoded tables.
 GOOD: Final = (OK, DEGRADED)
+GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
 
 #: Where the time of a request or an attempt went, in seconds; the parts add up to its latency.
 PARTS: Final = (

@@ -1,7 +1,7 @@
 """Random systems with messages for the property tests: queues, topics, brokers, and what goes wrong with them."""
 
 from hypothesis import strategies as st
-from strategies import laws, plain_policies, some
+from policy_strategies import laws, plain_policies, some
 
 from sim.scenario.model import Scenario
 

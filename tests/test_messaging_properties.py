@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from messaging_strategies import asking, batches, fitting, messagings
+from policy_strategies import some
 from rows import fingerprint
-from strategies import some
 from test_properties import seeds, thorough
 
 from sim.analysis import out_of_order

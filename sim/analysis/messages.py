@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from sim.records import FATES
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Columns of `messages_by_queue` beside one for each fate.
 _NUMBERS: Final = (

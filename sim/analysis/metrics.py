@@ -16,14 +16,13 @@ import pandas as pd
 from sim.analysis.messages import out_of_order, times_done, was_published
 from sim.analysis.recovery import recovery_s
 from sim.records import GOOD, OUTCOMES
+from sim.records import GOOD_OUTCOMES as GOOD_OUTCOMES
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Metric = tuple[str, str, float]
 
 #: Percentiles that are always measured, in percent; objectives may ask for more.
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
-#: Outcomes that answer the user, as they stand in the tables.
-GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
 #: Metrics that lie between 0 and 1, besides the `share_…` of each outcome.
 RATIOS: Final = frozenset({"success", "completeness", "cross_zone"})
 _OF_EFFECTS: Final = frozenset(
@@ -336,8 +335,8 @@ def _useful_effects(
     asked_for: dict[str, int] = {}
     for (entry, effect), count in asked.items():
         asked_for[effect] = asked_for.get(effect, 0) + count * int(requests_of[entry])
-    pairs = rows.drop_duplicates(["effect", "request"]).groupby(["entry", "effect"]).size()
-    for (entry, effect), count in pairs.items():  # type: ignore[misc]
+    pairs = rows.drop_duplicates(["effect", "request"]).groupby(["entry", "effect"]).size().reset_index(name="count")
+    for entry, effect, count in pairs.itertuples(index=False, name=None):
         if (entry, effect) not in asked:
             asked_for[effect] = asked_for.get(effect, 0) + int(count)
     return useful, asked_for

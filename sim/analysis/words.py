@@ -25,11 +25,15 @@ def amount(metric: str, value: float) -> str:
         return NEVER if metric == "recovery_s" else "no value"
     if is_ratio(metric):
         return f"{_percent(value)} %"
-    if metric.endswith("_s") or metric == "busy_s_per_good":
+    if _is_time(metric):
         return format_duration(value)
     if metric.endswith("_rps"):
         return f"{value:.3g} /s" if abs(value) < 1000 else f"{value:.0f} /s"
     return f"{value:.3g}"
+
+
+def _is_time(metric: str) -> bool:
+    return metric.endswith("_s") or metric == "busy_s_per_good"
 
 
 def _percent(ratio: float) -> str:
@@ -89,7 +93,7 @@ def _unit(metric: str, numbers: Sequence[float]) -> tuple[str, float]:
     """The unit of the number that leads (see `_leading`); and what a value in base units is multiplied with."""
     if is_ratio(metric):
         return " %", 100.0
-    if metric.endswith("_s") or metric == "busy_s_per_good":
+    if _is_time(metric):
         unit = format_duration(_leading(numbers)).rpartition(" ")[2]
         return f" {unit}", {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit]
     return (" /s" if metric.endswith("_rps") else ""), 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim.laws import Constant
 from sim.policies.adaptive import AdaptiveConcurrency
@@ -19,6 +19,7 @@ from sim.policies.zones import Placement
 from sim.scenario.registries import HealthCheckSpec
 from sim.values import (
     Address,
+    Content,
     Duration,
     LawSpec,
     Name,
@@ -27,8 +28,6 @@ from sim.values import (
     PositiveSize,
     Ratio,
     Spec,
-    dump_payload,
-    parse_payload,
 )
 
 NO_TIME = Constant(0.0)
@@ -350,10 +349,6 @@ Parallel.model_rebuild()
 Repeat.model_rebuild()
 SagaPart.model_rebuild()
 Saga.model_rebuild()
-
-
-#: A message by name, or bytes.
-Content = Annotated[str | float, BeforeValidator(parse_payload), PlainSerializer(dump_payload)]
 
 
 class Operation(Spec):

@@ -26,11 +26,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from sim.analysis.metrics import Floats
 from sim.analysis.objectives import percentiles_of
 from sim.errors import ScenarioError
 from sim.scenario.model import Scenario
@@ -54,7 +55,6 @@ create table if not exists runs (
 ) without rowid;
 """
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 #: What the numbers of a run are: (metric, of).
 Names = tuple[tuple[str, str], ...]
 

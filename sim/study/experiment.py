@@ -24,6 +24,7 @@ from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.study import store
 from sim.study.execute import interrupts_later, run_tasks
+from sim.study.lock import resolved
 from sim.study.measure import TABLES, Tables, measure, require_metrics
 from sim.study.results import ONLY_CONDITION, Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
 from sim.study.tasks import Case, Finished, Task, plan
@@ -147,13 +148,12 @@ class _Growth:
 
     def more(self, tasks: Sequence[Task], finished: Mapping[int, Finished]) -> list[Task]:
         """What has to be run besides these tasks, which are finished; nothing when it is enough."""
-        labelled = [label_run(finished[t.index].metrics, t.candidate, t.condition, t.replication) for t in tasks]
+        labelled = [label_run(finished[task.index].metrics, *task.labels) for task in tasks]
         needed, reached = replications_needed(pd.concat(labelled, ignore_index=True), self.wanted)
-        there = {(task.candidate, task.condition, task.replication) for task in tasks}
         if reached:
             return []
-        fresh = plan(self.cases, min(needed, self.at_most), self.seed)
-        fresh = [task for task in fresh if (task.candidate, task.condition, task.replication) not in there]
+        there = {task.labels for task in tasks}
+        fresh = [task for task in plan(self.cases, min(needed, self.at_most), self.seed) if task.labels not in there]
         return [replace(task, index=len(tasks) + i) for i, task in enumerate(fresh)]
 
 
@@ -163,7 +163,7 @@ def load_results(directory: str | Path) -> Results:
     Raises:
         ScenarioError: it is no results directory, or its files cannot be read.
     """
-    path = Path(directory).expanduser().resolve()
+    path = resolved(directory)
     manifest = store.read_manifest(path)
     if manifest.get("kind") == "sweep":
         raise ScenarioError(f"{path}: is a sweep; read it with sim.study.load_sweep")
@@ -212,8 +212,8 @@ class Work:
         metrics = measure(result, task.scenario)
         kept = {name: getattr(result, name) for name in self.rows}
         if self.directory is not None:
-            labels = (task.candidate, task.condition, task.replication)
-            store.write_rows(self.directory, task.index, {name: store.label_rows(t, *labels) for name, t in kept.items()})
+            labelled = {name: store.label_rows(table, *task.labels) for name, table in kept.items()}
+            store.write_rows(self.directory, task.index, labelled)
         return Finished(task.index, metrics, kept if self.directory is None else None, time.perf_counter() - started)
 
 
@@ -280,9 +280,8 @@ class _Study:
         for task in sorted(tasks, key=lambda task: (order[task.candidate, task.condition], task.replication)):
             if task.index in finished:
                 one = finished[task.index]
-                labels = (task.candidate, task.condition, task.replication)
-                runs.append(RunInfo(task.index, *labels, task.seed, round(one.elapsed_s, 6)))
-                metrics.append(label_run(one.metrics, *labels))
+                runs.append(RunInfo(task.index, *task.labels, task.seed, round(one.elapsed_s, 6)))
+                metrics.append(label_run(one.metrics, *task.labels))
                 kept[task.index] = one.rows or {}
         table = pd.concat(metrics, ignore_index=True)
         scenarios = {(candidate, condition): scenario for candidate, condition, scenario in self.cases}
@@ -337,11 +336,7 @@ def _manifest(
     ]
     return {
         "format": store.FORMAT,
-        "name": results.name,
-        "question": results.question,
-        "date": started.isoformat(timespec="seconds"),
-        "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
-        "command_line": shlex.join(sys.argv),
+        **circumstances(results.name, results.question, started),
         "versions": versions(),
         "settings": {"workers": workers, "rows": list(rows), "confidence": 0.95},
         "partial": results.partial,
@@ -351,6 +346,17 @@ def _manifest(
         "planned_runs": results.planned,
         "cases": cases,
         "runs": [asdict(run) for run in results.runs],
+    }
+
+
+def circumstances(name: str, question: str, started: datetime) -> dict[str, Any]:
+    """What a manifest says of how a study came about: when, for how long, and by which command."""
+    return {
+        "name": name,
+        "question": question,
+        "date": started.isoformat(timespec="seconds"),
+        "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
+        "command_line": shlex.join(sys.argv),
     }
 
 

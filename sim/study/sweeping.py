@@ -15,8 +15,6 @@ Every point has the same seeds, so differences between points are those of the s
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +29,13 @@ from sim.analysis.sweeps import column_of
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
-from sim.scenario.settings import Pair, Template, templates_of, tidy
+from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
 from sim.study import store
 from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of, write_rows
 from sim.study.execute import core_count, interrupts_later, run_tasks
-from sim.study.experiment import Simulate, Work, known_tables, versions
+from sim.study.experiment import Simulate, Work, circumstances, known_tables, versions
 from sim.study.lock import resolved
-from sim.study.points import Given, Settings, axis_of, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
+from sim.study.points import Given, Settings, axis_in, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
 from sim.study.swept import Sweep
 from sim.study.tasks import Finished, Task, expected_requests, plan
 
@@ -111,8 +109,7 @@ def sweep(
         raise ScenarioError("rows: they are kept in the archive; give out= or archive=, and no simulate=")
     settings = {tidy(path): values for path, values in settings.items()}
     found, templates = templates_of(source)
-    if duration is not None:
-        templates = {pair: template.rebased({"run.duration": duration}) for pair, template in templates.items()}
+    templates = lasting(templates, duration)
     points = _points(templates, settings, zipped, sample, seed)
     runs = _plan(points, templates, replications, seed)
     place = None if simulate is not None else archive or (resolved(out).parent / ARCHIVE if out is not None else None)
@@ -141,8 +138,7 @@ def _points(
     axes = []
     for path, given in settings.items():
         try:
-            shapes = [template.type_of(path) for template in templates.values()]
-            axes.append(axis_of(path, given, shapes[0], sampled=sample is not None))
+            axes.append(axis_in(templates, path, given, sampled=sample is not None))
         except ScenarioError as error:
             problems += error.messages
     if problems:
@@ -355,11 +351,7 @@ class _Planned:
         manifest = {
             "format": store.FORMAT,
             "kind": "sweep",
-            "name": found.name,
-            "question": found.question,
-            "date": started.isoformat(timespec="seconds"),
-            "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
-            "command_line": shlex.join(sys.argv),
+            **circumstances(found.name, found.question, started),
             "versions": {**versions(), "code": code_version()},
             "workers": workers,
             "partial": found.partial,

@@ -31,6 +31,11 @@ class Task:
     key: str = ""
 
     @property
+    def labels(self) -> tuple[str, str, int]:
+        """Its candidate, condition and replication."""
+        return self.candidate, self.condition, self.replication
+
+    @property
     def label(self) -> str:
         """How the task is called in progress and errors."""
         names = " · ".join(name for name in (self.candidate, self.condition) if name)
