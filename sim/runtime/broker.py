@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sim.kernel.tasks import TIMED_OUT, Pool, Reply, Steps, Tally, Tasks
 from sim.laws import sampler
+from sim.policies.zones import OUTSIDE
 from sim.records import OK, REJECTED, UNREACHABLE
 from sim.runtime.network import crossed_s
 from sim.streams import child, salt
@@ -106,6 +107,10 @@ class Broker:
     def alive(self) -> int:
         """Nodes that are up."""
         return sum(not node.outages for node in self.nodes)
+
+    def zone_of(self, seat: Seat) -> int:
+        """The zone of whoever leads a queue or partition; OUTSIDE where there are no zones."""
+        return self.zones[seat.leader] if self.zones else OUTSIDE
 
     def spent(self) -> tuple[float, int]:
         """Integral of the workers held so far, in seconds, and what they did."""

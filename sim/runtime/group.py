@@ -16,7 +16,7 @@ from sim.kernel.entry import Entry
 from sim.kernel.tasks import Steps
 from sim.policies.backlog_lines import GONE, READY
 from sim.policies.groups import GroupGate
-from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_IN_FLIGHT
+from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_FAILED, FATE_IN_FLIGHT
 from sim.runtime.reader import Reader, Reading
 from sim.runtime.together import Together
 from sim.streams import child, key, salt
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _NEWS = salt("group", "news")
 #: The fate of a message that is in a log and has not ended.
 IN_LOG: Final = -2
+#: The fates of messages that their reader has done with, without an effect.
+_SETTLED: Final = (FATE_DEAD, FATE_DUPLICATE, FATE_FAILED)
 #: A state beyond `GONE`: the log has it no more, so that no replay brings it back.
 _DELETED: Final = GONE + 1
 
@@ -225,7 +227,7 @@ class Group:
             message = reading.messages.pop(offset, None)
             if message is not None:
                 message.state = _DELETED
-                if message.fate not in (FATE_DEAD, FATE_DUPLICATE):
+                if message.fate not in _SETTLED:
                     message.fate = FATE_EXPIRED
                 if message.at_work == 0:
                     self._bury(message)
@@ -252,7 +254,7 @@ class Group:
         self.presence.less()
 
     def _record(self, message: Message) -> None:
-        fate = message.fate if message.fate in (FATE_DEAD, FATE_DUPLICATE, FATE_EXPIRED) else FATE_DROPPED
+        fate = message.fate if message.fate in (*_SETTLED, FATE_EXPIRED) else FATE_DROPPED
         self.world.recorder.message(self.effect, self.code, message, FATE_DONE if message.times_done else fate)
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.laws import sampler
 from sim.policies.backlog_lines import READY
+from sim.policies.zones import OUTSIDE
 from sim.records import FATE_DROPPED, FATE_EXPIRED, FATE_IN_FLIGHT, FATE_KEPT, OK, REJECTED, UNREACHABLE
 from sim.runtime.group import IN_LOG, Group
 from sim.runtime.messages import Mailbox, Message, Stamp, message_of, wants_no_confirm
@@ -66,6 +67,7 @@ def _second(message: Message) -> Message:
     """The same message once more: a duplicate, that asks for the same work."""
     again = Message(message.request, message.arrived_s, message.entry, child(message.bits, _AGAIN), message.published_s)
     again.id = message.id
+    again.correlation = message.correlation
     again.group = message.group
     again.poisoned = message.poisoned
     again.bytes, again.payload_bytes, again.store = message.bytes, message.payload_bytes, message.store
@@ -93,6 +95,11 @@ class Partition:
     def stored(self) -> int:
         """None: what a log keeps is its retention's affair."""
         return 0
+
+    @property
+    def zone(self) -> int:
+        """In which zone its leader is, where there are zones."""
+        return OUTSIDE if self.seat is None or self.log.broker is None else self.log.broker.zone_of(self.seat)
 
     @property
     def up(self) -> bool:
@@ -176,7 +183,7 @@ class Partition:
                 if isnan(message.acked_s):
                     message.acked_s = now_s
             if not self.log.groups:
-                self.log.kept += copies
+                self.log.show(copies[0])
             if self._ages is not None:
                 self._ages.append(copies[0].published_s)
             self.end += 1
@@ -309,6 +316,10 @@ class PartitionedLog(Mailbox):
         self.record_lost([message_of(visit, place if place else -1) for place in range(max(1, len(self.groups)))])
 
     # --- for its producers -------------------------------------------------------------------------------------------------
+
+    def show(self, message: Message) -> None:
+        """A message is there that no group reads."""
+        self.kept.append(message)
 
     def node_of(self, partition: int) -> int:
         """The node that leads a partition."""

@@ -9,6 +9,7 @@ from sim.runtime.visit cimport Edge, Visit, new_visit
 from sim.streams cimport child, uniform
 
 cdef int DEGRADED
+cdef int ERROR
 cdef int OK
 cdef int TIMEOUT
 cdef double inf
@@ -32,7 +33,7 @@ cdef class OutboxStep(PublishStep):
 
 
 cdef class RequestStep(PublishStep):
-    cdef Edge _replies
+    cdef object _terms
     cdef double _timeout_s
 
     cpdef CallInMotion begun_call(self, Replica replica, Context context)

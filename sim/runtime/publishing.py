@@ -6,9 +6,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Steps
-from sim.records import DEGRADED, OK, TIMEOUT
+from sim.records import DEGRADED, ERROR, OK, TIMEOUT
 from sim.runtime.messages import Mailbox, Stamp
-from sim.runtime.replies import Pending
+from sim.runtime.replies import Answer, Pending, Terms
 from sim.runtime.steps import CallStep
 from sim.runtime.visit import new_visit
 from sim.streams import child, uniform
@@ -150,13 +150,13 @@ class OutboxStep(PublishStep):
 class RequestStep(PublishStep):
     """Publish a request, and wait for its reply."""
 
-    __slots__ = ("_replies", "_timeout_s")
+    __slots__ = ("_terms", "_timeout_s")
 
     def __init__(
-        self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, replies: Edge, timeout_s: cython.double
+        self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, terms: Terms, timeout_s: cython.double
     ) -> None:
         PublishStep.__init__(self, edge, stamp, probability, step_salt)
-        self._replies = replies
+        self._terms = terms
         self._timeout_s = timeout_s
 
     def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
@@ -171,8 +171,9 @@ class RequestStep(PublishStep):
         if not self._times(context):
             return OK
         tasks = replica.tasks
-        pending = Pending(tasks, replica, self._replies)
-        context.stamp = self._stamp.asking(pending)
+        pending = Pending(tasks, replica, self._terms)
+        stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
+        context.stamp = stamp.correlated(pending)
         caller: Caller = replica.caller(self._edge)
         until_s = tasks.now_s() + self._timeout_s
         if self._edge.propagate_deadline:
@@ -185,10 +186,11 @@ class RequestStep(PublishStep):
             if not pending.settled and until_s > waits_from_s:
                 yield from pending.within(until_s - waits_from_s)
             waited_s = tasks.now_s() - waits_from_s
-            if not pending.answered:
+            answer: Answer | None = pending.answer
+            if answer is None:
                 context.lost_s += waited_s
                 return TIMEOUT
-            pending.account(context, waited_s)
-            return OK
+            answer.account(context, waited_s)
+            return ERROR if answer.failed else OK
         finally:
             pending.given_up = True

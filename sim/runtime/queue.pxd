@@ -22,7 +22,6 @@ cdef int UNREACHABLE
 cdef int FATE_DEAD
 cdef int FATE_DONE
 cdef int FATE_DROPPED
-cdef int FATE_DUPLICATE
 cdef int FATE_EXPIRED
 cdef int FATE_IN_FLIGHT
 cdef int FATE_KEPT

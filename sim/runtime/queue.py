@@ -25,7 +25,6 @@ from sim.records import (
     FATE_DEAD,
     FATE_DONE,
     FATE_DROPPED,
-    FATE_DUPLICATE,
     FATE_EXPIRED,
     FATE_IN_FLIGHT,
     FATE_KEPT,
@@ -150,7 +149,7 @@ class MessageQueue(Mailbox):
     @property
     def zone(self) -> int:
         """In which zone it is, where there are zones; on a broker, where its leader is."""
-        return self._place if self._broker is None or self._seat is None else self._broker.zones[self._seat.leader]
+        return self._place if self._broker is None or self._seat is None else self._broker.zone_of(self._seat)
 
     def to_s(self, consumer: Consumer, bits: cython.ulonglong) -> float:
         """Seconds of a message to a consumer; negative if it never arrives."""
@@ -447,7 +446,7 @@ class MessageQueue(Mailbox):
             return
         elif outcome in (OK, DEGRADED):
             if gate.acknowledge(message, delivery.era):
-                self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+                self._end(message, message.settled_as())
         else:
             self._given_up(gate.refuse(message, delivery.era, self._tasks.now_s()))
 
@@ -456,7 +455,7 @@ class MessageQueue(Mailbox):
         if outcome not in (OK, DEGRADED) and not message.times_done:
             self._end(message, FATE_DROPPED)
         else:
-            self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+            self._end(message, message.settled_as())
 
     # --- what happens to it ---------------------------------------------------------------------------------------------
 

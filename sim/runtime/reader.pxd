@@ -6,7 +6,6 @@ from sim.runtime.replica cimport Replica
 from sim.streams cimport child, uniform
 
 cdef int DEGRADED
-cdef int FATE_DUPLICATE
 cdef int OK
 cdef int GONE
 cdef unsigned long long _ASK

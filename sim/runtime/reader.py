@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.policies.backlog_lines import GONE
 from sim.policies.groups import REBALANCING, UNKNOWN
-from sim.records import DEGRADED, FATE_DUPLICATE, OK
+from sim.records import DEGRADED, OK
 from sim.runtime.deliveries import perform
 from sim.streams import child, key, salt, uniform
 
@@ -222,7 +222,7 @@ class Reader:
                 if outcome not in (OK, DEGRADED):
                     failed.append(message)
                 elif not message.times_done:
-                    message.fate = FATE_DUPLICATE
+                    message.fate = message.settled_as()
             messages = failed
             if messages and tries == spec.max_deliveries:
                 for message in messages:
@@ -242,7 +242,7 @@ class Reader:
             outcome = yield from perform(self._tasks, self.replica, message, bits, group.plan, group.inbox)
             if outcome in (OK, DEGRADED):
                 if not message.times_done:
-                    message.fate = FATE_DUPLICATE
+                    message.fate = message.settled_as()
                 return
             if tries == spec.max_deliveries:
                 group.give_up(message)
