@@ -252,5 +252,6 @@ def test_a_reply_in_a_log_waits_for_those_who_cannot_fetch_it():
     assert (result.requests.outcome.tolist(), fates(result, "answers")) == (["ok"], ["done"])
     assert 2.1 < result.requests.ended_s[0] < 4.0
     # Lost on the way to the shop between 1.42 and 1.6: fetched again after a request timeout.
-    lost = by_log(log, log, brokers=brokers, faults=[{"link": "kafka -> shop", "direction": "from", "partition": True, "at": 1.42, "for": 0.01}])  # fmt: skip
+    cut = {"link": "kafka -> shop", "direction": "from", "partition": True, "at": 1.42, "for": 0.01}
+    lost = by_log(log, log, brokers=brokers, faults=[cut])
     assert (lost.requests.outcome.tolist(), lost.requests.ended_s.round(9).tolist()) == (["ok"], [2.12])

@@ -17,6 +17,7 @@ from sim.kernel.tasks import Steps
 from sim.policies.backlog_lines import GONE, READY
 from sim.policies.groups import GroupGate
 from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_FAILED, FATE_IN_FLIGHT
+from sim.runtime.network import crossed_s
 from sim.runtime.reader import Reader, Reading
 from sim.runtime.together import Together
 from sim.streams import child, key, salt
@@ -79,6 +80,25 @@ class Group:
         self._key = key(world.seed, "group", self.name)
         self._told = 0
 
+    @property
+    def zone(self) -> int:
+        """In which zone its coordinator is, where there are zones: with the leader of the first partition."""
+        return self.log.partitions[0].zone
+
+    def to_s(self, replica: Replica, zone: int, bits: int) -> float:
+        """Seconds of a message from a zone to a member; negative if it never arrives."""
+        delay_s, zoning = self.there.travel_s(bits), self.world.zoning
+        if zoning is None:
+            return delay_s
+        return crossed_s(delay_s, zoning.crossing(zone, replica.service.zones[replica.index]), bits)
+
+    def from_s(self, replica: Replica, zone: int, bits: int) -> float:
+        """Seconds of a member's message to a zone; negative if it never arrives."""
+        delay_s, zoning = self.back.travel_s(bits), self.world.zoning
+        if zoning is None:
+            return delay_s
+        return crossed_s(delay_s, zoning.crossing(replica.service.zones[replica.index], zone), bits)
+
     # --- from the log ------------------------------------------------------------------------------------------------------
 
     def shown(self, partition: int, offset: int, message: Message) -> None:
@@ -91,8 +111,8 @@ class Group:
     def look(self, partition: int) -> None:
         """There may be something to be read."""
         reader = self.readings[partition].reader
-        if reader is not None and reader.asking is not None:
-            reader.asking.settle(True)
+        if reader is not None and (asking := reader.asking.get(reader.source(partition))) is not None:
+            asking.settle(True)
 
     # --- members -----------------------------------------------------------------------------------------------------------
 
@@ -154,8 +174,8 @@ class Group:
         self._told += 1
         bits, ways = child(child(self._key, _NEWS), self._told), 1 if self.spec.protocol == "server" else 3
         for way in range(ways):
-            line = self.there if way % 2 == 0 else self.back
-            delay_s = line.travel_s(child(bits, way))
+            own = child(bits, way)
+            delay_s = self.to_s(reader.replica, self.zone, own) if way % 2 == 0 else self.from_s(reader.replica, self.zone, own)
             delay_s = self.log.spec.producer.request_timeout if delay_s < 0 else delay_s  # it asks again
             if delay_s > 0:
                 yield delay_s

@@ -99,7 +99,7 @@ class Partition:
     @property
     def zone(self) -> int:
         """In which zone its leader is, where there are zones."""
-        return OUTSIDE if self.seat is None or self.log.broker is None else self.log.broker.zone_of(self.seat)
+        return self.log.place if self.seat is None or self.log.broker is None else self.log.broker.zone_of(self.seat)
 
     @property
     def up(self) -> bool:
@@ -254,6 +254,7 @@ class PartitionedLog(Mailbox):
         self.name = name
         self.spec = spec
         self.broker = broker
+        self.place = world.place_of(spec.zone)  # its zone, without a broker
         self.persist = sampler(spec.persist)
         self._most_bytes = inf if spec.max_size is None else spec.max_size
         self.outages = 0
@@ -279,10 +280,16 @@ class PartitionedLog(Mailbox):
         """Whether any of its partitions takes messages."""
         return any(partition.up for partition in self.partitions)
 
+    @property
+    def zone(self) -> int:
+        """Of no zone: who publishes reaches it through its own process, which sends on to wherever the partitions are led."""
+        return OUTSIDE
+
     def receive(self, visit: Visit) -> None:
         """A process publishes: what it sends, and when, is its producer's affair."""
         assert visit.edge is not None
-        stamp: Stamp = visit.stamp  # type: ignore[assignment]  # only steps publish
+        stamp = visit.stamp
+        assert isinstance(stamp, Stamp)  # only steps publish
         producer = self._producer(visit.edge.names[0], stamp.process)
         copies = [message_of(visit, place if place else -1) for place in range(max(1, len(self.groups)))]
         if copies[0].bytes > self._most_bytes:
@@ -301,7 +308,8 @@ class PartitionedLog(Mailbox):
             network, place = self.world.network, self.world.scenario.place(self.name)
             lines = network.line(caller, place), network.line(place, caller)
             bits = child(key(self.world.seed, "producer", self.name, caller, process), self._lives.get((caller, process), 0))
-            producer = self._producers[caller, process] = Producer(self, lines, bits)
+            zone = OUTSIDE if self.world.zoning is None else self.world.zoning.zones_of(caller)[process]
+            producer = self._producers[caller, process] = Producer(self, lines, bits, zone)
         return producer
 
     def process_died(self, service: str, process: int) -> None:
@@ -325,6 +333,10 @@ class PartitionedLog(Mailbox):
         """The node that leads a partition."""
         seat = self.partitions[partition].seat
         return 0 if seat is None else seat.leader
+
+    def zone_of(self, node: int) -> int:
+        """The zone of a node, where there are zones."""
+        return self.place if self.broker is None or self.world.zoning is None else self.broker.zones[node]
 
     def append(self, batches: list[Batch]) -> Steps:
         """Steps that write the batches of one request; they return the outcome of each."""

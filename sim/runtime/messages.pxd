@@ -2,7 +2,7 @@ cimport cython
 
 from sim.laws cimport Sampler
 from sim.policies.backlog_lines cimport Item
-from sim.runtime.visit cimport Endpoint, Target, Visit
+from sim.runtime.visit cimport Edge, Endpoint, Target, Visit
 from sim.streams cimport child, uniform
 
 cdef int FATE_DONE
@@ -93,6 +93,7 @@ cpdef Message message_of(Visit visit, long subscription=*)
 cdef _weigh(Message message, Payload payload, unsigned long long bits)
 @cython.locals(letter=Message)
 cpdef Message dead_letter(Message message, int queue, double now_s)
+cpdef Mailbox mailbox_of(Edge edge)
 @cython.locals(stamp=Stamp)
 cpdef bint wants_no_confirm(Visit visit) except -1
 cpdef account(Visit visit, Message message)

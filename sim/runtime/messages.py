@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import cython
 
     from sim.runtime.queue import MessageQueue
+    from sim.runtime.visit import Edge
     from sim.runtime.world import World
     from sim.scenario.services import Payload as PayloadSpec
     from sim.scenario.services import Publish
@@ -216,6 +217,13 @@ class Mailbox(Endpoint):
     def never_came(self, visit: Visit) -> None:
         """A publish that nobody confirms has failed, and nobody knows: its message is lost."""
         raise NotImplementedError
+
+
+def mailbox_of(edge: Edge) -> Mailbox:
+    """Where the publishes of an edge lead."""
+    mailbox = edge.target.endpoints[0]
+    assert isinstance(mailbox, Mailbox)
+    return mailbox
 
 
 def wants_no_confirm(visit: Visit) -> cython.bint:

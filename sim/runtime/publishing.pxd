@@ -2,7 +2,7 @@ cimport cython
 
 from sim.runtime.caller cimport Call as CallInMotion, Caller
 from sim.runtime.context cimport Context
-from sim.runtime.messages cimport Mailbox, Payload, Stamp
+from sim.runtime.messages cimport Payload, Stamp, mailbox_of
 from sim.runtime.replica cimport Replica
 from sim.runtime.steps cimport CallStep
 from sim.runtime.visit cimport Edge, Visit, new_visit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Steps
 from sim.records import DEGRADED, ERROR, OK, TIMEOUT
-from sim.runtime.messages import Mailbox, Stamp
+from sim.runtime.messages import Stamp, mailbox_of
 from sim.runtime.replies import Answer, Pending, Terms
 from sim.runtime.steps import CallStep
 from sim.runtime.visit import new_visit
@@ -35,8 +35,7 @@ class PublishStep(CallStep):
         CallStep.__init__(self, edge, 1, False, probability, True, step_salt)
         self._stamp = stamp
         self._store = store  # that payloads are put into first
-        mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
-        self._by_process = mailbox.by_process
+        self._by_process = mailbox_of(edge).by_process
 
     def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
         """The publish, if its caller does nothing special."""
@@ -83,8 +82,7 @@ class PublishStep(CallStep):
             lost = new_visit(own, edge)
             lost.call_key = key
             lost.sent_s = sent_s
-            mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
-            mailbox.never_came(lost)
+            mailbox_of(edge).never_came(lost)
         replica.world.beside.pop(own, None)
         ledger.closed(own)
 
@@ -111,8 +109,7 @@ class OutboxStep(PublishStep):
         return None
 
     def _publish(self, replica: Replica, context: Context) -> Steps:
-        """Write the entry, which is part of what the operation writes anyway."""
-        return self._write(replica, context)
+        return self._write(replica, context)  # the entry, which is part of what the operation writes anyway
 
     def _write(self, replica: Replica, context: Context) -> Steps:
         if self._times(context):
@@ -164,7 +161,6 @@ class RequestStep(PublishStep):
         return None
 
     def _publish(self, replica: Replica, context: Context) -> Steps:
-        """Ask, and wait."""
         return self._ask(replica, context)
 
     def _ask(self, replica: Replica, context: Context) -> Steps:

@@ -111,8 +111,7 @@ class MessageQueue(Mailbox):
         self._dispatching = False
         self._before = spec.acknowledge == "before"
         self._timed = spec.visibility_timeout is not None
-        zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
-        self._place = zones[0] if zones else -1  # its zone, without a broker
+        self._place = world.place_of(spec.zone)  # its zone, without a broker
         self._together: Together | None = None
         if spec.batch is not None and plan is not None:
             self._together = Together(world.tasks, spec.batch, plan, inbox)
@@ -366,9 +365,10 @@ class MessageQueue(Mailbox):
         return True
 
     def _hand_out(self, consumer: Consumer, after: Message | None) -> Delivery | None:
-        message: Message = self.gate.take(self._tasks.now_s(), after)  # type: ignore[assignment]  # only messages come in
+        message = self.gate.take(self._tasks.now_s(), after)
         if message is None:
             return None
+        assert isinstance(message, Message)  # only those come in
         self._recorder.count_attempt(message.request, message.entry, message.arrived_s)
         delivery = Delivery(message, consumer)
         consumer.held[delivery] = None
@@ -505,8 +505,8 @@ class MessageQueue(Mailbox):
 
     def _given_up(self, ended: Ended, buried: cython.bint = True) -> None:
         for item, reason in ended:
-            message: Message = item  # type: ignore[assignment]  # only messages come in
-            self._end(message, _FATES[reason], buried)
+            assert isinstance(item, Message)  # only those come in
+            self._end(item, _FATES[reason], buried)
 
     def _end(self, message: Message, fate: cython.int, buried: cython.bint = True) -> None:
         message.fate = fate

@@ -2,10 +2,10 @@
 
 ::
 
-    caller -- request, with itself as correlation --> queue -> consumer: work, then reply --> replies -> the process that waits
+    caller -- request, with itself as correlation --> queue -> consumer: work, reply --> replies -> the process that waits
 
-A reply for which somebody waits is `done`, a second one is a `duplicate`, and one for which nobody waits any more is `late`. It may
-also say that the work has failed.
+A reply for which somebody waits is `done`, a second one is a `duplicate`, and one for which nobody waits any more is `late`. It
+may also say that the work has failed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sim.records import (
     UNREACHABLE,
 )
 from sim.runtime.context import Context
-from sim.runtime.messages import Mailbox, Message, Stamp, account, message_of
+from sim.runtime.messages import Mailbox, Message, Stamp, account, mailbox_of, message_of
 from sim.runtime.network import crossed_s
 from sim.scenario.services import Publish
 from sim.streams import child, salt
@@ -106,7 +106,7 @@ def reply_to(replica: Replica, message: Message, visit: Visit, outcome: int) -> 
     edge = terms.edges[replica.service.name]
     # Of a call for several messages each has a reply of its own.
     own = Context(replica.tasks, message.request, message.arrived_s, message.entry)
-    stamp = Stamp(terms.publish, replica.index if edge.target.endpoints[0].by_process else -1)
+    stamp = Stamp(terms.publish, replica.index if mailbox_of(edge).by_process else -1)
     own.stamp = stamp.correlated(Answer(pending, failed, visit.service_s, message.way_s))
     sent: int = yield from replica.caller(edge).call(own, child(child(message.bits, message.deliveries), _REPLY))
     if sent in GOOD:
@@ -152,8 +152,7 @@ class ReplyQueue(Mailbox):
         self._broker = broker
         self._seat = None if broker is None else broker.seat(self)
         self._persist = sampler(spec.persist)
-        zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
-        self._place = zones[0] if zones else -1
+        self._place = world.place_of(spec.zone)
         self._outages = 0
         self._number = 0
         self._open: dict[Message, None] = {}  # that have not reached anybody

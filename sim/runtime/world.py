@@ -14,7 +14,7 @@ from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Task, Tasks
 from sim.policies.deduplication import DeduplicationGate
 from sim.policies.discovery import Discovery
-from sim.policies.zones import ZoneGate
+from sim.policies.zones import OUTSIDE, ZoneGate
 from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
@@ -336,6 +336,11 @@ class World:
     def places(self, shares: Mapping[str, int] | None, count: int) -> list[int]:
         """Zones of so many things by index; none where the scenario has none."""
         return [] if self.zoning is None else self.zoning.places(shares, count)
+
+    def place_of(self, zone: str | None) -> int:
+        """The zone of what is in one only; without a word, the first; OUTSIDE where the scenario has none."""
+        zones = self.places(None if zone is None else {zone: 1}, 1)
+        return zones[0] if zones else OUTSIDE
 
     def tiers(self) -> list[ProxyGroup]:
         """Proxies that do not live and die with a replica."""

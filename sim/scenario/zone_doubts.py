@@ -25,9 +25,9 @@ def placements(scenario: Scenario) -> dict[str, dict[str, int]]:
         counts[name] = Counter(_dealt(scenario, registry.zones, registry.nodes))
     for name, broker in scenario.brokers.items():
         counts[name] = Counter(_dealt(scenario, broker.zones, broker.nodes))
-    for name, queue in scenario.queues.items():
-        if queue.broker is None:
-            counts[name] = Counter([queue.zone or scenario.zones[0]])
+    for name, kept in (*scenario.queues.items(), *scenario.logs.items()):
+        if kept.broker is None:
+            counts[name] = Counter([kept.zone or scenario.zones[0]])
     for name, by_zone in counts.items():
         for zone, number in by_zone.items():
             found[zone][name] = number

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: What is read of a queue of replies, and of a log of them.
 _READ: Final = ("broker", "zone", "persist")
-_READ_OF_LOGS: Final = ("preset", "partitions", "broker", "persist", "max_size", "min_insync", "producer", "consuming")
+_READ_OF_LOGS: Final = ("preset", "partitions", "broker", "zone", "persist", "max_size", "min_insync", "producer", "consuming")
 
 
 def requests_of(scenario: Scenario) -> Iterator[tuple[str, str, RequestReply]]:
