@@ -12,14 +12,14 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from sim.kernel.entry import Entry
 from sim.kernel.tasks import Steps
 from sim.policies.backlog_lines import GONE, READY
 from sim.policies.groups import GroupGate
 from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_FAILED, FATE_IN_FLIGHT
-from sim.runtime.network import crossed_s
+from sim.runtime.alarm import Alarm
 from sim.runtime.reader import Reader, Reading
 from sim.runtime.together import Together
+from sim.runtime.ways import Ways
 from sim.streams import child, key, salt
 
 if TYPE_CHECKING:
@@ -38,19 +38,6 @@ _SETTLED: Final = (FATE_DEAD, FATE_DUPLICATE, FATE_FAILED)
 _DELETED: Final = GONE + 1
 
 
-class _Alarm(Entry):
-    """Wakes a coordinator when a member is overdue."""
-
-    __slots__ = ("_group",)
-
-    def __init__(self, group: Group) -> None:
-        self.callbacks = None
-        self._group = group
-
-    def fire(self) -> None:
-        self._group.ring()
-
-
 class Group:
     """All that read a log as one."""
 
@@ -65,9 +52,7 @@ class Group:
         self.plan = world.plans[spec.consumer]
         self.inbox = world.inbox(spec.consumer)
         self.together = None if spec.batch is None else Together(world.tasks, spec.batch, self.plan, self.inbox)
-        service, place = spec.consumer.split(".")[0], world.scenario.place(log.name)
-        self.there = world.network.line(place, service)  # to the members
-        self.back = world.network.line(service, place)
+        self.ways = Ways(world, log.name, spec.consumer.split(".")[0])  # to the members and back
         self.dead_letters: MessageQueue | None = None if spec.dead_letter is None else world.queues[spec.dead_letter]
         self.gate = GroupGate(spec, log.spec.partitions)
         self.readings = [Reading(number) for number in range(log.spec.partitions)]
@@ -84,20 +69,6 @@ class Group:
     def zone(self) -> int:
         """In which zone its coordinator is, where there are zones: with the leader of the first partition."""
         return self.log.partitions[0].zone
-
-    def to_s(self, replica: Replica, zone: int, bits: int) -> float:
-        """Seconds of a message from a zone to a member; negative if it never arrives."""
-        delay_s, zoning = self.there.travel_s(bits), self.world.zoning
-        if zoning is None:
-            return delay_s
-        return crossed_s(delay_s, zoning.crossing(zone, replica.service.zones[replica.index]), bits)
-
-    def from_s(self, replica: Replica, zone: int, bits: int) -> float:
-        """Seconds of a member's message to a zone; negative if it never arrives."""
-        delay_s, zoning = self.back.travel_s(bits), self.world.zoning
-        if zoning is None:
-            return delay_s
-        return crossed_s(delay_s, zoning.crossing(replica.service.zones[replica.index], zone), bits)
 
     # --- from the log ------------------------------------------------------------------------------------------------------
 
@@ -158,7 +129,7 @@ class Group:
         next_s = self.gate.next_s()
         if next_s < self._rings_s:
             self._rings_s = next_s
-            self.tasks.schedule(_Alarm(self), next_s)
+            self.tasks.schedule(Alarm(self), next_s)
 
     def ring(self) -> None:
         """A member may be overdue."""
@@ -175,7 +146,8 @@ class Group:
         bits, ways = child(child(self._key, _NEWS), self._told), 1 if self.spec.protocol == "server" else 3
         for way in range(ways):
             own = child(bits, way)
-            delay_s = self.to_s(reader.replica, self.zone, own) if way % 2 == 0 else self.from_s(reader.replica, self.zone, own)
+            travel_s = self.ways.to_s if way % 2 == 0 else self.ways.from_s
+            delay_s = travel_s(reader.replica, self.zone, own)
             delay_s = self.log.spec.producer.request_timeout if delay_s < 0 else delay_s  # it asks again
             if delay_s > 0:
                 yield delay_s

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from sim.kernel.entry import Entry
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import sampler
 from sim.policies.backlog import DEAD, DROPPED, EXPIRED, IN_PROCESS, NEW, BacklogGate, Ended
 from sim.policies.competing import Turns
+from sim.policies.zones import OUTSIDE
 from sim.records import (
     DEGRADED,
     ERROR,
@@ -31,14 +31,15 @@ from sim.records import (
     OK,
     REJECTED,
     UNREACHABLE,
-)
+)  # fmt: skip
+from sim.runtime.alarm import Alarm
 from sim.runtime.deliveries import Consumer, Delivery, Inbox, perform
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
-from sim.runtime.network import crossed_s
 from sim.runtime.room import Room
 from sim.runtime.together import Gathering, Together
 from sim.runtime.visit import Visit
+from sim.runtime.ways import Ways
 from sim.streams import child, key, salt
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from sim.kernel.tasks import Tasks
     from sim.runtime.broker import Broker
-    from sim.runtime.network import Line
     from sim.runtime.recorder import Recorder
     from sim.runtime.replica import Replica
     from sim.runtime.steps import Plan
@@ -59,19 +59,6 @@ _APART_S: Final = 1e-9
 _FATES: Final = {DEAD: FATE_DEAD, EXPIRED: FATE_EXPIRED, DROPPED: FATE_DROPPED}
 
 
-class _Alarm(Entry):
-    """Wakes a queue when something of it comes due."""
-
-    __slots__ = ("_queue",)
-
-    def __init__(self, queue: MessageQueue) -> None:
-        self.callbacks = None
-        self._queue = queue
-
-    def fire(self) -> None:
-        self._queue.ring()
-
-
 class MessageQueue(Mailbox):
     """One queue with its messages and its consumers; also the endpoint that publishers call."""
 
@@ -82,7 +69,7 @@ class MessageQueue(Mailbox):
         spec: Queue,
         code: int,
         plan: Plan | None,
-        lines: tuple[Line, Line] | None,
+        ways: Ways | None,
         broker: Broker | None,
         inbox: Inbox | None,
     ) -> None:
@@ -95,8 +82,7 @@ class MessageQueue(Mailbox):
         self.gate = BacklogGate(spec, spec.acknowledge == "before")
         self.dead_letters: MessageQueue | None = None
         self._plan = plan
-        self._there: Line | None = None if lines is None else lines[0]  # to the consumers
-        self._back: Line | None = None if lines is None else lines[1]
+        self._ways = ways  # to the consumers and back
         self._persist = sampler(spec.persist)
         self._broker = broker
         self._seat = None if broker is None else broker.seat(self)
@@ -112,9 +98,8 @@ class MessageQueue(Mailbox):
         self._before = spec.acknowledge == "before"
         self._timed = spec.visibility_timeout is not None
         self._place = world.place_of(spec.zone)  # its zone, without a broker
-        self._together: Together | None = None
-        if spec.batch is not None and plan is not None:
-            self._together = Together(world.tasks, spec.batch, plan, inbox)
+        self._zoned = world.zoning is not None
+        self._together = None if spec.batch is None or plan is None else Together(world.tasks, spec.batch, plan, inbox)
         self._room = Room(world.tasks, self.gate, spec.max_block) if spec.overflow == "block" else None
         self._alarmed = broker is not None and broker.spec.high_watermark != "unlimited"
         self._most_bytes = inf if spec.max_size is None else spec.max_size
@@ -152,20 +137,13 @@ class MessageQueue(Mailbox):
 
     def to_s(self, consumer: Consumer, bits: cython.ulonglong) -> float:
         """Seconds of a message to a consumer; negative if it never arrives."""
-        assert self._there is not None
-        return self._crossed_s(self._there.travel_s(bits), consumer, True, bits)
+        assert self._ways is not None
+        return self._ways.to_s(consumer.replica, self.zone if self._zoned else OUTSIDE, bits)
 
     def from_s(self, consumer: Consumer, bits: cython.ulonglong) -> float:
         """Seconds of a consumer's word to the queue; negative if it never arrives."""
-        assert self._back is not None
-        return self._crossed_s(self._back.travel_s(bits), consumer, False, bits)
-
-    def _crossed_s(self, delay_s: float, consumer: Consumer, there: cython.bint, bits: cython.ulonglong) -> float:
-        zoning = self.world.zoning
-        if zoning is None:
-            return delay_s
-        ends = self.zone, consumer.replica.service.zones[consumer.replica.index]
-        return crossed_s(delay_s, zoning.crossing(*(ends if there else ends[::-1])), bits)
+        assert self._ways is not None
+        return self._ways.from_s(consumer.replica, self.zone if self._zoned else OUTSIDE, bits)
 
     def _is_up(self) -> cython.bint:
         return self._outages == 0 and (self._seat is None or self._seat.available)
@@ -337,7 +315,7 @@ class MessageQueue(Mailbox):
             self._dispatching = False
         if gate.next_s < self._rings_s:
             self._rings_s = gate.next_s
-            self._tasks.schedule(_Alarm(self), gate.next_s)
+            self._tasks.schedule(Alarm(self), gate.next_s)
         if self._alarmed and self._broker is not None:
             self._broker.emptied()
         if self._room is not None:

@@ -276,7 +276,7 @@ class Reader:
         """Ask for messages, wait for them, and put them into the buffer."""
         group, tasks = self.group, self._tasks
         bits = self._bits(_ASK)
-        delay_s = group.from_s(self.replica, zone, bits)
+        delay_s = group.ways.from_s(self.replica, zone, bits)
         if delay_s < 0:
             yield group.log.spec.producer.request_timeout
             return
@@ -294,7 +294,7 @@ class Reader:
                 size = sum([each[3].bytes for each in found if each[0] is reading])
                 node = group.log.broker.copy_in(partition.seat, zone)
                 yield from group.log.broker.hand_out(partition.seat, child(bits, reading.number), size, node)
-        delay_s = group.to_s(self.replica, zone, child(bits, _DELIVER))
+        delay_s = group.ways.to_s(self.replica, zone, child(bits, _DELIVER))
         if delay_s < 0:
             for reading, era, offset, _ in found:
                 if reading.era == era:
@@ -337,7 +337,7 @@ class Reader:
     def _commit(self, offsets: dict[int, int]) -> Steps:
         """Say how far it is; whether that has arrived."""
         group, membership = self.group, self.membership
-        delay_s = group.from_s(self.replica, group.zone, self._bits(_COMMIT))
+        delay_s = group.ways.from_s(self.replica, group.zone, self._bits(_COMMIT))
         if delay_s < 0:
             return False
         if delay_s > 0:
@@ -350,7 +350,7 @@ class Reader:
         membership = self.membership
         while membership == self.membership and not self._out:
             arrived = yield from self._commit(offsets)
-            back_s = self.group.to_s(self.replica, self.group.zone, self._bits(_DELIVER)) if arrived else -1.0
+            back_s = self.group.ways.to_s(self.replica, self.group.zone, self._bits(_DELIVER)) if arrived else -1.0
             if back_s > 0:
                 yield back_s
             if back_s >= 0:
@@ -369,7 +369,7 @@ class Reader:
             yield wait_s
             if not self._polling and tasks.now_s() >= self._polled_s + spec.max_poll_interval:
                 self._out = True
-                delay_s = self.group.from_s(self.replica, self.group.zone, self._bits(_LEAVE))
+                delay_s = self.group.ways.from_s(self.replica, self.group.zone, self._bits(_LEAVE))
                 if delay_s > 0:
                     yield delay_s
                 if delay_s >= 0:
@@ -386,7 +386,7 @@ class Reader:
     def _say_alive(self) -> Steps:
         """One heartbeat and its answer; whether it is still a member."""
         group, membership = self.group, self.membership
-        delay_s = group.from_s(self.replica, group.zone, self._bits(_BEAT))
+        delay_s = group.ways.from_s(self.replica, group.zone, self._bits(_BEAT))
         if delay_s < 0:
             return True
         if delay_s > 0:
@@ -394,7 +394,7 @@ class Reader:
         answer = group.gate.heartbeat(self, self.owned, self._tasks.now_s())
         if group.gate.news:
             group.look_ahead()
-        delay_s = group.to_s(self.replica, group.zone, self._bits(_BEAT))
+        delay_s = group.ways.to_s(self.replica, group.zone, self._bits(_BEAT))
         if delay_s < 0 or membership != self.membership:
             return True
         if delay_s > 0:
@@ -439,7 +439,7 @@ class Reader:
 
     def _ask_to_join(self, owned: tuple[int, ...]) -> Steps:
         group, membership = self.group, self.membership
-        while (delay_s := group.from_s(self.replica, group.zone, self._bits(_JOIN))) < 0:
+        while (delay_s := group.ways.from_s(self.replica, group.zone, self._bits(_JOIN))) < 0:
             yield group.log.spec.producer.request_timeout
         if delay_s > 0:
             yield delay_s

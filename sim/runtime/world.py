@@ -44,6 +44,7 @@ from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
 from sim.runtime.stores import Store
 from sim.runtime.visit import Edge, Target, View, Visit
+from sim.runtime.ways import Ways
 from sim.runtime.wire import Way, Wire, traffic
 from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
@@ -498,11 +499,10 @@ class World:
         broker = None if spec.broker is None else self.brokers[spec.broker]
         if spec.consumer is None:
             return MessageQueue(self, name, spec, code, None, None, broker, None)
-        service, place = self.services[spec.consumer.split(".")[0]], self.scenario.place(name)
-        lines = self.network.line(place, service.name), self.network.line(service.name, place)
+        service = self.services[spec.consumer.split(".")[0]]
         inbox = self.inbox(spec.consumer)
         kind = PolledQueue if spec.delivery == "poll" else MessageQueue
-        queue = kind(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
+        queue = kind(self, name, spec, code, plans[spec.consumer], Ways(self, name, service.name), broker, inbox)
         service.queues.append(queue)
         return queue
 
