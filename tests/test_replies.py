@@ -255,3 +255,18 @@ def test_a_reply_in_a_log_waits_for_those_who_cannot_fetch_it():
     cut = {"link": "kafka -> shop", "direction": "from", "partition": True, "at": 1.42, "for": 0.01}
     lost = by_log(log, log, brokers=brokers, faults=[cut])
     assert (lost.requests.outcome.tolist(), lost.requests.ended_s.round(9).tolist()) == (["ok"], [2.12])
+
+
+def test_a_request_that_a_log_has_twice_is_answered_twice():
+    # Written at 0.2, and the producer's answer is lost: it is sent again after a second and a pause.
+    requests = {"producer": {"idempotent": False, "request_timeout": 1.0, "delivery_timeout": 20.0}}
+    cut = {"link": "quotes -> shop", "direction": "from", "partition": True, "at": 0.15, "for": 0.1}
+    result = by_log(requests, faults=[cut])
+    assert (len(of(result, "quotes.all")), result.requests.outcome.tolist()) == (2, ["ok"])
+    assert fates(result, "answers") == ["done", "duplicate"]
+
+
+def test_nobody_waits_for_a_reply_beyond_the_deadline_that_came_along():
+    calls = {"default": {"propagate_deadline": True}, "client -> shop": {"timeout": 1.0}}
+    result = simulate(times=(0.0, 2.0), work=5.0, workers=1, calls=calls)
+    assert of(result, "quotes").published_s.round(6).tolist() == [0.1, 2.1], "the only worker was free at 1"

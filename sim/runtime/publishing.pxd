@@ -19,6 +19,7 @@ cdef class PublishStep(CallStep):
     cdef Stamp _stamp
     cdef object _store
     cdef bint _by_process
+    cdef bint _plain
 
     cpdef CallInMotion begun_call(self, Replica replica, Context context)
     cpdef run(self, Replica replica, Context context)
@@ -28,7 +29,6 @@ cdef class PublishStep(CallStep):
 cdef class OutboxStep(PublishStep):
     cdef double _interval_s
 
-    cpdef CallInMotion begun_call(self, Replica replica, Context context)
     cpdef _publish(self, Replica replica, Context context)
 
 
@@ -36,5 +36,4 @@ cdef class RequestStep(PublishStep):
     cdef object _terms
     cdef double _timeout_s
 
-    cpdef CallInMotion begun_call(self, Replica replica, Context context)
     cpdef _publish(self, Replica replica, Context context)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class PublishStep(CallStep):
     """Publish to a queue or topic: a call whose message bears a stamp, or that nobody waits for."""
 
-    __slots__ = ("_by_process", "_stamp", "_store")
+    __slots__ = ("_by_process", "_plain", "_stamp", "_store")
 
     def __init__(
         self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, store: Store | None = None
@@ -35,12 +35,15 @@ class PublishStep(CallStep):
         CallStep.__init__(self, edge, 1, False, probability, True, step_salt)
         self._stamp = stamp
         self._store = store  # that payloads are put into first
+        self._plain = stamp.confirmed and store is None  # whether it is one call and nothing else
         self._by_process = mailbox_of(edge).by_process
 
     def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """The publish, if its caller does nothing special."""
+        """The publish, if it is no more than that and its caller does nothing special."""
+        if not self._plain:
+            return None
         context.stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
-        return CallStep.begun_call(self, replica, context) if self._stamp.confirmed and self._store is None else None
+        return CallStep.begun_call(self, replica, context)
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Publish; wait for the answer, if anybody wants one."""
@@ -103,10 +106,7 @@ class OutboxStep(PublishStep):
     ) -> None:
         PublishStep.__init__(self, edge, stamp, probability, step_salt, store)
         self._interval_s = interval_s
-
-    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """None: the publish is made by the relay."""
-        return None
+        self._plain = False  # the publish is made by the relay
 
     def _publish(self, replica: Replica, context: Context) -> Steps:
         return self._write(replica, context)  # the entry, which is part of what the operation writes anyway
@@ -155,10 +155,7 @@ class RequestStep(PublishStep):
         PublishStep.__init__(self, edge, stamp, probability, step_salt)
         self._terms = terms
         self._timeout_s = timeout_s
-
-    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """None: there is more to wait for than the publish."""
-        return None
+        self._plain = False  # there is more to wait for than the publish
 
     def _publish(self, replica: Replica, context: Context) -> Steps:
         return self._ask(replica, context)
