@@ -49,8 +49,11 @@ FATES: Final = (
     "duplicate",  # without an effect, for it had happened already (an idempotent consumer), or a second reply
     "kept",  # lies in a queue that nobody consumes
     "late",  # a reply for which nobody waited any more
+    "failed",  # a request whose consumer failed, and said so in its reply
 )
-FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT, FATE_LATE = range(len(FATES))
+(
+    FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT, FATE_LATE, FATE_FAILED,
+) = range(len(FATES))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from sim.analysis.critical import time_spent
 from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import paired_differences, summarise
-from sim.analysis.messages import backlog, broker_load, drain_s, messages_by_queue, out_of_order
+from sim.analysis.messages import backlog, broker_load, broker_storage, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
@@ -26,6 +26,7 @@ __all__ = [
     "backlog_over_time",
     "balance_metrics",
     "broker_load",
+    "broker_storage",
     "calls_by_replica",
     "connections",
     "cross_zone",

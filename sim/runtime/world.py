@@ -14,7 +14,7 @@ from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Task, Tasks
 from sim.policies.deduplication import DeduplicationGate
 from sim.policies.discovery import Discovery
-from sim.policies.zones import ZoneGate
+from sim.policies.zones import OUTSIDE, ZoneGate
 from sim.records import OUTCOMES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
@@ -39,18 +39,20 @@ from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica
 from sim.runtime.replies import ReplyQueue
+from sim.runtime.reply_log import ReplyLog
 from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
 from sim.runtime.stores import Store
 from sim.runtime.visit import Edge, Target, View, Visit
+from sim.runtime.ways import Ways
 from sim.runtime.wire import Way, Wire, traffic
 from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.faults import ReplayGroup
-from sim.scenario.messaging.requests import reply_queues
+from sim.scenario.messaging.requests import carriers_of_replies
 from sim.scenario.model import Scenario
 from sim.streams import key, salt
 
@@ -104,7 +106,7 @@ class World:
         self.stores = {name: Store(self, name, spec) for name, spec in scenario.stores.items()}
         self.beside: dict[Context, Task] = {}  # publishes that go on after what made them, while they do
         self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
-        carriers = reply_queues(scenario)
+        self._carriers = carriers = carriers_of_replies(scenario)
         self.replies = {name: self._reply_queue(name) for name in scenario.queues if name in carriers}
         self.queues = {name: self._queue(name, plans) for name in scenario.queues if name not in carriers}
         for name, queue in self.queues.items():
@@ -122,7 +124,8 @@ class World:
         wires = self.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores, wires)
+            edge_to = partial(self._edge, caller)
+            planner = Planner(edge_to, self._edge, self._consumer_of, self._consumers_of, self.stores, wires)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -273,6 +276,11 @@ class World:
     def places(self, shares: Mapping[str, int] | None, count: int) -> list[int]:
         """Zones of so many things by index; none where the scenario has none."""
         return [] if self.zoning is None else self.zoning.places(shares, count)
+
+    def place_of(self, zone: str | None) -> int:
+        """The zone of what is in one only; without a word, the first; OUTSIDE where the scenario has none."""
+        zones = self.places(None if zone is None else {zone: 1}, 1)
+        return zones[0] if zones else OUTSIDE
 
     def tiers(self) -> list[ProxyGroup]:
         """Proxies that do not live and die with a replica."""
@@ -431,11 +439,10 @@ class World:
         broker = None if spec.broker is None else self.brokers[spec.broker]
         if spec.consumer is None:
             return MessageQueue(self, name, spec, code, None, None, broker, None)
-        service, place = self.services[spec.consumer.split(".")[0]], self.scenario.place(name)
-        lines = self.network.line(place, service.name), self.network.line(service.name, place)
+        service = self.services[spec.consumer.split(".")[0]]
         inbox = self.inbox(spec.consumer)
         kind = PolledQueue if spec.delivery == "poll" else MessageQueue
-        queue = kind(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
+        queue = kind(self, name, spec, code, plans[spec.consumer], Ways(self, name, service.name), broker, inbox)
         service.queues.append(queue)
         return queue
 
@@ -445,7 +452,8 @@ class World:
 
     def _log(self, name: str) -> PartitionedLog:
         spec = self.scenario.logs[name]
-        log = PartitionedLog(self, name, spec, None if spec.broker is None else self.brokers[spec.broker])
+        kind = ReplyLog if name in self._carriers else PartitionedLog
+        log = kind(self, name, spec, None if spec.broker is None else self.brokers[spec.broker])
         for group in log.groups.values():
             self.services[group.spec.consumer.split(".")[0]].queues.append(group)
         for service in self.services.values():
@@ -475,10 +483,14 @@ class World:
             self._inboxes[address] = Inbox(DeduplicationGate(operation.deduplicate), again)
         return self._inboxes.get(address)
 
+    def _consumers_of(self, name: str) -> list[str]:
+        """Who handles what is published to a queue, topic or log."""
+        return list(self.scenario.consumers(name).values())
+
     def _consumer_of(self, name: str) -> str:
         """What draws of a publish are named by: the operation that a synchronous design would call, where there is one."""
         if name in self.scenario.queues or name in self.scenario.logs:
-            return next(iter(self.scenario.consumers(name).values()), name)
+            return next(iter(self._consumers_of(name)), name)
         return name
 
 

@@ -9,7 +9,7 @@ from sim.scenario.edges import operations_of, publishes_of
 from sim.scenario.forecast import demands_of, edges_of, messages_rps, reply_s
 from sim.scenario.messaging.log_doubts import doubts_of_logs
 from sim.scenario.messaging.queues import Queue
-from sim.scenario.messaging.requests import doubts_of_requests, reply_queues, requests_of
+from sim.scenario.messaging.requests import carriers_of_replies, doubts_of_requests, requests_of
 from sim.scenario.model import Scenario
 from sim.scenario.services import Payload
 from sim.units import format_duration
@@ -204,7 +204,7 @@ def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     for name, log in scenario.logs.items():
         letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
         dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
-    replies = reply_queues(scenario)
+    replies = carriers_of_replies(scenario)
     for name, queue in scenario.queues.items():
         if name in replies:
             continue

@@ -11,6 +11,7 @@ from sim.scenario.edges import operations_of, publishes_of
 from sim.scenario.faults import Crash, ReplayGroup
 from sim.scenario.forecast import demands_of, messages_rps
 from sim.scenario.messaging.logs import ConsumerGroup, Log
+from sim.scenario.messaging.requests import carriers_of_replies
 from sim.scenario.model import Scenario
 from sim.units import format_duration
 
@@ -25,7 +26,7 @@ def doubts_of_logs(scenario: Scenario) -> Iterator[str]:
     for name, log in scenario.logs.items():
         yield from _lost(scenario, name, log)
         yield from _turned_round(scenario, name, log)
-        if not log.groups:
+        if not log.groups and name not in carriers_of_replies(scenario):
             yield f"log {name}: nobody reads it: what is published there stays; give it a group"
         for group in log.groups:
             spec, where = log.group(group), f"logs.{name}.groups.{group}"
