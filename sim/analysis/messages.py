@@ -113,7 +113,7 @@ def broker_storage(
         changes.append(pd.DataFrame({"time_s": mine["acked_s"], "messages": number, "bytes": number * size}))
         changes.append(pd.DataFrame({"time_s": gone_s, "messages": -number, "bytes": -number * size}))
     found = pd.concat(changes) if changes else pd.DataFrame(columns=["time_s", "messages", "bytes"], dtype=float)
-    found = found[np.isfinite(found["time_s"])].sort_values("time_s", kind="stable", ignore_index=True)
+    found = found[found["time_s"] < math.inf].sort_values("time_s", kind="stable", ignore_index=True)
     return found.assign(messages=found["messages"].cumsum(), bytes=found["bytes"].cumsum())
 
 

@@ -17,6 +17,7 @@ from sim.units import parse
 
 if TYPE_CHECKING:
     from sim.study import Search
+    from sim.study.execute import Workers
 
 _FILES: Final = ("borders", "probes")
 
@@ -37,7 +38,7 @@ class Sought:
 
 
 def carry_out(
-    sought: Sought, *, replications: int, at_most: int, seed: int | None, workers: int | None, output: Format, quiet: bool
+    sought: Sought, *, replications: int, at_most: int, seed: int | None, workers: Workers, output: Format, quiet: bool
 ) -> None:
     """Do what ``sim search`` does."""
     from sim.study import default_directory, search

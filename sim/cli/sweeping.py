@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.study import Standing, Sweep
+    from sim.study.execute import Workers
 
 #: What is shown when nobody asks for other metrics.
 _SHOWN: Final = ("success", "p99_s")
@@ -46,7 +47,7 @@ def carry_out(
     *,
     replications: int | None,
     seed: int | None,
-    workers: int | None,
+    workers: Workers,
     output: Format,
     charts: bool,
     quiet: bool,

@@ -77,6 +77,17 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
+def crew(workers: int | None, scheduler: str | None) -> int | str | None:
+    """Who runs a study, from --workers and --scheduler.
+
+    Raises:
+        ScenarioError: both are given.
+    """
+    if workers is not None and scheduler is not None:
+        raise ScenarioError("--workers and --scheduler: one of them; a cluster's workers are as many as were started there")
+    return workers if scheduler is None else scheduler
+
+
 def out() -> Console:
     """The console for data: as wide as the terminal, or wide enough for tables in a file."""
     from rich.console import Console

@@ -86,10 +86,10 @@ def key_of(identity: str, seed: int) -> str:
 
 
 @functools.cache
-def code_version() -> str:
+def code_version(*, whole: bool = False) -> str:
     """The version of the simulator: its number, and a digest of the source that a run's numbers depend on.
 
-    A development checkout has one number for months. Charts, commands and studies do not count.
+    A development checkout has one number for months. Charts, commands and studies count only for the `whole`.
     """
     import sim
     from sim.compiled import stale
@@ -100,7 +100,7 @@ def code_version() -> str:
         if path.suffix not in (".py", ".pyx", ".pxd", ".pxi"):
             continue
         place = path.relative_to(root)
-        if place.parts[0] in _NO_INFLUENCE and place.name != _MEASURES:
+        if not whole and place.parts[0] in _NO_INFLUENCE and place.name != _MEASURES:
             continue
         digest.update(place.as_posix().encode() + b"\0" + path.read_bytes())
     digest.update(",".join(stale()).encode())  # what is compiled from older source than this

@@ -23,7 +23,7 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.study import store
-from sim.study.execute import interrupts_later, run_tasks
+from sim.study.execute import Workers, interrupts_later, run_tasks, shares_files
 from sim.study.lock import resolved
 from sim.study.measure import TABLES, Tables, measure, require_metrics
 from sim.study.results import ONLY_CONDITION, Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
@@ -41,7 +41,7 @@ _TO_BEGIN_WITH: Final = 10
 def replicate(
     scenario: Scenario,
     replications: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Progress | None = None,
     *,
     seed: int | None = None,
@@ -59,10 +59,11 @@ def replicate(
     Args:
         scenario: what to simulate.
         replications: how often; absent: `run.replications`.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: processes; 1 stays in this one; absent: one per core; ``"tcp://10.0.0.5:8786"``: a Dask cluster
+            (`sim.study.cluster`).
         on_progress: called with (done, total, label) after each run, in this process.
         seed: instead of `run.seed`.
-        out: directory for the results (see `sim.study.store`); rows are then written by the workers and never held
+        out: directory for the results (see `sim.study.store`); rows are then written run by run and never held
             together. An earlier result there becomes NAME.previous. Absent: everything stays in memory.
         rows: which tables to keep; () for the numbers alone.
         simulate: makes one run, instead of `sim.run`: for example with your own SimPy processes.
@@ -82,7 +83,7 @@ def replicate(
 def compare(
     comparison: Comparison,
     replications: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Progress | None = None,
     *,
     seed: int | None = None,
@@ -212,9 +213,12 @@ class Work:
         metrics = measure(result, task.scenario)
         kept = {name: getattr(result, name) for name in self.rows}
         if self.directory is not None:
-            labelled = {name: store.label_rows(table, *task.labels) for name, table in kept.items()}
-            store.write_rows(self.directory, task.index, labelled)
+            _write(self.directory, task, kept)
         return Finished(task.index, metrics, kept if self.directory is None else None, time.perf_counter() - started)
+
+
+def _write(directory: Path, task: Task, rows: Mapping[str, pd.DataFrame]) -> None:
+    store.write_rows(directory, task.index, {name: store.label_rows(table, *task.labels) for name, table in rows.items()})
 
 
 def _run(scenario: Scenario, seed: int) -> Tables:
@@ -238,7 +242,7 @@ class _Study:
         self,
         tasks: list[Task],
         growth: _Growth | None,
-        workers: int | None,
+        workers: Workers,
         on_progress: Progress | None,
         out: str | Path | None,
     ) -> Results:
@@ -248,12 +252,15 @@ class _Study:
         finished: dict[int, Finished] = {}
 
         def keep(task: Task, result: Finished) -> None:
+            if writer is not None and result.rows is not None:  # made where our files are not seen
+                _write(writer.rows, task, result.rows)
+                result = replace(result, rows=None)
             finished[task.index] = result
             if on_progress is not None:
                 on_progress(len(finished), len(tasks), task.label)
 
         started = datetime.now().astimezone()
-        work = Work(self.simulate, self.rows, writer.rows if writer else None)
+        work = Work(self.simulate, self.rows, writer.rows if writer and shares_files(workers) else None)
         try:
             try:
                 complete = run_tasks(tasks, work, keep, workers)
@@ -289,7 +296,7 @@ class _Study:
         return Results(self.name, self.question, self.baseline, scenarios, table, tuple(runs), len(tasks), source)
 
     def _store(
-        self, results: Results, writer: store.Writer, started: datetime, workers: int | None, stopped_by: str | None
+        self, results: Results, writer: store.Writer, started: datetime, workers: Workers, stopped_by: str | None
     ) -> Results:
         tables = {"metrics": results.metrics, "summary": results.summary, "differences": results.differences()}
         manifest = _manifest(results, self.rows, started, workers, stopped_by)
@@ -302,7 +309,7 @@ class _Study:
         finished: Mapping[int, Finished],
         writer: store.Writer | None,
         started: datetime,
-        workers: int | None,
+        workers: Workers,
     ) -> None:
         """After an error in one run: keep the others if that is possible, else leave no trace."""
         if writer is None:
@@ -321,7 +328,7 @@ class _Study:
 
 
 def _manifest(
-    results: Results, rows: Sequence[str], started: datetime, workers: int | None, stopped_by: str | None
+    results: Results, rows: Sequence[str], started: datetime, workers: Workers, stopped_by: str | None
 ) -> dict[str, Any]:
     """Everything that is needed to repeat the study, or to doubt it."""
     cases = [

@@ -28,7 +28,7 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
 from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of
-from sim.study.execute import run_tasks
+from sim.study.execute import Workers, run_tasks
 from sim.study.experiment import Simulate, Work
 from sim.study.measure import trouble_of
 from sim.study.points import Axis, Given, Range, Settings, axis_in, in_columns, label_of, unit_of
@@ -79,7 +79,7 @@ def search(
     replications: int = REPLICATIONS,
     at_most: int = AT_MOST,
     tolerance: float = TOLERANCE,
-    workers: int | None = None,
+    workers: Workers = None,
     on_probe: Tell | None = None,
     seed: int | None = None,
     duration: str | float | None = None,
@@ -103,7 +103,7 @@ def search(
         replications: runs of each probe to begin with.
         at_most: runs of a probe that stays unclear.
         tolerance: how close the border is approached, relative to it; whole numbers to 1.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         on_probe: told what is asked, before each probe.
         seed: instead of `run.seed`.
         duration: measured time, instead of `run.duration`.
@@ -195,7 +195,7 @@ class _Bench:
         self,
         templates: Mapping[Pair, Template],
         archive: str | Path | None,
-        workers: int | None,
+        workers: Workers,
         seed: int | None,
         simulate: Simulate | None,
     ) -> None:

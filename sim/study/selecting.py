@@ -16,7 +16,7 @@ from sim.analysis.selection import FEWEST, Selection, kim_nelson, probability_of
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
-from sim.study.execute import core_count, run_tasks
+from sim.study.execute import Workers, core_count, run_tasks
 from sim.study.experiment import Simulate, Work
 from sim.study.measure import require_metrics
 from sim.study.tasks import Finished, Task, plan
@@ -55,7 +55,7 @@ def select(
     confidence: float = 0.95,
     first: int = 10,
     budget: int = 1000,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Callable[[int, int, str], None] | None = None,
     seed: int | None = None,
     simulate: Simulate | None = None,
@@ -122,7 +122,7 @@ class _Case:
     metric: str
     of: str
     work: Work
-    workers: int | None
+    workers: Workers
     tell: Callable[[int, int, str], None] | None
     seed: int | None
     #: The metrics of finished runs, by candidate and replication.

@@ -32,7 +32,7 @@ from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
 from sim.study import store
 from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of, write_rows
-from sim.study.execute import core_count, interrupts_later, run_tasks
+from sim.study.execute import Workers, interrupts_later, places, run_tasks, shares_files
 from sim.study.experiment import Simulate, Work, circumstances, known_tables, versions
 from sim.study.lock import resolved
 from sim.study.points import Given, Settings, axis_in, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
@@ -66,7 +66,7 @@ def sweep(
     source: str | Path | Scenario | Comparison,
     settings: Mapping[str, Given],
     replications: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Callable[[Standing], None] | None = None,
     *,
     zipped: bool = False,
@@ -88,7 +88,7 @@ def sweep(
         settings: path (as in messages: `calls.shop -> payment.timeout`, `faults[0].for`) → values, or text such as
             ``"50/s..400/s:8"``, ``"10ms..1s:5 log"``, ``"1,2,3"``.
         replications: how often each point; absent: `run.replications`.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         on_progress: told how far it is, before the first run and after each, in this process.
         zipped: the first values together, the second ones, …; instead of every value with every other.
         sample: ``"lhs:50"`` or ``"sobol:64"``: so many points of the space that ranges and lists span.
@@ -207,20 +207,22 @@ class _Attempt:
         except Exception as exc:
             said = " ".join(f"{type(exc).__name__}: {exc}".split())
             return Finished(task.index, pd.DataFrame(), None, time.perf_counter() - started, said)
-        if self.archive is not None and finished.rows:
-            write_rows(self.archive, task.key, finished.rows)
+        if self.archive is None or not finished.rows:
+            return finished
+        write_rows(self.archive, task.key, finished.rows)
         return dataclasses.replace(finished, rows=None)
 
 
 class _Course:
     """The course of a sweep: what is finished, what has failed, how long it still takes."""
 
-    def __init__(self, runs: Sequence[_Run], points: int, workers: int, tell: Callable[[Standing], None] | None) -> None:
+    def __init__(self, runs: Sequence[_Run], points: int, workers: Workers, tell: Callable[[Standing], None] | None) -> None:
         self.finished: dict[str, Numbers] = {}
         self.failed: dict[str, str] = {}
         #: How many of the finished ones were known at the beginning.
         self.known = 0
         self._runs, self._points, self._workers, self._tell = runs, points, workers, tell
+        self._places = 1
         self._uses: dict[str, int] = {}
         for run in runs:
             self._uses[run.task.key] = self._uses.get(run.task.key, 0) + 1
@@ -235,6 +237,8 @@ class _Course:
         missing = {run.task.key: run.task for run in self._runs if run.task.key not in known}
         self._requests = sum(expected_requests(task.scenario) for task in missing.values())
         self._cost_left = self._requests + _COST_OF_A_RUN * len(missing)
+        if missing:
+            self._places = places(self._workers)
         self._say("")
         return list(missing.values())
 
@@ -252,7 +256,7 @@ class _Course:
         cost = expected_requests(task.scenario) + _COST_OF_A_RUN
         self._done += self._uses[task.key]
         self._cost_left -= cost
-        if self._finished_now == self._workers:
+        if self._finished_now == self._places:
             self._cost, self._took_s = 0.0, 0.0
         if took_s:
             self._finished_now += 1
@@ -262,7 +266,7 @@ class _Course:
     def _say(self, label: str) -> None:
         if self._tell is None:
             return
-        left_s = self._took_s * self._cost_left / self._cost / self._workers if self._cost else None
+        left_s = self._took_s * self._cost_left / self._cost / self._places if self._cost else None
         self._tell(Standing(self._points, len(self._runs), self._known, self._done, self._requests, left_s, label))
 
 
@@ -279,7 +283,7 @@ class _Planned:
 
     def carry_out(
         self,
-        workers: int | None,
+        workers: Workers,
         on_progress: Callable[[Standing], None] | None,
         out: str | Path | None,
         archive_in: str | Path | None,
@@ -290,7 +294,7 @@ class _Planned:
         writer = store.Writer(out) if out is not None else None
         try:
             archive = Archive(archive_in) if archive_in is not None else None
-            course = _Course(self.runs, len(self.points), workers or core_count(), on_progress)
+            course = _Course(self.runs, len(self.points), workers, on_progress)
             try:
                 complete = self._simulate(course, archive, workers)
             finally:
@@ -307,7 +311,7 @@ class _Planned:
                 writer.discard()  # nothing, after it has finished
         return found
 
-    def _simulate(self, course: _Course, archive: Archive | None, workers: int | None) -> bool:
+    def _simulate(self, course: _Course, archive: Archive | None, workers: Workers) -> bool:
         known = archive.found([run.task.key for run in self.runs], self.rows) if archive is not None else {}
         tasks = course.begin(known)
         version = code_version()
@@ -318,10 +322,13 @@ class _Planned:
                 return
             numbers = Numbers.of(finished.metrics, finished.elapsed_s)
             if archive is not None:
+                if finished.rows:  # made where our files are not seen
+                    write_rows(archive.directory, task.key, finished.rows)
                 archive.keep(task.key, task.scenario, task.seed, version, numbers, self.rows)
             course.keep(task, numbers)
 
-        work = _Attempt(Work(self.simulate, self.rows, None), None if archive is None else archive.directory)
+        place = archive.directory if archive is not None and shares_files(workers) else None
+        work = _Attempt(Work(self.simulate, self.rows, None), place)
         try:
             return run_tasks(tasks, work, keep, workers, course.give_up)
         except KeyboardInterrupt:  # the second one, while the workers were being stopped
@@ -347,7 +354,7 @@ class _Planned:
         keys = tuple(run.task.key for run in done)
         return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where, keys)
 
-    def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: int | None) -> Path:
+    def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: Workers) -> Path:
         manifest = {
             "format": store.FORMAT,
             "kind": "sweep",

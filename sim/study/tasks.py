@@ -42,6 +42,13 @@ class Task:
         return f"{names} · replication {self.replication} (seed {self.seed})"
 
 
+def note_where(exc: Exception, task: Task) -> None:
+    """Add to an error in which run it came, and how to see it alone."""
+    if not isinstance(exc, ScenarioError):
+        where = f"in {task.label} of scenario {task.scenario.name!r}"
+        exc.add_note(f"{where}; sim.run(scenario, seed={task.seed}) shows it alone")
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a worker sends back: numbers, and the rows only if they are not in a store already."""

@@ -19,12 +19,13 @@ from sim.cli.commands.options import (
     Output,
     Quiet,
     Replications,
+    Scheduler,
     Seed,
     Until,
     Workers,
     directory,
 )
-from sim.cli.terminal import Format, explained
+from sim.cli.terminal import Format, crew, explained
 
 commands = typer.Typer()
 
@@ -39,6 +40,7 @@ def run(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("results", "NAME")] = None,
@@ -64,7 +66,7 @@ def run(
     with study.alone():
         results = study.carry_out(
             lambda target, tell: replicate(
-                scenario, replications, workers, tell, seed=seed, out=target, until=until, at_most=at_most
+                scenario, replications, crew(workers, scheduler), tell, seed=seed, out=target, until=until, at_most=at_most
             ),
             scenario,
         )
@@ -81,6 +83,7 @@ def compare(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("results", "NAME")] = None,
@@ -110,10 +113,11 @@ def compare(
     with study.alone():
         results = study.carry_out(
             lambda target, tell: compare_all(
-                found, replications, workers, tell, seed=seed, baseline=baseline, out=target, until=until, at_most=at_most
+                found, replications, crew(workers, scheduler), tell, seed=seed, baseline=baseline, out=target, until=until,
+                at_most=at_most,
             ),
             found,
-        )
+        )  # fmt: skip
         finish(results, study, gate=gate, choose=choose, until=until)
 
 
@@ -126,6 +130,7 @@ def warmup(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("chart", "NAME-warmup")] = None,
@@ -138,8 +143,8 @@ def warmup(
     from sim.cli.deciding import show_warmup
 
     show_warmup(
-        file, candidate, condition, duration=duration, replications=replications, seed=seed, workers=workers, output=output,
-        directory=directory, charts=not no_charts, quiet=quiet,
+        file, candidate, condition, duration=duration, replications=replications, seed=seed, workers=crew(workers, scheduler),
+        output=output, directory=directory, charts=not no_charts, quiet=quiet,
     )  # fmt: skip
 
 
@@ -161,6 +166,7 @@ def select(
     budget: Annotated[int, typer.Option(min=10, help="Runs of all candidates together, at most.")] = 1000,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     quiet: Quiet = False,
@@ -172,7 +178,7 @@ def select(
     from sim.cli.deciding import Wanted, show_selection
 
     wanted = Wanted(file, metric, indifference, condition, of, confidence, first, budget)
-    show_selection(wanted, duration=duration, seed=seed, workers=workers, output=output, quiet=quiet)
+    show_selection(wanted, duration=duration, seed=seed, workers=crew(workers, scheduler), output=output, quiet=quiet)
 
 
 @commands.command(
@@ -200,6 +206,7 @@ def search(
     at_most: Annotated[int, typer.Option("--at-most", min=2, help="Runs of a probe that stays unclear.")] = 40,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("tables", "NAME-search")] = None,
@@ -215,7 +222,8 @@ def search(
 
     sought = Sought(file, largest, smallest, over, recovers, tolerance, duration, directory, archive)
     carry_out(
-        sought, replications=replications, at_most=at_most, seed=seed, workers=workers, output=output, quiet=quiet
+        sought, replications=replications, at_most=at_most, seed=seed, workers=crew(workers, scheduler), output=output,
+        quiet=quiet,
     )  # fmt: skip
 
 
@@ -247,6 +255,7 @@ def sweep(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("tables", "NAME-sweep")] = None,
@@ -269,4 +278,7 @@ def sweep(
     from sim.cli.sweeping import Swept, carry_out
 
     swept = Swept(file, tuple(settings), zipped, sample, duration, directory, archive, tuple(rows or ()), tuple(metric or ()))
-    carry_out(swept, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet)
+    carry_out(
+        swept, replications=replications, seed=seed, workers=crew(workers, scheduler), output=output, charts=not no_charts,
+        quiet=quiet,
+    )  # fmt: skip
