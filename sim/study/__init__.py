@@ -6,10 +6,12 @@ from sim.study.lock import only_writer
 from sim.study.results import ONLY_CONDITION, Results
 from sim.study.searching import Search, search
 from sim.study.selecting import Selected, select
+from sim.study.sensitivity import Sensitivity, sensitivity
 from sim.study.settling import find_warmup
 from sim.study.store import default_directory
 from sim.study.sweeping import Standing, sweep
 from sim.study.swept import Sweep, load_sweep
+from sim.study.together import Together, together
 
 __all__ = [
     "ONLY_CONDITION",
@@ -17,9 +19,11 @@ __all__ = [
     "Results",
     "Search",
     "Selected",
+    "Sensitivity",
     "SingleRequest",
     "Standing",
     "Sweep",
+    "Together",
     "compare",
     "default_directory",
     "explain",
@@ -30,6 +34,8 @@ __all__ = [
     "replicate",
     "search",
     "select",
+    "sensitivity",
     "single_request",
     "sweep",
+    "together",
 ]
