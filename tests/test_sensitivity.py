@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from studies import comparison, fake, scenario
+from typer.testing import CliRunner
 
 import sim
 from sim.analysis.sensitivity import indices_of, sample_of, swings
+from sim.cli import app
+from sim.cli.sensing import flips_in_words
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
-from sim.study import sensitivity, together
+from sim.study import Sensitivity, sensitivity, together
 
 
 def table(rows: list[tuple[str, str, str, int, float]]) -> pd.DataFrame:
@@ -179,3 +183,49 @@ def test_without_the_extra_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "SALib.sample.morris", None)
     with pytest.raises(ScenarioError, match=r"pip install 'sim\[sensitivity\]'"):
         sample_of("morris", 2, 4, 1)
+
+
+# --- the command and the chart ----------------------------------------------------------------------------------------
+
+RIVALS = """\
+base:
+  services: {shop: {workers: 2, operations: {buy: [{work: {exponential: 10ms}}]}}}
+  load: {rate: 50/s, mix: shop.buy}
+  run: {duration: 3s}
+candidates: {one: {}, two: {services: {shop: {workers: 4}}}}
+"""
+
+
+def test_the_command_draws_the_tornado_and_says_what_flips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rivals.yaml").write_text(RIVALS)
+    arguments = ["sensitivity", "rivals.yaml", "-w", "1", "-r", "3", "--tolerance", "50 %", "--input", "load.rate=50/s..280/s"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "As written: " in result.stdout
+    place = tmp_path / "results" / "rivals-sensitivity"
+    assert sorted(path.name for path in place.iterdir()) == ["ends.csv", "flips.csv", "tornado.png", "tornado.svg"]
+    again = CliRunner().invoke(app, [*arguments, "--no-charts", "--format", "json"], catch_exceptions=False)
+    found = json.loads(again.stdout)
+    assert found["simulated_runs"] == 0
+    assert [row["written"] for row in found["ends"]] == ["50/s", "280/s"], "what is written is the low end"
+    wrong = CliRunner().invoke(app, ["sensitivity", "rivals.yaml", "--input", "load.rate"], catch_exceptions=False)
+    assert (wrong.exit_code, "--input load.rate: write PATH=VALUES" in wrong.stderr) == (2, True)
+
+
+def test_flips_are_told_in_sentences() -> None:
+    flips = pd.DataFrame(
+        [
+            ("work", "high", 0.06, "one try", 0.04, 0.042, 0.05),
+            ("load", "low", 60.0, None, 100.0, 90.0, None),
+            ("fail", "high", 0.1, "three tries", None, None, None),
+        ],
+        columns=["input", "end", "bound", "chosen", "keeps_until", "changes_at", "surely_from"],
+    )
+    found = Sensitivity("rivals", "", "p99_s", "one try", "three tries", pd.DataFrame(), flips, 0, {"work": "s", "load": "/s"})
+    assert flips_in_words(found) == [
+        "As written: 'three tries' is chosen.",
+        "work: up to 40 ms the choice stays; from 50 ms on 'one try' is chosen; between, noise decides.",
+        "load: down to 100/s the choice stays; from 90/s on nobody is surely the best.",
+        "fail: no flip between its bounds.",
+    ]

@@ -61,7 +61,7 @@ def carry_out(
     require_metrics(source, swept.metrics)
     target = swept.directory or default_directory(f"{source.name}-sweep")
     try:
-        with _progress(quiet) as tell:
+        with standing(quiet) as tell:
             found = sweep(
                 swept.file, settings, replications, workers, tell, zipped=swept.zipped, sample=swept.sample, seed=seed,
                 duration=swept.duration, out=target, archive=swept.archive, rows=swept.rows,
@@ -129,7 +129,7 @@ def _shown(directory: Path) -> Path:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Standing], None]]:
+def standing(quiet: bool) -> Iterator[Callable[[Standing], None]]:
     """Say what it will cost; then a bar with the time that is left where somebody watches, else one line after the first runs."""
     if quiet:
         yield lambda standing: None

@@ -19,6 +19,7 @@ from sim.plots.rows import difference_forest, effect_times, metric_bars, outcome
 from sim.plots.spells import states_over_time
 from sim.plots.style import Look, looks
 from sim.plots.sweeps import metric_over_setting, sweep_charts
+from sim.plots.tornado import tornado
 
 __all__ = [
     "Look",
@@ -40,6 +41,7 @@ __all__ = [
     "states_over_time",
     "success_over_time",
     "sweep_charts",
+    "tornado",
     "waterfall",
     "where_time_went",
 ]

@@ -24,7 +24,7 @@ from sim.cli.commands.options import (
     Workers,
     directory,
 )
-from sim.cli.terminal import Format, explained
+from sim.cli.terminal import Format, Method, explained
 
 commands = typer.Typer()
 
@@ -216,6 +216,60 @@ def search(
     sought = Sought(file, largest, smallest, over, recovers, tolerance, duration, directory, archive)
     carry_out(
         sought, replications=replications, at_most=at_most, seed=seed, workers=workers, output=output, quiet=quiet
+    )  # fmt: skip
+
+
+@commands.command(
+    epilog="[bold]Examples[/]\n\n  sim sensitivity rivals.yaml --input 'services.payment.operations.charge[0].work=5ms..50ms'\n\n"
+    "  sim sensitivity rivals.yaml --input load.rate=60/s..200/s --input links.default.latency=0.2ms..5ms --metric success\n\n"
+    "  sim sensitivity shop.yaml --method morris --input load.rate=60/s..200/s --input services.payment.workers=4..16",
+)
+@explained
+def sensitivity(
+    file: File,
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="PATH=RANGE",
+            help="An uncertain number and its bounds, 5ms..50ms; repeated.",
+            show_default=False,
+        ),
+    ],
+    method: Annotated[
+        Method, typer.Option(help="One at a time: a tornado, and what flips the verdict; or all together, by Morris or Sobol.")
+    ] = Method.ONE_AT_A_TIME,
+    metric: Annotated[str, typer.Option(metavar="METRIC", help="What is looked at: p99_s, mean_s, success, …")] = "p99_s",
+    of: Annotated[str, typer.Option(help="All requests, or one operation.")] = "all",
+    baseline: Annotated[str | None, typer.Option(help="The candidate that others are compared with; absent: the first.")] = None,
+    condition: Condition = None,
+    size: Annotated[
+        int | None, typer.Option(min=2, help="Trajectories of Morris (absent: 10); base points of Sobol (64).")
+    ] = None,
+    tolerance: Annotated[str, typer.Option(help="How close a flip is approached, relative to the way to the bound.")] = "5 %",
+    replications: Annotated[int, typer.Option("--replications", "-r", min=2, help="Runs of each point.")] = 10,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[Path | None, directory("tables", "NAME-sensitivity")] = None,
+    archive: Archive = None,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which uncertain inputs matter, and which of them flips the recommendation, at what value.
+
+    Each input is moved alone between its bounds, with the same seeds; what that does to a metric is drawn as a tornado. Of a
+    comparison, where the verdict changes on the way, the place is found by halving, with the interval that noise leaves.
+    """
+    from sim.cli.sensing import Asked, carry_out
+
+    asked = Asked(
+        file, tuple(inputs), method, metric, of, baseline, condition, size, tolerance, duration, directory, archive
+    )  # fmt: skip
+    carry_out(
+        asked, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet
     )  # fmt: skip
 
 
