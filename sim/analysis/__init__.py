@@ -13,6 +13,7 @@ from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
+from sim.analysis.regret import Regret, regret
 from sim.analysis.states import staleness, staleness_metrics, state_spells
 from sim.analysis.traffic import traffic_by_edge, traffic_metrics
 from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
@@ -21,6 +22,7 @@ from sim.analysis.zones import cross_zone, cross_zone_share
 __all__ = [
     "METRICS",
     "Decision",
+    "Regret",
     "attempts_over_time",
     "backlog",
     "backlog_over_time",
@@ -41,6 +43,7 @@ __all__ = [
     "pick_request",
     "read_staleness",
     "recovery_s",
+    "regret",
     "run_metrics",
     "sequence_diagram",
     "slo_verdicts",

@@ -15,6 +15,7 @@ from sim.plots.lines import (
     staleness_cdf,
     success_over_time,
 )
+from sim.plots.regret import regret_map
 from sim.plots.rows import difference_forest, effect_times, metric_bars, outcomes, where_time_went
 from sim.plots.spells import states_over_time
 from sim.plots.style import Look, looks
@@ -36,6 +37,7 @@ __all__ = [
     "metric_bars",
     "metric_over_setting",
     "outcomes",
+    "regret_map",
     "small_multiples",
     "staleness_cdf",
     "states_over_time",

@@ -15,6 +15,8 @@ from sim.plots.style import Look
 
 #: More bars nobody reads; the swings below are smaller.
 _MOST: Final = 12
+#: Both ends may lie on the same side, so each has its half of a row.
+_AT: Final = {LOW: 0.17, HIGH: -0.17}
 _LOOKS: Final[Mapping[str, Look]] = {LOW: Look("#A5C8E8"), HIGH: Look("#2F4B7C", hatch="//")}
 
 
@@ -50,7 +52,6 @@ def tornado(
     written = rows.loc[rows["end"] == WRITTEN, "mean"]
     middle = float(written.iloc[0])
     with style.themed():
-        missing: list[str] = []
         ax = style.new_axes(ax, (9.0, 1.6 + 0.6 * len(inputs)))
         for place, name in enumerate(inputs):
             for end, look in _LOOKS.items():
@@ -58,9 +59,9 @@ def tornado(
                 if not len(mine):  # what is written is this end
                     continue
                 if mine["mean"].isna().all():
-                    missing.append(f"{name} = {mine['written'].iloc[0]}")
+                    ax.text(middle, _AT[end] - place, "  no value", va="center", fontsize=10, style="italic", color=style.INK)
                     continue
-                _bar(ax, -place, middle, mine.iloc[0], look)
+                _bar(ax, _AT[end] - place, middle, mine.iloc[0], look)
         ax.axvline(middle, color=style.INK, linewidth=1.2, zorder=3)
         if baseline is not None:
             ax.axvline(0.0, color=style.INK, linewidth=1.0, linestyle=":", zorder=1.5)
@@ -73,15 +74,14 @@ def tornado(
         style.set_title(ax, title, words.capital(f"{word.text}{against}, one input at a time"))
         for end, look in _LOOKS.items():
             ax.barh(0, 0, left=middle, color=look.colour, hatch=look.hatch, edgecolor="white", label=f"{end} end of the input")
-        style.note_missing(ax, missing, "no value at")
         style.legend_beside(ax, "whiskers: 95 % intervals")
     return ax
 
 
-def _bar(ax: Axes, place: int, middle: float, row: pd.Series[Any], look: Look) -> None:
+def _bar(ax: Axes, place: float, middle: float, row: pd.Series[Any], look: Look) -> None:
     change = float(row["mean"]) - middle
     ax.barh(
-        place, change, left=middle, height=0.62, color=look.colour, hatch=look.hatch, edgecolor="white", zorder=2
+        place, change, left=middle, height=0.32, color=look.colour, hatch=look.hatch, edgecolor="white", zorder=2
     )  # fmt: skip
     low, high = middle + float(row["change_low"]), middle + float(row["change_high"])
     if low == low:  # one replication has none

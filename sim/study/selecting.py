@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from sim.analysis.curves import label_run
 from sim.analysis.intervals import summarise
-from sim.analysis.metrics import Floats, is_ratio
+from sim.analysis.metrics import Floats, more_is_better
 from sim.analysis.selection import FEWEST, Selection, kim_nelson, probability_of_best
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
@@ -20,9 +19,6 @@ from sim.study.execute import core_count, run_tasks
 from sim.study.experiment import Simulate, Work
 from sim.study.measure import require_metrics
 from sim.study.tasks import Finished, Task, plan
-
-#: Of these more is better.
-_MORE_IS_BETTER: Final = ("goodput_rps", "throughput_rps", "share_ok")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +91,7 @@ def select(
     complete = case.run(dict.fromkeys(names, first))
     while True:
         found = kim_nelson(
-            case.values(), indifference, first=first, confidence=confidence, lower_is_better=not _more_is_better(metric)
+            case.values(), indifference, first=first, confidence=confidence, lower_is_better=not more_is_better(metric)
         )
         if found.decided or not complete:
             break
@@ -105,10 +101,6 @@ def select(
             break
         complete = case.run(dict.fromkeys(found.left, found.replications + more))
     return Selected(found, case.table(found, metric), metric, under, len(case.finished), found.decided)
-
-
-def _more_is_better(metric: str) -> bool:
-    return metric in _MORE_IS_BETTER or (is_ratio(metric) and not metric.startswith(("share_", "cross_")))
 
 
 @dataclass
@@ -176,6 +168,6 @@ class _Case:
             count = min(map(len, left.values()))
             same: dict[str, Floats] = {name: np.asarray(mine[:count], dtype=np.float64) for name, mine in left.items()}
             enough = count > len(left) + 1
-            chances = probability_of_best(same, lower_is_better=not _more_is_better(metric)) if enough else {}
+            chances = probability_of_best(same, lower_is_better=not more_is_better(metric)) if enough else {}
         rows["probability_of_best"] = rows["candidate"].map(chances).astype(float)
         return rows
