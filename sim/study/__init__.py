@@ -3,6 +3,7 @@
 from sim.study.experiment import compare, load_results, replicate
 from sim.study.explain import Explanation, SingleRequest, explain, single_request
 from sim.study.lock import only_writer
+from sim.study.optimising import Optimised, optimise
 from sim.study.results import ONLY_CONDITION, Results
 from sim.study.searching import Search, search
 from sim.study.selecting import Selected, select
@@ -16,6 +17,7 @@ from sim.study.together import Together, together
 __all__ = [
     "ONLY_CONDITION",
     "Explanation",
+    "Optimised",
     "Results",
     "Search",
     "Selected",
@@ -31,6 +33,7 @@ __all__ = [
     "load_results",
     "load_sweep",
     "only_writer",
+    "optimise",
     "replicate",
     "search",
     "select",

@@ -220,6 +220,55 @@ def search(
 
 
 @commands.command(
+    epilog="[bold]Examples[/]\n\n"
+    "  sim optimise shop.yaml --minimise p99_s --set 'calls.shop -> payment.per_try_timeout=50ms..800ms log'\n\n"
+    "  sim optimise shop.yaml --minimise busy_s_per_good --set services.payment.workers=4..32 --budget 20\n\n"
+    "  sim optimise rivals.yaml --candidate 'three tries' --condition crash --maximise success --budget 60 --ignore-objectives "
+    "--set 'calls.shop -> payment.retry.max_attempts=1..6'",
+)
+@explained
+def optimise(
+    file: File,
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="PATH=RANGE", help="A setting and its range 4..64, or values; repeated.", show_default=False
+        ),
+    ],
+    minimise: Annotated[str | None, typer.Option(metavar="METRIC", help="What is to be small: p99_s, busy_s_per_good, …")] = None,
+    maximise: Annotated[str | None, typer.Option(metavar="METRIC", help="Or what is to be large: success, …")] = None,
+    candidate: Candidate = None,
+    condition: Condition = None,
+    of: Annotated[str, typer.Option(help="All requests, or one operation.")] = "all",
+    ignore_objectives: Annotated[
+        bool, typer.Option("--ignore-objectives", help="Trials need not meet the scenario's slos.")
+    ] = False,
+    budget: Annotated[int, typer.Option(min=2, help="Trials.")] = 30,
+    replications: Annotated[int, typer.Option("--replications", "-r", min=1, help="Runs of each trial.")] = 5,
+    fresh: Annotated[int, typer.Option(min=2, help="Runs of the final check, over seeds that no trial has seen.")] = 20,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[Path | None, directory("tables", "NAME-optimise")] = None,
+    archive: Archive = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find settings with which a metric is best and all objectives are met, and check the best over fresh seeds.
+
+    Trials share their seeds and are chosen by what earlier ones have shown (optuna). The best of many noisy trials looks better
+    than it is, so what is told is its difference to the scenario as written over seeds that no trial has seen.
+    """
+    from sim.cli.optimising import Goal, carry_out
+
+    goal = Goal(
+        file, tuple(settings), minimise, maximise, candidate, condition, of, not ignore_objectives, budget, fresh, duration,
+        directory, archive,
+    )  # fmt: skip
+    carry_out(goal, replications=replications, seed=seed, workers=workers, output=output, quiet=quiet)
+
+
+@commands.command(
     epilog="[bold]Examples[/]\n\n  sim sensitivity rivals.yaml --input 'services.payment.operations.charge[0].work=5ms..50ms'\n\n"
     "  sim sensitivity rivals.yaml --input load.rate=60/s..200/s --input links.default.latency=0.2ms..5ms --metric success\n\n"
     "  sim sensitivity shop.yaml --method morris --input load.rate=60/s..200/s --input services.payment.workers=4..16",
