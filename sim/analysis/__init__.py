@@ -7,7 +7,9 @@ from sim.analysis.balance import balance_metrics, calls_by_replica, connections,
 from sim.analysis.critical import time_spent
 from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
+from sim.analysis.hysteresis import trap_between, up_and_down
 from sim.analysis.intervals import paired_differences, summarise
+from sim.analysis.knee import knee
 from sim.analysis.messages import backlog, broker_load, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
@@ -35,6 +37,7 @@ __all__ = [
     "done_all_the_same",
     "drain_s",
     "imbalance",
+    "knee",
     "latency_cdf",
     "messages_by_queue",
     "out_of_order",
@@ -55,6 +58,8 @@ __all__ = [
     "time_spent",
     "traffic_by_edge",
     "traffic_metrics",
+    "trap_between",
+    "up_and_down",
     "verdict",
     "waterfall",
 ]

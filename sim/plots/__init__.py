@@ -6,6 +6,7 @@ writes them all. `looks` gives a candidate the same colour, line, marker and hat
 
 from sim.plots.explained import explanation, waterfall
 from sim.plots.files import charts, small_multiples
+from sim.plots.hysteresis import hysteresis
 from sim.plots.lines import (
     attempts_over_time,
     backlog_over_time,
@@ -31,6 +32,7 @@ __all__ = [
     "effect_times",
     "explanation",
     "goodput_over_time",
+    "hysteresis",
     "latency_cdf",
     "latency_percentiles",
     "looks",
