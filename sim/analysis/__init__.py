@@ -7,12 +7,15 @@ from sim.analysis.balance import balance_metrics, calls_by_replica, connections,
 from sim.analysis.critical import time_spent
 from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
 from sim.analysis.decision import Decision, verdict
+from sim.analysis.hysteresis import trap_between, up_and_down
 from sim.analysis.intervals import paired_differences, summarise
+from sim.analysis.knee import knee
 from sim.analysis.messages import backlog, broker_load, broker_storage, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
+from sim.analysis.regret import Regret, regret
 from sim.analysis.states import staleness, staleness_metrics, state_spells
 from sim.analysis.traffic import traffic_by_edge, traffic_metrics
 from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
@@ -21,6 +24,7 @@ from sim.analysis.zones import cross_zone, cross_zone_share
 __all__ = [
     "METRICS",
     "Decision",
+    "Regret",
     "attempts_over_time",
     "backlog",
     "backlog_over_time",
@@ -34,6 +38,7 @@ __all__ = [
     "done_all_the_same",
     "drain_s",
     "imbalance",
+    "knee",
     "latency_cdf",
     "messages_by_queue",
     "out_of_order",
@@ -42,6 +47,7 @@ __all__ = [
     "pick_request",
     "read_staleness",
     "recovery_s",
+    "regret",
     "run_metrics",
     "sequence_diagram",
     "slo_verdicts",
@@ -53,6 +59,8 @@ __all__ = [
     "time_spent",
     "traffic_by_edge",
     "traffic_metrics",
+    "trap_between",
+    "up_and_down",
     "verdict",
     "waterfall",
 ]

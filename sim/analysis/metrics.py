@@ -94,6 +94,19 @@ def is_ratio(metric: str) -> bool:
     return metric in RATIOS or metric.startswith("share_")
 
 
+#: Of these more is better, besides ratios of what is good.
+_MORE_IS_BETTER: Final = ("goodput_rps", "throughput_rps", "share_ok")
+
+
+def more_is_better(metric: str) -> bool:
+    """Whether a candidate with more of it is the better one.
+
+    >>> more_is_better("success"), more_is_better("share_timeout"), more_is_better("p99_s")
+    (True, False, False)
+    """
+    return metric in _MORE_IS_BETTER or (is_ratio(metric) and not metric.startswith(("share_", "cross_")))
+
+
 def is_of_effects(metric: str) -> bool:
     """Whether a metric is about effects, so that "all" means all effects together.
 

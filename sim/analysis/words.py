@@ -120,6 +120,15 @@ def _alike(numbers: Sequence[float], decimals: int) -> list[str]:
     return [f"{round(number, decimals) + 0.0:.{max(0, decimals - spare)}f}" for number in numbers]
 
 
+def with_unit(value: float, unit: str) -> str:
+    """The value of a setting, whose unit is s, /s, B or none.
+
+    >>> with_unit(0.05, "s"), with_unit(120.0, "/s"), with_unit(3, "")
+    ('50 ms', '120/s', '3')
+    """
+    return format_duration(value) if unit == "s" else f"{value:.6g}{f' {unit}' if unit == 'B' else unit}"
+
+
 def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
     """A metric's name as people say it; where the effects are known, with what it is about: one of them, or all together.
 

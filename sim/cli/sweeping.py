@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ _SHOWN: Final = ("success", "p99_s")
 #: More failures and points than these are in the files only.
 _MOST_FAILURES: Final = 10
 _MOST_POINTS: Final = 60
+_LOAD: Final = "load.rate"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def carry_out(
     require_metrics(source, swept.metrics)
     target = swept.directory or default_directory(f"{source.name}-sweep")
     try:
-        with _progress(quiet) as tell:
+        with standing(quiet) as tell:
             found = sweep(
                 swept.file, settings, replications, workers, tell, zipped=swept.zipped, sample=swept.sample, seed=seed,
                 duration=swept.duration, out=target, archive=swept.archive, rows=swept.rows,
@@ -130,7 +132,7 @@ def _shown(directory: Path) -> Path:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Standing], None]]:
+def standing(quiet: bool) -> Iterator[Callable[[Standing], None]]:
     """Say what it will cost; then a bar with the time that is left where somebody watches, else one line after the first runs."""
     if quiet:
         yield lambda standing: None
@@ -234,6 +236,30 @@ def _show(found: Sweep, metrics: Sequence[str]) -> None:
     out().print(table)
     if len(groups) > _MOST_POINTS:
         out().print(f"… and {len(groups) - _MOST_POINTS} more, in summary.csv")
+    for line in knees_in_words(found, metrics):
+        out().print(line, soft_wrap=True, markup=False)
+
+
+def knees_in_words(found: Sweep, metrics: Sequence[str]) -> list[str]:
+    """Where each latency has its knee, if the load was swept: one line for each candidate and value of other settings."""
+    from sim.analysis.knee import knee
+    from sim.analysis.words import metric_words, with_unit
+
+    told: list[str] = []
+    latencies = [metric for metric in metrics if metric == "mean_s" or re.fullmatch(r"p[\d.]+_s", metric)]
+    if _LOAD not in found.settings or found.points.empty:
+        return told
+    others = ["candidate", "condition", *(path for path in found.settings if path != _LOAD)]
+    several = [name for name in others if found.points[name].nunique() > 1]
+    for labels, rows in found.points.groupby(others, sort=False, observed=True):
+        who = ", ".join(str(label) for name, label in zip(others, labels, strict=True) if name in several)
+        for metric in latencies:
+            curve = knee(rows, _LOAD, metric)
+            if curve is not None and not curve.at_end:
+                spread = "" if curve.low == curve.high else f" (single runs: {curve.low:g} to {with_unit(curve.high, '/s')})"
+                whose = f"{metric_words(metric)}{f' of {who}' if who else ''}"
+                told.append(f"knee of {whose}: {with_unit(curve.load_rps, '/s')}{spread}")
+    return told
 
 
 def _setting(value: Any) -> str:

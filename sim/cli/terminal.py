@@ -46,6 +46,14 @@ class ReportFormat(StrEnum):
     MD = "md"
 
 
+class Method(StrEnum):
+    """How inputs are moved."""
+
+    ONE_AT_A_TIME = "one-at-a-time"
+    MORRIS = "morris"
+    SOBOL = "sobol"
+
+
 class TraceFormat(StrEnum):
     """What simulated requests are written as."""
 

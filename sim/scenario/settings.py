@@ -105,7 +105,6 @@ class Template:
         Raises:
             ScenarioError: the path leads nowhere, or to what cannot be swept.
         """
-        place = _Place(self.scenario, path)
         plain = tidy(path)
         if not plain:
             raise ScenarioError("a path is empty; write for example load.rate")
@@ -117,8 +116,19 @@ class Template:
                 f"{path}: in Python the laws of a scenario stand already where their names were used; set those places, "
                 "or sweep the file"
             )
-        found: list[Shape | None] = []
-        _replaced(place, self.data, _SHAPE, plain, None, found)
+        return self._at(path)[0]
+
+    def value_at(self, path: str) -> Any:
+        """What is written at a path, as plain data; None where nothing is.
+
+        Raises:
+            ScenarioError: the path leads nowhere.
+        """
+        return self._at(path)[1]
+
+    def _at(self, path: str) -> tuple[Shape | None, Any]:
+        found: list[tuple[Shape | None, Any]] = []
+        _replaced(_Place(self.scenario, path), self.data, _SHAPE, tidy(path), None, found)
         return found[0]
 
 
@@ -181,12 +191,12 @@ def tidy(path: str) -> str:
 
 
 def _replaced(
-    place: _Place, data: Any, shape: Shape | None, rest: str, value: Any, found: list[Shape | None] | None = None
+    place: _Place, data: Any, shape: Shape | None, rest: str, value: Any, found: list[tuple[Shape | None, Any]] | None = None
 ) -> Any:
     """The data with another value at the end of a path; what lies beside the path is shared, not copied."""
     if not rest:
         if found is not None:
-            found.append(shape)
+            found.append((shape, data))
         return value
     index = _INDEX.match(rest)
     short = _shorthand(shape)
@@ -205,7 +215,7 @@ def _replaced(
 
 
 def _in_list(
-    place: _Place, data: Any, shape: Shape | None, i: int, onward: str, value: Any, found: list[Shape | None] | None
+    place: _Place, data: Any, shape: Shape | None, i: int, onward: str, value: Any, found: list[tuple[Shape | None, Any]] | None
 ) -> Any:
     if not isinstance(data, list | tuple):
         raise place.wrong(f"there is no list in front of [{i}]")

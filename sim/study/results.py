@@ -16,6 +16,7 @@ from sim.analysis import curves
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
+from sim.analysis.regret import Regret, regret
 from sim.analysis.states import CALLS_STATES, staleness, state_spells
 from sim.errors import ScenarioError
 from sim.scenario.model import Scenario
@@ -178,6 +179,10 @@ class Results:
     def verdict(self, latency: str = "p99_s") -> Decision:
         """Which candidate to choose, and why, in words; see `sim.analysis.verdict`."""
         return verdict(self.metrics, self._slos(), latency=latency, focus=self.focus)
+
+    def regret(self, metric: str | None = None, weights: Mapping[str, float] | None = None) -> Regret:
+        """How much worse each candidate is than the best one of each condition; see `sim.analysis.regret`."""
+        return regret(self.metrics, metric, focus=self.focus, weights=weights)
 
     def rows(
         self,

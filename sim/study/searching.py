@@ -11,7 +11,6 @@ more. Finished runs are kept in the archive of the sweeps, so a search that is r
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,12 +26,11 @@ from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
-from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of
-from sim.study.execute import Workers, run_tasks
-from sim.study.experiment import Simulate, Work
+from sim.study.bench import Bench
+from sim.study.execute import Workers
+from sim.study.experiment import Simulate
 from sim.study.measure import trouble_of
 from sim.study.points import Axis, Given, Range, Settings, axis_in, in_columns, label_of, unit_of
-from sim.study.tasks import Finished, Task, plan
 
 #: Runs of a probe to begin with, and at most.
 REPLICATIONS: Final = 5
@@ -124,7 +122,7 @@ def search(
     along = _values_of(templates, over) if over else None
     for pair, template in templates.items():
         _require_goal(template.scenario, pair, recovers)
-    bench = _Bench(templates, archive if simulate is None else None, workers, seed, simulate)
+    bench = Bench(templates, archive, workers, seed, simulate)
     hunt = _Hunt(bench, path, between, largest is not None, recovers, replications, at_most, tolerance, on_probe)
     return hunt.search(found, along)
 
@@ -188,75 +186,12 @@ class _Probe:
     why: str
 
 
-class _Bench:
-    """Makes runs at any point of the settings, each once."""
-
-    def __init__(
-        self,
-        templates: Mapping[Pair, Template],
-        archive: str | Path | None,
-        workers: Workers,
-        seed: int | None,
-        simulate: Simulate | None,
-    ) -> None:
-        self.templates = templates
-        self.simulated = 0
-        self._archive = None if archive is None else Archive(archive)
-        self._workers, self._seed, self._simulate = workers, seed, simulate
-        self._known: dict[str, Numbers] = {}
-
-    def close(self) -> None:
-        """Leave the archive to others."""
-        if self._archive is not None:
-            self._archive.close()
-
-    def scenarios(self, candidate: str, settings: Settings) -> dict[Pair, Scenario]:
-        """The scenarios of a candidate under all conditions, with these settings."""
-        try:
-            return {pair: template.changed(settings) for pair, template in self.templates.items() if pair[0] == candidate}
-        except ScenarioError as error:
-            raise ScenarioError([f"{label_of(settings)}: {message}" for message in error.messages]) from error
-
-    def measured(self, scenarios: Mapping[Pair, Scenario], label: str, replications: int) -> pd.DataFrame:
-        """The metrics of so many replications: candidate, condition, replication, metric, of, value.
-
-        Raises:
-            KeyboardInterrupt: the runs were not finished; those that were are kept.
-        """
-        version = code_version()
-        cases = [(candidate, f"{condition}, {label}", one) for (candidate, condition), one in scenarios.items()]
-        tasks = plan(cases, replications, self._seed)
-        pairs = [pair for pair in scenarios for _ in range(replications)]
-        identities = {pair: identity_of(one, version) for pair, one in scenarios.items()}
-        tasks = [dataclasses.replace(t, key=key_of(identities[pair], t.seed)) for t, pair in zip(tasks, pairs, strict=True)]
-        if self._archive is not None:
-            self._known |= self._archive.found([task.key for task in tasks if task.key not in self._known])
-        missing = {task.key: task for task in tasks if task.key not in self._known}
-
-        def keep(task: Task, finished: Finished) -> None:
-            numbers = Numbers.of(finished.metrics, finished.elapsed_s)
-            if self._archive is not None:
-                self._archive.keep(task.key, task.scenario, task.seed, version, numbers)
-            self._known[task.key] = numbers
-            self.simulated += 1
-
-        if not run_tasks(list(missing.values()), Work(self._simulate, (), None), keep, self._workers):
-            raise KeyboardInterrupt
-        parts = []
-        for task, (candidate, condition) in zip(tasks, pairs, strict=True):
-            numbers = self._known[task.key]
-            metric, of = zip(*numbers.names, strict=True)
-            rows = pd.DataFrame({"metric": metric, "of": of, "value": numbers.values})
-            parts.append(rows.assign(candidate=candidate, condition=condition, replication=task.replication))
-        return pd.concat(parts, ignore_index=True)
-
-
 class _Hunt:
     """The search itself: what is asked next, and what has come out."""
 
     def __init__(
         self,
-        bench: _Bench,
+        bench: Bench,
         path: str,
         between: Range,
         largest: bool,
@@ -324,7 +259,7 @@ class _Hunt:
 
     def _ask(self, candidate: str, beside: Settings, number: Decimal) -> _Probe:
         settings = {**beside, self._path: self._between.written(number)}
-        scenarios = self._bench.scenarios(candidate, settings)
+        scenarios = self._bench.scenarios(settings, candidate)
         replications = self._first
         while True:
             label = label_of(settings)

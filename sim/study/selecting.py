@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from sim.analysis.curves import label_run
 from sim.analysis.intervals import summarise
-from sim.analysis.metrics import Floats, is_ratio
+from sim.analysis.metrics import Floats, more_is_better
 from sim.analysis.selection import FEWEST, Selection, kim_nelson, probability_of_best
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
@@ -20,9 +19,6 @@ from sim.study.execute import Workers, core_count, run_tasks
 from sim.study.experiment import Simulate, Work
 from sim.study.measure import require_metrics
 from sim.study.tasks import Finished, Task, plan
-
-#: Of these more is better.
-_MORE_IS_BETTER: Final = ("goodput_rps", "throughput_rps", "share_ok")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +127,7 @@ class _Case:
     @property
     def lower_is_better(self) -> bool:
         """Whether the best candidate is the one with the lowest mean."""
-        higher = is_ratio(self.metric) and not self.metric.startswith(("share_", "cross_"))
-        return not higher and self.metric not in _MORE_IS_BETTER
+        return not more_is_better(self.metric)
 
     def run(self, until: dict[str, int]) -> bool:
         """Run candidates until each has so many replications; False after an interrupt."""

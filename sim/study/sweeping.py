@@ -64,7 +64,7 @@ class Standing:
 
 def sweep(
     source: str | Path | Scenario | Comparison,
-    settings: Mapping[str, Given],
+    settings: Mapping[str, Given] | Sequence[Settings],
     replications: int | None = None,
     workers: Workers = None,
     on_progress: Callable[[Standing], None] | None = None,
@@ -86,7 +86,8 @@ def sweep(
     Args:
         source: what to simulate; a file, too, whose named laws can then be swept.
         settings: path (as in messages: `calls.shop -> payment.timeout`, `faults[0].for`) → values, or text such as
-            ``"50/s..400/s:8"``, ``"10ms..1s:5 log"``, ``"1,2,3"``.
+            ``"50/s..400/s:8"``, ``"10ms..1s:5 log"``, ``"1,2,3"``; or the points themselves: a list of path → value, all with
+            the same paths.
         replications: how often each point; absent: `run.replications`.
         workers: see `replicate`.
         on_progress: told how far it is, before the first run and after each, in this process.
@@ -107,7 +108,6 @@ def sweep(
     kept = known_tables(rows)
     if kept and (simulate is not None or (out is None and archive is None)):
         raise ScenarioError("rows: they are kept in the archive; give out= or archive=, and no simulate=")
-    settings = {tidy(path): values for path, values in settings.items()}
     found, templates = templates_of(source)
     templates = lasting(templates, duration)
     points = _points(templates, settings, zipped, sample, seed)
@@ -127,9 +127,16 @@ class _Run:
 
 
 def _points(
-    templates: Mapping[Pair, Template], settings: Mapping[str, Given], zipped: bool, sample: str | None, seed: int | None
+    templates: Mapping[Pair, Template],
+    settings: Mapping[str, Given] | Sequence[Settings],
+    zipped: bool,
+    sample: str | None,
+    seed: int | None,
 ) -> list[Settings]:
     """All points of a sweep, their paths checked against every scenario."""
+    if not isinstance(settings, Mapping):
+        return _given_points(templates, settings)
+    settings = {tidy(path): values for path, values in settings.items()}
     if not settings:
         raise ScenarioError("--set: nothing is swept; write for example --set 'load.rate=50/s..400/s:8'")
     if zipped and sample is not None:
@@ -147,6 +154,18 @@ def _points(
         first = next(iter(templates.values())).scenario.run.seed
         return sampled(axes, sample, first if seed is None else seed)
     return side_by_side(axes) if zipped else grid(axes)
+
+
+def _given_points(templates: Mapping[Pair, Template], points: Sequence[Settings]) -> list[Settings]:
+    """Points that were worked out elsewhere."""
+    found = [{tidy(path): value for path, value in point.items()} for point in points]
+    paths = tuple(found[0]) if found else ()
+    if not paths or any(tuple(point) != paths for point in found):
+        raise ScenarioError("points: a list of path → value, with the same paths in each; for example [{'load.rate': '50/s'}]")
+    for path in paths:
+        for template in templates.values():
+            template.type_of(path)
+    return found
 
 
 def _plan(
