@@ -5,8 +5,16 @@ It imports floor 0, numpy, pandas and scipy only, never a live object of a run, 
 
 from sim.analysis.balance import balance_metrics, calls_by_replica, connections, imbalance
 from sim.analysis.critical import time_spent
-from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
+from sim.analysis.curves import (
+    attempts_over_time,
+    backlog_over_time,
+    gauges_over_time,
+    latency_cdf,
+    over_time,
+    time_parts,
+)
 from sim.analysis.decision import Decision, verdict
+from sim.analysis.edges import edges
 from sim.analysis.intervals import paired_differences, summarise
 from sim.analysis.messages import backlog, broker_load, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
@@ -14,6 +22,7 @@ from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
 from sim.analysis.states import staleness, staleness_metrics, state_spells
+from sim.analysis.sweeps import knees
 from sim.analysis.traffic import traffic_by_edge, traffic_metrics
 from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
 from sim.analysis.zones import cross_zone, cross_zone_share
@@ -32,7 +41,10 @@ __all__ = [
     "cross_zone_share",
     "done_all_the_same",
     "drain_s",
+    "edges",
+    "gauges_over_time",
     "imbalance",
+    "knees",
     "latency_cdf",
     "messages_by_queue",
     "out_of_order",
