@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BUILT := $(VENV)/.built
 SOURCES := setup.py $(shell find sim -name '*.py' -o -name '*.px?')
 
-.PHONY: help run failures test fast build bench profile simpy-suite docs figures calibrate notebooks lock clean
+.PHONY: help run failures validation test fast build bench profile simpy-suite docs figures calibrate notebooks lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -37,11 +37,20 @@ profile: $(BUILT)  ## where the time of W4 goes, in instructions (needs valgrind
 simpy-suite: $(BUILT)  ## SimPy's own tests, against SimPy and against the compiled kernel
 	$(BIN)/python tests/kernel/simpy_suite.py
 
-docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario language
+# From source: a compiled function has no signature to show.
+docs: export SIM_COMPONENTS = source
+docs: $(BUILT)  ## the pages: guide, reference, gallery of charts, API, in docs/site/_build; and docs/scenario.md anew (2 minutes)
 	$(BIN)/python -m sim.scenario.reference docs/scenario.md
+	$(BIN)/python docs/site/pages.py
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs/site docs/site/_build
 
-figures: run failures  ## the main job and the failures again, then the README's tables and pictures from them (8 minutes)
+figures: run failures validation  ## the main job, failures and published numbers again, then the README's tables and pictures (12 minutes)
 	$(BIN)/python docs/figures.py
+
+validation: $(BUILT)  ## published numbers beside simulated ones, as a table (4 minutes)
+	@mkdir -p results
+	$(BIN)/sim validate --quiet --format csv > results/validation.csv
+	$(BIN)/python docs/figures.py validation
 
 failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, four of an order, four protocols (6 minutes)
 	$(BIN)/sim compare experiments/retry_storm/retry_storm.yaml

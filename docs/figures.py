@@ -1,4 +1,5 @@
-"""Renew what the README shows: of the main job and the failures (`make figures`), or, told `speed`, of the benchmarks."""
+"""Renew what the README shows: of the main job, the failures and `sim validate` (`make figures`); or, told one of `speed`,
+`failures` and `validation`, of that alone."""
 
 from __future__ import annotations
 
@@ -146,6 +147,49 @@ def rewrite(target: str, text: str) -> None:
     readme.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")
 
 
+def validated(found: pd.DataFrame) -> str:
+    """What `sim validate` found, a row for each group of cases."""
+    lines = ["| | cases | numbers | reproduced | farthest, of its tolerance |", "|---|---:|---:|---:|---:|"]
+    for group, rows in found.groupby("group", sort=False):
+        ids = ", ".join(dict.fromkeys(rows["id"]))
+        good = int((rows["verdict"] == "reproduced").sum())
+        lines.append(f"| {group}: {ids} | {rows['case'].nunique()} | {len(rows)} | {good} | {_farthest(rows):.0%} |")
+    good = int((found["verdict"] == "reproduced").sum())
+    cases = len(found.drop_duplicates(["id", "case"]))
+    lines.append(f"| **all** | **{cases}** | **{len(found)}** | **{good}** | {_farthest(found):.0%} |")
+    return "\n".join(lines)
+
+
+def _farthest(rows: pd.DataFrame) -> float:
+    """How far the worst number is from the expected one, in tolerances."""
+    return float(((rows["simulated"] - rows["expected"]).abs() / rows["tolerance"]).max())
+
+
+def each_validated(found: pd.DataFrame) -> str:
+    """The same, number by number, as a page."""
+    lines = [
+        "# Published numbers, simulated",
+        "",
+        "Made by `make figures` from `sim validate`: what others have proved, published or measured beside what is simulated,",
+        "with 99 % intervals over the seeds.",
+        "",
+        "| case | what | expected | simulated | tolerance | seeds | verdict | source |",
+        "|---|---|---:|---:|---:|---:|---|---|",
+    ]
+    for row in found.to_dict("records"):
+        simulated = f"{row['simulated']:.5g} ± {row['half_width']:.2g}"
+        cells = [f"{row['id']} {row['case']}", row["what"], f"{row['expected']:.5g}", simulated, f"{row['tolerance']:.2g}"]
+        lines.append(f"| {' | '.join(map(str, [*cells, row['seeds'], row['verdict'], row['source']]))} |")
+    return "\n".join(lines)
+
+
+def validation() -> None:
+    """Rewrite the table of what is reproduced, and the page with every number."""
+    found = pd.read_csv(ROOT / "results" / "validation.csv")
+    rewrite("figures, validation", validated(found))
+    (ROOT / "docs" / "validation.md").write_text(f"{each_validated(found)}\n")
+
+
 def main_job() -> None:
     """Copy the charts, rewrite the table."""
     results = load_results(RESULTS)
@@ -174,6 +218,9 @@ if __name__ == "__main__":
         rewrite("bench", (ROOT / "benchmarks" / "results" / "speed.md").read_text())
     elif sys.argv[1:] == ["failures"]:
         failures()
+    elif sys.argv[1:] == ["validation"]:
+        validation()
     else:
         main_job()
         failures()
+        validation()

@@ -2,7 +2,7 @@
 
 Describe:
 `Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare`, `sweep`, `search`
-read: `sim.analysis` · draw: `sim.plots`.
+read: `sim.analysis` · draw: `sim.plots` · play, in a notebook: `explore`
 The laws are in `sim.laws`; the command line is ``sim --help``.
 """
 
@@ -17,6 +17,7 @@ compiled.choose()
 
 if TYPE_CHECKING:
     from sim.errors import ScenarioError
+    from sim.explorer import explore
     from sim.runtime.world import World
     from sim.scenario.model import Comparison, Scenario
     from sim.scenario.yaml import dumps, load
@@ -32,6 +33,7 @@ _HOME = {
     "World": "sim.runtime.world",
     "compare": "sim.study",
     "dumps": "sim.scenario.yaml",
+    "explore": "sim.explorer",
     "load": "sim.scenario.yaml",
     "replicate": "sim.study",
     "run": "sim.single",
@@ -47,6 +49,7 @@ __all__ = [
     "World",
     "compare",
     "dumps",
+    "explore",
     "load",
     "replicate",
     "run",

@@ -228,7 +228,7 @@ TRAFFIC: Final = Table(
     ),
 )
 
-#: What is sketched of requests where their rows are not kept (`run.record_requests: false`): latency, and its parts.
+#: What is sketched of requests where their rows are not kept (`run.record_requests` is false).
 SKETCHED: Final = ("latency_s", *PARTS)
 
 #: In place of the rows of requests: one row per entry and outcome; only requests that arrived in the measured window count.

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.cards import card
 from sim.compiled import say_if_slow
-from sim.records import FATES, OUTCOMES, SKETCHED, STATES, TABLES
+from sim.records import FATES, GOOD, OUTCOMES, SKETCHED, STATES, TABLES
 from sim.runtime.world import UserProcess, World
 from sim.scenario.model import Scenario
+from sim.units import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,7 @@ class RunResult:
 
     @cached_property
     def outcomes(self) -> pd.DataFrame:
-        """Counts and sums per entry and outcome, where requests have no rows (`run.record_requests: false`)."""
+        """Counts and sums per entry and outcome, where requests have no rows (`run.record_requests` is false)."""
         return self._frame("outcomes")
 
     @cached_property
@@ -112,6 +114,20 @@ class RunResult:
         counts = np.bincount(outcomes, minlength=len(OUTCOMES))
         shown = ", ".join(f"{name} {count:,}" for name, count in zip(OUTCOMES, counts, strict=True) if count)
         return f"<RunResult {self.scenario.name} seed {self.seed}: {len(outcomes):,} requests ({shown or 'none'})>"
+
+    def _repr_html_(self) -> str:
+        if "outcomes" in self.arrays:  # no rows of requests: what there is stands in the line
+            return card(repr(self).strip("<>"))
+        requests, settings = self.requests, self.scenario.run
+        mine = requests[(requests["arrived_s"] >= settings.warmup) & (requests["arrived_s"] < settings.end)]
+        rows = []
+        for entry, group in mine.groupby("entry", observed=True):
+            good = group[group["outcome"].isin([OUTCOMES[code] for code in GOOD])]
+            times_s = (good["ended_s"] - good["arrived_s"]).quantile([0.5, 0.9, 0.99])
+            share = f"{len(good) / len(group):.2%}"
+            rows.append([entry, f"{len(group):,}", share, *(format_duration(value) if len(good) else "–" for value in times_s)])
+        columns = ["entry", "requests", "answered well", "p50", "p90", "p99"]
+        return card(repr(self).strip("<>"), "One run is one sample: intervals need replications.", [("", columns, rows)])
 
 
 def run(scenario: Scenario, seed: int | None = None, *, processes: Iterable[UserProcess] = ()) -> RunResult:

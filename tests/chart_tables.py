@@ -1,11 +1,13 @@
-"""Small tables, as `sim.analysis` makes them, for the tests of the charts."""
+"""Small tables, as `sim.analysis` makes them, for the tests of the charts; and the bars that came of them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.patches import Patch, Rectangle
 
 from sim.records import OUTCOMES, PARTS
 
@@ -51,6 +53,46 @@ def backlog_table() -> pd.DataFrame:
     table = over_time_table().rename(columns=names)
     table = table[table["candidate"] != table["candidate"].iloc[0]]
     return table[["candidate", "condition", "time_s", *names.values(), "n"]].reset_index(drop=True)
+
+
+def gauges_table() -> pd.DataFrame:
+    """The same minute of two services: `bank` has a line while it is down, and one replica more after it."""
+    columns = [f"{name}{end}" for name in ("busy", "queued", "alive") for end in ("", "_low", "_high")]
+    rows = []
+    for c in CONDITIONS:
+        for i, a in enumerate(CANDIDATES):
+            for t in range(0, 60, 5):
+                down = c == "crash" and 20 <= t < 40
+                for service, queued, alive in (
+                    ("shop", 0.0, 2.0),
+                    ("bank", 10.0 * (i + 1) if down else 0.0, 3.0 if t >= 40 else 2.0),
+                ):
+                    rows.append((a, c, service, float(t), 4.0, 3.0, 5.0, queued, queued, queued, alive, alive, alive))
+    return pd.DataFrame(rows, columns=["candidate", "condition", "name", "time_s", *columns])
+
+
+def edges_table() -> pd.DataFrame:
+    """Clients ask the shop, the shop the bank; `queue` tries half as often again, `hedged` as often again."""
+    rows = []
+    for c in CONDITIONS:
+        for i, a in enumerate(CANDIDATES):
+            rows.append((a, c, "client", "shop.buy", 100.0, 0.0, 0.0))
+            rows.append((a, c, "shop", "bank.pay", 100.0 + 50 * i, 50.0 * i, 0.2 if c == "crash" else 0.001))
+    return pd.DataFrame(rows, columns=["candidate", "condition", "caller", "target", "attempts_rps", "retries_rps", "failed"])
+
+
+def swept_table() -> pd.DataFrame:
+    """Latency of M/M/1 for each candidate, whose servers are 1, 2 and 3 times as fast, and success, over load and places."""
+    rows = []
+    for c in CONDITIONS:
+        for i, a in enumerate(CANDIDATES):
+            for load in (0.2, 0.4, 0.5, 0.6, 0.8):
+                for places in (1, 2):
+                    mean = 1 / (i + 1 - load)
+                    rows.append((a, c, load, places, "mean_s", "all", mean, 0.9 * mean, 1.1 * mean))
+                    rows.append((a, c, load, places, "success", "all", 1 - load / 10 / places, NAN, NAN))
+    columns = ["candidate", "condition", "load", "places", "metric", "of", "mean", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def spells_table() -> pd.DataFrame:
@@ -135,9 +177,16 @@ def all_tables() -> dict[str, pd.DataFrame]:
         "over_time": over_time_table(),
         "attempts_over_time": attempts_table(),
         "backlog_over_time": backlog_table(),
+        "gauges_over_time": gauges_table(),
+        "edges": edges_table(),
         "latency_cdf": curve_table(),
         "time_parts": parts_table(),
         "states": spells_table().assign(candidate="hedged", condition="crash", seed=1),
         "staleness": stale_table(),
         "faults": faults,
     }
+
+
+def bars_of(patches: Sequence[Patch]) -> list[Rectangle]:
+    """The rectangles among the patches: bars and shades."""
+    return [patch for patch in patches if isinstance(patch, Rectangle)]

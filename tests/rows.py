@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from sim.records import PARTS, TABLES
+from sim.records import PARTS
 
 
 def fingerprint(result):
@@ -26,14 +26,3 @@ def require_whole(result):
     assert (ended[list(PARTS)] >= -1e-12).all().all(), "a part is negative"
     left_s = ended.ended_s - ended.arrived_s - ended[list(PARTS)].sum(axis=1)
     assert np.allclose(left_s, 0, rtol=0, atol=1e-9), f"up to {abs(left_s).max()} s are nowhere"
-
-
-def records(result, table):
-    """A table of a run as one structured array, for masks over whole rows; with the numbers of rows that are numbered."""
-    columns = dict(result.arrays[table])
-    for number in (one.number for one in TABLES if one.name == table and one.number):
-        columns[number] = np.arange(len(next(iter(columns.values()))))
-    rows = np.empty(len(next(iter(columns.values()))), [(name, values.dtype) for name, values in columns.items()])
-    for name, values in columns.items():
-        rows[name] = values
-    return rows

@@ -17,22 +17,29 @@ from chart_tables import (
     NAN,
     attempts_table,
     backlog_table,
+    bars_of,
     curve_table,
     differences_table,
+    edges_table,
     explained_table,
+    gauges_table,
     over_time_table,
     parts_table,
     spells_table,
     stale_table,
     summary_table,
+    swept_table,
 )
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 from PIL import Image
 
 from sim import plots
 from sim.analysis.critical import EXPLAINED_PARTS
+from sim.analysis.sweeps import knees
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.records import OUTCOMES, PARTS
@@ -41,10 +48,16 @@ from sim.records import OUTCOMES, PARTS
 CHARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "latency_percentiles": (plots.latency_percentiles, curve_table, {"condition": "crash"}),
     "latency_cdf": (plots.latency_cdf, curve_table, {"condition": "crash"}),
+    "latency_ccdf": (plots.latency_ccdf, curve_table, {"condition": "crash"}),
     "success_over_time": (plots.success_over_time, over_time_table, {"condition": "crash", "windows": [("down", 20, 40)]}),
     "goodput_over_time": (plots.goodput_over_time, over_time_table, {"condition": "crash"}),
     "attempts_over_time": (plots.attempts_over_time, attempts_table, {"condition": "crash"}),
     "backlog_over_time": (plots.backlog_over_time, backlog_table, {"condition": "crash"}),
+    "waiting_over_time": (plots.waiting_over_time, gauges_table, {"condition": "crash", "of": "bank"}),
+    "workers_over_time": (plots.workers_over_time, gauges_table, {"condition": "crash", "of": "bank"}),
+    "replicas_over_time": (plots.replicas_over_time, gauges_table, {"condition": "crash", "of": "bank"}),
+    "recovery_after_fault": (plots.recovery_after_fault, over_time_table, {"condition": "crash", "clear_s": 40.0}),
+    "attempts_per_tier": (plots.attempts_per_tier, edges_table, {"condition": "crash"}),
     "staleness_cdf": (plots.staleness_cdf, stale_table, {"condition": "crash"}),
     "difference_forest": (plots.difference_forest, differences_table, {"metric": "p99_s"}),
     "where_time_went": (plots.where_time_went, parts_table, {"condition": "crash"}),
@@ -104,7 +117,7 @@ def test_makes_its_own_figure_without_axes_and_leaves_the_settings_alone(name: s
     with mpl.rc_context(mine):
         ax = draw(name)
         assert {key: mpl.rcParams[key] for key in mine} == mine
-    assert plt.get_fignums() == [ax.get_figure(root=True).number]  # type: ignore[union-attr]
+    assert [plt.figure(number) for number in plt.get_fignums()] == [ax.get_figure(root=True)]
 
 
 def test_a_backend_that_wakes_up_with_the_first_figure_stays_awake() -> None:
@@ -121,9 +134,11 @@ def test_a_backend_that_wakes_up_with_the_first_figure_stays_awake() -> None:
 @every_chart
 def test_every_axis_of_numbers_has_a_label_with_a_unit(name: str) -> None:
     ax = draw(name)
-    rows = name in ("difference_forest", "where_time_went", "outcomes", "effect_times", "explanation", "metric_bars")
+    rows = isinstance(ax.yaxis.get_major_locator(), FixedLocator)
     for label in [ax.get_xlabel()] if rows else [ax.get_xlabel(), ax.get_ylabel()]:
-        assert re.search(r"\((µs|ms|s|%|good answers/s|attempts/s|attempts/request|messages)[,) ]", label), label
+        assert re.search(
+            r"\((µs|ms|s|%|good answers/s|attempts/s|attempts/request|messages|requests|workers|replicas)[,) ]", label
+        ), label
     assert ax.get_title(loc="left")
 
 
@@ -277,7 +292,89 @@ def test_bars_show_the_table() -> None:
     assert ax.get_xlim()[0] == 0.0
 
 
+def test_the_beyond_is_the_cdf_from_above_and_both_axes_are_logarithmic() -> None:
+    ax = plots.latency_ccdf(curve_table(), condition="crash")
+    mine = curve_table().query("candidate == 'queue' and condition == 'crash' and probability >= 0.5")
+    found = line(ax, "queue").get_xydata()
+    np.testing.assert_allclose(found, np.column_stack((mine["latency_s"], 1 - mine["probability"])))
+    assert ax.get_yscale() == "log"
+
+
+def test_a_band_down_to_nothing_ends_a_decade_below_its_curve_where_the_axis_is_logarithmic() -> None:
+    table = curve_table()
+    for lowest in (1e-3, 1.0):  # a wide range, and one that is drawn on a linear axis
+        wide = table.assign(
+            latency_s=np.where(table["probability"] == 0.1, lowest * table["latency_s"], table["latency_s"]), low=0.0
+        )
+        ax = plots.latency_cdf(wide[wide["probability"].ge(0.5) | (lowest < 1)], condition="crash")
+        lows = min(x for band in ax.collections for x, y in band.get_paths()[0].vertices if y == 0.999)
+        assert lows == pytest.approx(
+            0.0
+            if ax.get_xscale() == "linear"
+            else wide.query("probability == 0.999 and condition == 'crash'")["latency_s"].min() / 10
+        )
+
+
+def test_gauges_are_those_of_the_service_that_is_asked_for() -> None:
+    ax = plots.replicas_over_time(gauges_table(), of="bank", condition="normal")
+    assert line(ax, "sync").get_ydata().tolist() == [2.0] * 8 + [3.0] * 5
+    with pytest.raises(ScenarioError, match="several of name: shop, bank; choose with name='shop'"):
+        plots.replicas_over_time(gauges_table(), condition="normal")
+
+
+def test_recovery_is_counted_from_the_end_of_the_fault_and_marked() -> None:
+    told = summary_table().head(1).assign(metric="recovery_s", candidate="queue", condition="crash", mean=7.5)
+    ax = plots.recovery_after_fault(over_time_table(), clear_s=40.0, condition="crash", summary=told)
+    assert line(ax, "sync").get_xdata()[:2].tolist() == [-40.0, -35.0]
+    assert line(ax, "queue: recovered after 7.5 s").get_xdata() == [7.5]
+
+
+def test_tries_of_a_tier_are_first_ones_and_retries() -> None:
+    ax = plots.attempts_per_tier(edges_table(), condition="crash", legend=False)
+    widths = [(bar.get_x(), bar.get_width()) for bar in bars_of(ax.patches)]
+    assert widths[-2:] == [(0.0, 100.0), (100.0, 100.0)]  # hedged, at the bank
+    assert [text.get_text() for text in ax.texts] == ["0 % failed"] * 3 + ["20 % failed"] * 3
+
+
+def test_the_topology_stands_in_the_order_of_calls_and_says_what_flows() -> None:
+    ax = plots.topology_under_load(edges_table(), condition="crash", candidate="hedged")
+    at = {text.get_text(): text.get_position()[0] for text in ax.texts}
+    assert at["client"] < at["shop"] < at["bank"]
+    assert {"100/s\n0 %", "200/s\n20 %"} <= set(at)
+    with pytest.raises(ScenarioError, match="several of candidate: sync, queue, hedged"):
+        plots.topology_under_load(edges_table(), condition="crash")
+
+
+def test_the_knee_of_m_m_1_is_at_half_of_the_capacity() -> None:
+    table = swept_table().query("places == 1")
+    points = table[table["metric"] == "mean_s"].rename(columns={"mean": "mean_s"}).assign(replication=0)
+    found = knees(points, "load", "mean_s")
+    assert found["at"].tolist() == [0.5, 0.8, 0.8] * 2
+    assert found["inside"].tolist() == [True, False, False] * 2  # 1.0 and 1.5 are beyond the points
+    ax = plots.load_latency(table, setting="load", metric="mean_s", knees=found, condition="normal", units={"load": "/s"})
+    assert line(ax, "sync: knee = 0.5 /s").get_xdata() == [0.5, 0.5]
+    assert not [one for one in ax.lines if str(one.get_label()).startswith("queue: knee")]
+
+
+def test_a_heat_map_has_a_cell_for_each_pair_with_its_mean() -> None:
+    table = swept_table().query("candidate == 'sync'")
+    ax = plots.heat_map(table, across="load", up="places", metric="success", condition="normal")
+    np.testing.assert_allclose(
+        ax.images[0].get_array(), [[1 - load / 10 / p for load in (0.2, 0.4, 0.5, 0.6, 0.8)] for p in (1, 2)]
+    )
+    assert texts(ax).split("\n")[0] == "98\u00a0%"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "2"]
+    with pytest.raises(ScenarioError, match="several of candidate"):
+        plots.heat_map(swept_table(), across="load", up="places", metric="success", condition="normal")
+
+
 # Looks
+
+
+def test_colours_come_again_paler_and_no_two_of_fifty_are_equal_without_them() -> None:
+    found = list(plots.looks(map(str, range(50))).values())
+    assert len({look.colour for look in found[:28]}) == 28
+    assert len({(str(look.line), look.marker, look.hatch) for look in found}) == 50
 
 
 def test_the_first_five_are_apart_in_grey() -> None:
@@ -315,7 +412,7 @@ def test_a_candidate_looks_the_same_in_every_chart() -> None:
     curve = line(plots.latency_percentiles(curve_table(), condition="crash"), "queue")
     assert (curve.get_color(), curve.get_marker()) == (look.colour, look.marker)
     bars = plots.metric_bars(summary_table(), metric="attempts_per_request", condition="crash").patches
-    assert (to_hex(bars[1].get_facecolor()).upper(), bars[1].get_hatch()) == (look.colour, look.hatch)  # type: ignore[attr-defined]
+    assert (to_hex(bars[1].get_facecolor()).upper(), bars[1].get_hatch()) == (look.colour, look.hatch)
     # The baseline has no row among the differences, and still the others keep their places.
     forest = plots.difference_forest(differences_table(), metric="success")
     squares = [mark for mark in forest.lines if mark.get_marker() == look.marker and mark.get_markersize() == 10]
@@ -386,8 +483,8 @@ def test_one_replication_has_no_interval_and_says_so() -> None:
 
 def test_spells_are_bars_from_start_to_end_and_what_lets_calls_through_is_none() -> None:
     ax = drawn(plots.states_over_time(spells_table(), windows=[("down", 1.0, 6.0)]))
-    bars = [patch for patch in ax.patches if patch.get_y() != 0]  # type: ignore[attr-defined]  # the fault is a patch, too
-    found = {(round(b.get_y() + b.get_height() / 2), b.get_x(), b.get_x() + b.get_width()) for b in bars}  # type: ignore[attr-defined]
+    bars = [bar for bar in bars_of(ax.patches) if bar.get_y() != 0]  # the fault is a patch, too
+    found = {(round(b.get_y() + b.get_height() / 2), b.get_x(), b.get_x() + b.get_width()) for b in bars}
     assert found == {(0, 2.0, 7.0), (0, 7.0, 7.5), (1, 5.0, 20.0)}
     assert [label.get_text() for label in ax.get_yticklabels()] == ["shop 0 → stock.get", "shop 1 → stock.get, replica 3"]
     legend = ax.get_legend()
@@ -466,7 +563,7 @@ def test_a_gap_stays_a_gap_and_a_lonely_point_is_marked() -> None:
 def test_faults_are_shaded_from_start_to_end_and_named_once() -> None:
     windows = [("crash of email", 20.0, 40.0), ("slow", 30.0, None), ("crash of email", 50.0, 55.0), ("later", 90.0, 99.0)]
     ax = plots.success_over_time(over_time_table(), condition="crash", windows=windows)
-    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]  # type: ignore[attr-defined]
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in bars_of(ax.patches)]
     assert spans == [(20.0, 40.0), (30.0, 60.0), (50.0, 55.0)]
     assert [text.get_text() for text in ax.texts] == ["crash of email", "slow"]
 
@@ -477,7 +574,7 @@ def test_names_of_faults_do_not_touch() -> None:
     boxes = [text.get_window_extent() for text in ax.texts]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert all(box.y0 >= ax.get_window_extent().y1 for box in boxes)
-    title = ax._left_title  # type: ignore[attr-defined]
+    title = next(text for text in ax.findobj(Text) if text.get_text() == ax.get_title(loc="left"))
     assert title.get_window_extent().y0 >= max(box.y1 for box in boxes) - 1
 
 

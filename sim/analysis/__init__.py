@@ -5,11 +5,19 @@ It imports floor 0, numpy, pandas and scipy only, never a live object of a run, 
 
 from sim.analysis.balance import balance_metrics, calls_by_replica, connections, imbalance
 from sim.analysis.critical import time_spent
-from sim.analysis.curves import attempts_over_time, backlog_over_time, latency_cdf, over_time, time_parts
+from sim.analysis.curves import (
+    attempts_over_time,
+    backlog_over_time,
+    gauges_over_time,
+    latency_cdf,
+    over_time,
+    time_parts,
+)
 from sim.analysis.decision import Decision, verdict
+from sim.analysis.edges import edges
 from sim.analysis.hysteresis import trap_between, up_and_down
 from sim.analysis.intervals import paired_differences, summarise
-from sim.analysis.knee import knee
+from sim.analysis.knee import knee, knees
 from sim.analysis.messages import backlog, broker_load, broker_storage, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
@@ -37,8 +45,11 @@ __all__ = [
     "cross_zone_share",
     "done_all_the_same",
     "drain_s",
+    "edges",
+    "gauges_over_time",
     "imbalance",
     "knee",
+    "knees",
     "latency_cdf",
     "messages_by_queue",
     "out_of_order",

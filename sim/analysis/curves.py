@@ -26,6 +26,8 @@ PROBABILITIES: Final[tuple[float, ...]] = (
 )
 #: Columns that tell one replication of a table of many from the others.
 RUN: Final = ["candidate", "condition", "replication"]
+#: What is sampled: workers held, who waits for one, replicas that are up.
+GAUGES: Final = ("busy", "queued", "alive")
 ALL: Final = "all"
 SLOWEST: Final = "slowest 1 %"
 
@@ -145,13 +147,15 @@ def attempts_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFI
     return _bands(per_run, "attempts_rps", "attempts", confidence)
 
 
-def _bands(per_run: pd.DataFrame, column: str, short: str, confidence: float) -> pd.DataFrame:
+def _bands(
+    per_run: pd.DataFrame, column: str, short: str, confidence: float, by: Sequence[str] = ("candidate", "condition", "time_s")
+) -> pd.DataFrame:
     """Mean and band, not below zero, of what cannot be negative at each time."""
-    groups = per_run.groupby(["candidate", "condition", "time_s"], sort=False, observed=True)[column]
+    groups = per_run.groupby(list(by), sort=False, observed=True)[column]
     found = interval_of(groups, confidence).reset_index()
     found["low"] = found["low"].clip(lower=0.0)
     names = {"mean": column, "low": f"{short}_low", "high": f"{short}_high"}
-    return found.rename(columns=names)[["candidate", "condition", "time_s", *names.values(), "n"]]
+    return found.rename(columns=names)[[*by, *names.values(), "n"]]
 
 
 def backlog_over_time_of_run(gauges: pd.DataFrame, queues: Collection[str], *, end_s: float = math.inf) -> pd.DataFrame:
@@ -181,6 +185,35 @@ def backlog_over_time(
 def backlog_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
     """Put bands around many `backlog_over_time_of_run`: candidate, condition, time_s, backlog and its band."""
     return _bands(per_run, "backlog", "backlog", confidence)
+
+
+def gauges_over_time_of_run(gauges: pd.DataFrame, *, end_s: float = math.inf) -> pd.DataFrame:
+    """What one replication sampled of each service, queue and broker: name, time_s, busy, queued, alive (see `sim.records`).
+
+    Args:
+        gauges: one replication, decoded.
+        end_s: where it ends, clock time; replications end at times of their own after the last arrival.
+    """
+    mine = gauges[gauges["time_s"] <= end_s]
+    return mine[["name", "time_s", *GAUGES]].astype({"name": str, **dict.fromkeys(GAUGES, float)}).reset_index(drop=True)
+
+
+def gauges_over_time(gauges: pd.DataFrame, *, end_s: float = math.inf, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Workers held, lines and living replicas over time, with bands over replications.
+
+    Returns candidate, condition, name, time_s, n, and busy, queued and alive, each with NAME_low and NAME_high: as fine as the
+    gauges (`run.sample_every`). What happens between two samples is not seen.
+    """
+    return gauges_over_time_bands(
+        of_each_run(gauges, lambda rows: gauges_over_time_of_run(rows, end_s=end_s)), confidence=confidence
+    )
+
+
+def gauges_over_time_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Put bands around many `gauges_over_time_of_run`."""
+    by = ["candidate", "condition", "name", "time_s"]
+    found = [_bands(per_run, name, name, confidence, by).set_index([*by, "n"]) for name in GAUGES]
+    return pd.concat(found, axis=1).reset_index()
 
 
 def latency_cdf_of_run(

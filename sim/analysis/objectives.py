@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 import pandas as pd
 
-from sim.analysis.metrics import percentile_name
+from sim.analysis.metrics import is_ratio, percentile_name
 
 PASS: Final = "pass"
 FAIL: Final = "fail"
@@ -103,6 +103,31 @@ def slo_verdicts(summary: pd.DataFrame, objectives: Objectives) -> pd.DataFrame:
         rows += [(*pair, *_judge(objective, group, replications)) for objective in mine]
     columns = ["candidate", "condition", "slo", "metric", "of", "sign", "bound", "value", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def margins(judged: pd.DataFrame) -> pd.DataFrame:
+    """How far objectives are from being met or missed, the nearest first.
+
+    ::
+
+        p99 <= 300 ms, measured 240 ms      margin 20 %: so much of the bound is left
+        success >= 99 %, measured 98.5 %    margin -50 %: of the 1 % that may fail it is half as much too much
+
+    Columns of `slo_verdicts`, and margin (a share of the bound; of ratios a share of what may be missing; below zero: missed;
+    NaN: no value) and in_half_widths (the margin in half widths of the measured interval; below 1: chance may have decided).
+
+    Args:
+        judged: as `slo_verdicts` makes it.
+    """
+    ratio = judged["metric"].map(is_ratio).to_numpy(dtype=bool)
+    above = judged["sign"].str.startswith(">").to_numpy(dtype=bool)
+    room = np.where(above, judged["value"] - judged["bound"], judged["bound"] - judged["value"])
+    whole = np.where(ratio, 1 - judged["bound"], judged["bound"]).astype(float)
+    half = ((judged["high"] - judged["low"]) / 2).to_numpy(dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = judged.assign(margin=room / np.where(whole > 0, whole, np.nan), in_half_widths=np.abs(room) / half)
+    found["in_half_widths"] = found["in_half_widths"].where(np.isfinite(found["in_half_widths"]))
+    return found.sort_values("margin", key=abs, kind="stable", ignore_index=True)
 
 
 def _judge(objective: Objective, summary: pd.DataFrame, replications: int) -> tuple[object, ...]:

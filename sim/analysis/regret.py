@@ -153,7 +153,8 @@ def _chances(conditions: Sequence[str], weights: Mapping[str, float] | None) -> 
     found = np.array([(weights or {}).get(name, 1.0) for name in conditions], dtype=np.float64)
     if not (found >= 0).all() or not found.sum() > 0:
         raise ScenarioError("--weight: weights are zero or more, and not all of them zero")
-    return found / found.sum()
+    chances: Floats = found / found.sum()
+    return chances
 
 
 def _cube(rows: pd.DataFrame, names: Sequence[str], conditions: Sequence[str]) -> Floats:

@@ -14,7 +14,7 @@ from sim.cli.commands import results, scenarios, studies
 app = typer.Typer(
     name="sim",
     help="Simulate how services talk to each other, and decide with intervals.",
-    epilog="Exit codes: 0 all right, 1 the gate or runs of a sweep failed, 2 bad input or usage, 130 interrupted.",
+    epilog="Exit codes: 0 all right, 1 the gate, a run of a sweep or a case failed, 2 bad input or usage, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -242,7 +242,7 @@ def _show(found: Sweep, metrics: Sequence[str]) -> None:
 
 def knees_in_words(found: Sweep, metrics: Sequence[str]) -> list[str]:
     """Where each latency has its knee, if the load was swept: one line for each candidate and value of other settings."""
-    from sim.analysis.knee import knee
+    from sim.analysis.knee import knees
     from sim.analysis.words import metric_words, with_unit
 
     told: list[str] = []
@@ -251,14 +251,15 @@ def knees_in_words(found: Sweep, metrics: Sequence[str]) -> list[str]:
         return told
     others = ["candidate", "condition", *(path for path in found.settings if path != _LOAD)]
     several = [name for name in others if found.points[name].nunique() > 1]
-    for labels, rows in found.points.groupby(others, sort=False, observed=True):
-        who = ", ".join(str(label) for name, label in zip(others, labels, strict=True) if name in several)
-        for metric in latencies:
-            curve = knee(rows, _LOAD, metric)
-            if curve is not None and not curve.at_end:
-                spread = "" if curve.low == curve.high else f" (single runs: {curve.low:g} to {with_unit(curve.high, '/s')})"
-                whose = f"{metric_words(metric)}{f' of {who}' if who else ''}"
-                told.append(f"knee of {whose}: {with_unit(curve.load_rps, '/s')}{spread}")
+    for metric in latencies:
+        curves = knees(found.points, _LOAD, metric, others)
+        for curve in curves[curves["inside"]].to_dict("records"):
+            who = ", ".join(curve[name] for name in several)
+            spread = (
+                "" if curve["low"] == curve["high"] else f" (single runs: {curve['low']:g} to {with_unit(curve['high'], '/s')})"
+            )
+            whose = f"{metric_words(metric)}{f' of {who}' if who else ''}"
+            told.append(f"knee of {whose}: {with_unit(curve['at'], '/s')}{spread}")
     return told
 
 

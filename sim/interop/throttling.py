@@ -2,8 +2,8 @@
 
 Linux gives a container under a CPU limit a quota in every period of 100 ms; a container that has used it stands still until the
 next period begins. Spans show it: a pod falls silent although calls are open, and wakes at moments that are whole periods apart.
-How well the wake-ups keep the beat is their *coherence* R = |mean of e^(2πi t / period)|: 1 for a perfect beat, about 1/√n for n
-wake-ups at any time.
+How well the wake-ups keep the beat is their *coherence* ``R = |mean of e^(2πi t / period)|``: 1 for a perfect beat, about 1/√n
+for n wake-ups at any time.
 
 Such waiting is not a law of one call: calls that come together stand still together. So a service gets its quota and its work:
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from sim.analysis.metrics import GOOD_OUTCOMES
 from sim.analysis.waterfall import COLUMNS
 from sim.plots import style
-from sim.plots.rows import Heights, _beyond, _stack, beside, lay_out, size_of
+from sim.plots.rows import Heights, lay_out, size_of, stack, total_latency
 from sim.plots.style import INK, PART_LOOKS, PART_NAMES, Look
 from sim.units import format_duration
 
@@ -48,10 +48,7 @@ def explanation(
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
-    chart = "explanation"
-    style.need(parts, ("candidate", "condition", "group", "where", "part", "mean_s"), chart)
-    name, rows = style.one_of(parts, "condition", condition, chart)
-    found = looks or style.looks(style.candidates_in(parts))
+    name, rows, found = style.shown(parts, ("group", "where", "part", "mean_s"), "explanation", condition, looks)
     candidates = style.names_in(rows, "candidate")
     blocks = [(group, candidates) for group in style.names_in(rows, "group")]
     sums = rows.groupby(["group", "candidate", "where", "part"], observed=True)["mean_s"].sum()
@@ -65,14 +62,10 @@ def explanation(
             _piece(ax, where, ends, sums, [place], colours[_label(place)], _label(place))
         rest = [key[2:] for key in sums.index if key[2:] not in places]
         _piece(ax, where, ends, sums, list(dict.fromkeys(rest)), Look("#D0D0D0"), "everything else")
-        totals = parts.groupby(["condition", "group", "candidate"], observed=True)["mean_s"].sum()
-        style.set_time_axis(ax.xaxis, "mean latency", totals, log=False)
-        ax.set_xlim(0.0, _beyond(totals))
-        for key, end_s in ends.items():
-            beside(ax, where[key], format_duration(end_s) if end_s else "none")
+        total_latency(ax, where, ends, parts.groupby(["condition", "group", "candidate"], observed=True)["mean_s"].sum())
         style.set_title(ax, title, f"What slow requests spend their time on · {name}")
         if legend:
-            style.legend_beside(ax)
+            style.legend_below(ax)
     return ax
 
 
@@ -103,7 +96,7 @@ def _piece(
         mine = {key: y for key, y in where.items() if key[0] == group}
         values = by_bar[by_bar.index.get_level_values(0) == group].droplevel(0)
         if len(values) and values.sum() > 0:
-            _stack(ax, mine, ends, values, look, label)
+            stack(ax, mine, ends, values, look, label)
             label = ""
 
 

@@ -12,23 +12,26 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 
 from sim.analysis.metrics import effects_in, is_of_effects
 from sim.errors import ScenarioError
-from sim.plots import lines, rows, spells, style, words
+from sim.plots import amounts, lines, network, rows, spells, style, words
 from sim.plots.style import Look
 
 #: The differences that a decision is argued with, in this order; others can be drawn with `difference_forest`.
 DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 PRICES: Final = ("attempts_per_request", "busy_s_per_good")
 _DPI: Final = 160
+#: Services whose replicas are drawn over time, those that change most.
+_MOST_FLEETS: Final = 3
 _KNOWN_BY: Final = ["caller", "process", "target", "endpoint"]
 #: Breakers and endpoints that one chart shows; of more those that kept calls away longest.
 _MOST_ROWS: Final = 16
 
 
-class _Panels(Figure):
+class Panels(Figure):
     """A figure without pyplot that a notebook shows all the same."""
 
     def _repr_png_(self) -> bytes:
@@ -76,8 +79,8 @@ def small_multiples(
     width, height = panel or ((8.6, 5.2) if len(names) == 1 else (max(4.6, 7.0 / across), 4.3))
     with style.themed():
         # No pyplot: the figure belongs to the caller alone and is gone with its last reference.
-        figure = _Panels(figsize=(across * width, down * height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr, call-arg]
+        room = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+        figure = Panels(figsize=(across * width, down * height), layout=room)
         grid = figure.subplots(down, across, squeeze=False, sharex=share, sharey=share)
         panels = list(grid.flat)
         for ax, one in zip(panels, names, strict=False):
@@ -171,9 +174,9 @@ def charts(
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
-            `backlog_over_time`, `latency_cdf`, `time_parts`, `states` (of `state_spells`, with candidate, condition, seed),
-            `staleness`; and optionally `faults` with columns condition, label, start_s, end_s (NaN: until the end), which are
-            shaded, and `warmup` with columns condition, end_s, which is hatched.
+            `backlog_over_time`, `gauges_over_time`, `edges`, `latency_cdf`, `time_parts`, `states` (of `state_spells`, with
+            candidate, condition, seed), `staleness`; and optionally `faults` with columns condition, label, start_s, end_s (NaN:
+            until the end), which are shaded, and `warmup` with columns condition, end_s, which is hatched.
         directory: where to; made if it is not there.
         question: what is to be decided, written on every chart.
         formats: of the files, any that matplotlib can write without a display.
@@ -227,6 +230,19 @@ def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure
             picture.chart, picture.table, over="metric", title=picture.title, question=question, columns=1,
             panel=_row_size(picture.table, "condition", 10.5), share=False, **options,
         )  # fmt: skip
+    if picture.chart is network.topology_under_load:
+        return small_multiples(picture.chart, picture.table, title=picture.title, question=question, columns=1, share=False)
+    if picture.chart is network.attempts_per_tier:
+        edges = picture.table.assign(edge=picture.table["caller"].astype(str) + picture.table["target"].astype(str))
+        return small_multiples(
+            picture.chart,
+            edges,
+            title=picture.title,
+            question=question,
+            columns=1,
+            panel=_row_size(edges, "edge", 10.5),
+            **options,
+        )
     if picture.chart in (rows.where_time_went, rows.outcomes, rows.effect_times, rows.metric_bars):
         block = "of" if picture.chart is rows.effect_times else ""
         return small_multiples(
@@ -264,14 +280,20 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         table = tables["over_time"]
         options = {"each": _marks(tables)}
         yield _Picture("success_over_time", lines.success_over_time, table, "Requests answered well over time", options)
-        yield _Picture("goodput_over_time", lines.goodput_over_time, table, "Good answers per second over time", options)
+        yield _Picture("goodput_over_time", amounts.goodput_over_time, table, "Good answers per second over time", options)
     if "attempts_over_time" in tables:
         table, options = tables["attempts_over_time"], {"each": _marks(tables)}
-        yield _Picture("attempts_over_time", lines.attempts_over_time, table, "Attempts per second over time, all tiers", options)
+        yield _Picture(
+            "attempts_over_time", amounts.attempts_over_time, table, "Attempts per second over time, all tiers", options
+        )
     if "backlog_over_time" in tables:
         table, options = tables["backlog_over_time"], {"each": _marks(tables)}
         heading = "Messages in the queues over time, of all requests"
-        yield _Picture("backlog_over_time", lines.backlog_over_time, table, heading, options, of_all=True)
+        yield _Picture("backlog_over_time", amounts.backlog_over_time, table, heading, options, of_all=True)
+    if "edges" in tables:
+        yield from _of_edges(tables["edges"])
+    if "gauges_over_time" in tables:
+        yield from _of_gauges(tables["gauges_over_time"], _marks(tables))
     if "states" in tables:
         yield from _of_states(tables["states"], _marks(tables))
     if "staleness" in tables:
@@ -284,6 +306,39 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
             stem = "where_time_went" if group == "all" else "where_time_went_" + "".join(c for c in group if c.isalpha())
             mine = table[table["group"].astype(str) == group]
             yield _Picture(stem, rows.where_time_went, mine, f"Where the time of {whose} went", {"group": group})
+
+
+def _of_edges(edges: pd.DataFrame) -> Iterator[_Picture]:
+    """Where tries multiply, and a topology for each candidate."""
+    yield _Picture("attempts_per_tier", network.attempts_per_tier, edges, "Attempts on every edge, of all requests", of_all=True)
+    names = style.names_in(edges, "candidate")
+    for number, candidate in enumerate(names):
+        mine = edges[edges["candidate"].astype(str) == candidate]
+        stem = f"topology_under_load_{number + 1}" if len(names) > 1 else "topology_under_load"
+        title = f"{words.capital(candidate)}: who calls whom, attempts per second and how many fail"
+        yield _Picture(stem, network.topology_under_load, mine, title, of_all=True)
+
+
+def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterator[_Picture]:
+    """The pool of the service with the longest line, its line, and the replicas of each service that has now more, now fewer."""
+    by_name = gauges.groupby("name", observed=True)
+    options: dict[str, Any] = {"each": marks}
+    fullest = by_name["queued"].max()
+    if fullest.max() > 0:
+        of = str(fullest.idxmax())
+        mine = gauges[gauges["name"] == of]
+        for chart, what in ((amounts.waiting_over_time, "Waiting in front of"), (amounts.workers_over_time, "Workers held of")):
+            yield _Picture(
+                chart.__name__, chart, mine, f"{what} {of}, which has the longest line", {**options, "of": of}, of_all=True
+            )
+    changing = by_name["alive"].agg(lambda alive: alive.max() - alive.min())
+    for of in changing.sort_values(ascending=False, kind="stable").index[:_MOST_FLEETS]:
+        if changing[of] > 0:
+            title = f"Replicas of {of} that are up, over time"
+            mine = gauges[gauges["name"] == of]
+            yield _Picture(
+                f"replicas_over_time_{of}", amounts.replicas_over_time, mine, title, {**options, "of": of}, of_all=True
+            )
 
 
 def _of_states(states: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterator[_Picture]:

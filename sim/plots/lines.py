@@ -1,4 +1,4 @@
-"""Charts of curves: latency by percentile, its distribution, and success, goodput and attempts over time.
+"""Charts of curves: latency by percentile, its distribution, success over time, and what all charts over time share.
 
 Each function draws the numbers of a table that `sim.analysis` made, as they are, on one axes, and returns that axes.
 A table of several conditions may be given whole together with `condition=`: its values then set looks and scale,
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from sim.analysis.words import amount
 from sim.plots import style
@@ -31,6 +31,8 @@ FAULT: Final = "fault"
 #: Mark of the shares answered well, under an axes.
 NOTE: Final = "note"
 _CLOSEST: Final = 1e-7  # how close to 1 the axis of nines goes
+_DEEPEST: Final = 10.0  # how far below its curve a band goes on a logarithmic axis, as a factor
+_CURVE: Final = ("probability", "latency_s", "low", "high")
 
 
 def latency_percentiles(
@@ -60,10 +62,7 @@ def latency_percentiles(
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
-    chart = "latency_percentiles"
-    style.need(curve, ("candidate", "condition", "probability", "latency_s", "low", "high"), chart)
-    name, rows = style.one_of(curve, "condition", condition, chart)
-    found = looks or style.looks(style.candidates_in(curve))
+    name, rows, found = style.shown(curve, _CURVE, "latency_percentiles", condition, looks)
     with style.themed():
         ax = style.new_axes(ax)
         ax.set_xscale("function", functions=(_to_nines, _from_nines))
@@ -79,7 +78,7 @@ def latency_percentiles(
         shown = curve[curve["probability"] >= first * (1 - 1e-12)]
         style.set_time_axis(ax.yaxis, "latency", shown["latency_s"])
         style.fit_time_axis(ax.yaxis, shown["latency_s"], shown["high"])
-        _finish(ax, title, f"Latency of good answers by percentile · {name}", legend)
+        finish(ax, title, f"Latency of good answers by percentile · {name}", legend)
         _note_success(ax, summary, name, found)
         style.note_missing(ax, missing, "no good answers")
     return ax
@@ -112,10 +111,7 @@ def latency_cdf(
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
-    chart = "latency_cdf"
-    style.need(curve, ("candidate", "condition", "probability", "latency_s", "low", "high"), chart)
-    name, rows = style.one_of(curve, "condition", condition, chart)
-    found = looks or style.looks(style.candidates_in(curve))
+    name, rows, found = style.shown(curve, _CURVE, "latency_cdf", condition, looks)
     with style.themed():
         ax = style.new_axes(ax)
         missing = _curves(ax, curve, rows, ("latency_s", "probability"), found)
@@ -123,7 +119,57 @@ def latency_cdf(
         style.fit_time_axis(ax.xaxis, curve["latency_s"], curve["high"])
         style.set_ratio_axis(ax.yaxis, "good answers within that time")
         ax.set_ylim(0.0, 1.02)
-        _finish(ax, title, f"Share of good answers within a time · {name}", legend)
+        finish(ax, title, f"Share of good answers within a time · {name}", legend)
+        _note_success(ax, summary, name, found)
+        style.note_missing(ax, missing, "no good answers")
+    return ax
+
+
+def latency_ccdf(
+    curve: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    summary: pd.DataFrame | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Share of good answers that took longer than a time, on logarithmic axes: who has the heavier tail.
+
+    ::
+
+        100 % -----.___           a straight line that falls slowly: a heavy tail (Pareto)
+          1 %      `-. `---.
+        0.1 %         `.    `--   one that bends down: an exponential one, or a timeout
+
+    It is `latency_percentiles` with its axes exchanged, for comparing at a bound on the latency: read upwards from 500 ms how
+    many miss it. Percentiles below the median are left out.
+
+    Args:
+        curve: columns candidate, condition, probability (0 to 1), latency_s, low, high (seconds; NaN: no band).
+        ax, condition, summary, looks, legend, title: as of `latency_cdf`.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    name, rows, found = style.shown(curve, _CURVE, "latency_ccdf", condition, looks)
+    upper = curve["probability"] >= min(0.5, float(curve["probability"].max()))
+    with style.themed():
+        ax = style.new_axes(ax)
+        missing = _curves(
+            ax, curve[upper], rows[rows["probability"].isin(curve["probability"][upper])], ("latency_s", "beyond"), found
+        )
+        style.set_time_axis(ax.xaxis, "latency", curve["latency_s"][upper])
+        style.fit_time_axis(ax.xaxis, curve["latency_s"][upper], curve["high"][upper])
+        ax.set_yscale("log")
+        least = 1 - float(curve["probability"][curve["latency_s"].notna()].max())
+        ax.set_ylim(max(least, _CLOSEST) / 1.3, 1.0)
+        ax.yaxis.set_major_locator(LogLocator(numticks=8))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.6g} %"))
+        ax.set_ylabel("good answers that took longer (%, log scale)")
+        finish(ax, title, f"Share of good answers beyond a time · {name}", legend)
         _note_success(ax, summary, name, found)
         style.note_missing(ax, missing, "no good answers")
     return ax
@@ -156,11 +202,10 @@ def success_over_time(
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
     columns = ("success", "success_low", "success_high")
-    style.need(over_time, ("candidate", "condition", "time_s", *columns), "success_over_time")
-    name, rows = style.one_of(over_time, "condition", condition, "success_over_time")
+    name, rows, found = style.shown(over_time, ("time_s", *columns), "success_over_time", condition, looks)
     with style.themed():
         ax = style.new_axes(ax)
-        _steps(ax, over_time, rows, columns, looks, "time of arrival")
+        steps(ax, over_time, rows, columns, found, "time of arrival")
         style.set_ratio_axis(ax.yaxis, "requests answered well")
         lowest = float(np.min(style.finite(over_time[list(columns)].to_numpy().ravel()), initial=1.0))
         # Close to 100 % the axis does not start at 0, or a loss of 1 % would be a hair; the axis label then says so.
@@ -170,118 +215,7 @@ def success_over_time(
             room = max(0.002, 1.1 * (1 - lowest))
             ax.set_ylim(1 - room, 1 + 0.05 * room)
             ax.set_ylabel("requests answered well (%, axis cut)")
-        _finish(ax, title, f"Requests answered well · {name}", legend, windows, warmup_s)
-    return ax
-
-
-def goodput_over_time(
-    over_time: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    condition: str | None = None,
-    windows: Sequence[Window] = (),
-    warmup_s: float = 0.0,
-    looks: Mapping[str, Look] | None = None,
-    legend: bool = True,
-    title: str | None = None,
-) -> Axes:
-    """Good answers per second, per time bin in which they came, one stepped line per candidate; faults are shaded.
-
-    Args:
-        over_time: columns candidate, condition, time_s (start of the bin), goodput_rps, goodput_low, goodput_high (per second).
-        ax: where to draw; None makes a new figure.
-        condition: which one, if the table holds several.
-        windows: faults to shade: (label, start in seconds, end in seconds or None).
-        warmup_s: until when nothing counts, in seconds; hatched, with its place in the legend.
-        looks: from `style.looks`, when several charts shall agree.
-        legend: whether to put one beside the axes.
-        title: instead of the chart's own.
-
-    Raises:
-        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
-    """
-    columns = ("goodput_rps", "goodput_low", "goodput_high")
-    words = ("goodput_over_time", "goodput (good answers/s)", "Good answers per second")
-    return _amount_over_time(over_time, ax, columns, words, condition, windows, warmup_s, looks, legend, title)
-
-
-def attempts_over_time(
-    table: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    condition: str | None = None,
-    windows: Sequence[Window] = (),
-    warmup_s: float = 0.0,
-    looks: Mapping[str, Look] | None = None,
-    legend: bool = True,
-    title: str | None = None,
-) -> Axes:
-    """Attempts per second, per time bin in which they began, one stepped line per candidate; faults are shaded.
-
-    Beside `goodput_over_time` it shows a retry storm: many attempts, no good answers.
-
-    Args:
-        table: columns candidate, condition, time_s (start of the bin), attempts_rps, attempts_low, attempts_high (per second).
-        ax, condition, windows, warmup_s, looks, legend, title: as of `goodput_over_time`.
-
-    Raises:
-        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
-    """
-    columns = ("attempts_rps", "attempts_low", "attempts_high")
-    words = ("attempts_over_time", "attempts (attempts/s)", "Attempts per second")
-    return _amount_over_time(table, ax, columns, words, condition, windows, warmup_s, looks, legend, title)
-
-
-def backlog_over_time(
-    table: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    condition: str | None = None,
-    windows: Sequence[Window] = (),
-    warmup_s: float = 0.0,
-    looks: Mapping[str, Look] | None = None,
-    legend: bool = True,
-    title: str | None = None,
-) -> Axes:
-    """Messages in all queues together, one stepped line per candidate that has queues; faults are shaded.
-
-    Waiting or at consumers: what lines up while consumers or brokers are down, and how long it takes to drain.
-
-    Args:
-        table: columns candidate, condition, time_s (of the sample), backlog, backlog_low, backlog_high (messages).
-        ax, condition, windows, warmup_s, looks, legend, title: as of `goodput_over_time`.
-
-    Raises:
-        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
-    """
-    columns = ("backlog", "backlog_low", "backlog_high")
-    words = ("backlog_over_time", "backlog (messages)", "Messages in the queues")
-    return _amount_over_time(table, ax, columns, words, condition, windows, warmup_s, looks, legend, title)
-
-
-def _amount_over_time(
-    table: pd.DataFrame,
-    ax: Axes | None,
-    columns: tuple[str, str, str],
-    words: tuple[str, str, str],
-    condition: str | None,
-    windows: Sequence[Window],
-    warmup_s: float,
-    looks: Mapping[str, Look] | None,
-    legend: bool,
-    title: str | None,
-) -> Axes:
-    """Steps, with bands, of what is never below zero; `words` are the chart's name, its axis and what it shows."""
-    chart, label, what = words
-    style.need(table, ("candidate", "condition", "time_s", *columns), chart)
-    name, rows = style.one_of(table, "condition", condition, chart)
-    with style.themed():
-        ax = style.new_axes(ax)
-        _steps(ax, table, rows, columns, looks, "clock time")
-        style.set_number_axis(ax.yaxis, label)
-        highest = float(np.max(style.finite(table[list(columns)].to_numpy().ravel()), initial=0.0))
-        ax.set_ylim(0.0, 1.05 * highest or 1.0)
-        _finish(ax, title, f"{what} · {name}", legend, windows, warmup_s)
+        finish(ax, title, f"Requests answered well · {name}", legend, windows, warmup_s)
     return ax
 
 
@@ -314,9 +248,7 @@ def staleness_cdf(
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
-    style.need(stale, ("candidate", "condition", "stale_s"), "staleness_cdf")
-    name, rows = style.one_of(stale, "condition", condition, "staleness_cdf")
-    found = looks or style.looks(style.candidates_in(stale))
+    name, rows, found = style.shown(stale, ("stale_s",), "staleness_cdf", condition, looks)
     positive = stale["stale_s"][stale["stale_s"] > 0]  # of all conditions: panels side by side have one scale
     log = style.is_wide(positive)
     left, right = (0.5 * float(positive.min()) if log else 0.0), 1.1 * float(positive.max() if len(positive) else 1.0)
@@ -333,7 +265,7 @@ def staleness_cdf(
         ax.set_xlim(left, right)
         style.set_ratio_axis(ax.yaxis, "processes that had learned it")
         ax.set_ylim(0.0, 1.02)
-        _finish(ax, title, f"How long the dead stay visible · {name}", legend)
+        finish(ax, title, f"How long the dead stay visible · {name}", legend)
     return ax
 
 
@@ -355,7 +287,7 @@ def shade(ax: Axes, windows: Sequence[Window]) -> int:
     once; names that would touch are stacked.
     """
     left, right = ax.get_xlim()
-    width_pt = ax.get_window_extent().width * 72 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+    width_pt = 72 * style.width_in(ax)
     ends: list[float] = []  # right end of the last name in each line, in points
     named: set[str] = set()
     for label, start, end in windows:
@@ -387,13 +319,19 @@ def shade(ax: Axes, windows: Sequence[Window]) -> int:
 
 
 def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, str], found: Mapping[str, Look]) -> list[str]:
-    """Draw one line per candidate with the interval of its latency as a band; returns the candidates without a value."""
+    """Draw one line per candidate with the interval of its latency as a band; returns the candidates without a value.
+
+    Where the axis will be logarithmic an interval may reach down to nothing: its band is cut a decade below its curve.
+    """
+    wide = style.is_wide(curve["latency_s"])
     missing = []
     for candidate in style.names_in(curve, "candidate"):
         line = rows[rows["candidate"].astype(str) == candidate]
+        line = line.assign(beyond=1 - line["probability"])
         if line["latency_s"].notna().any():
-            band = (line["probability"], line["low"], line["high"])
             x, y = line[xy[0]], line[xy[1]]
+            low = line["low"].clip(lower=line["latency_s"] / _DEEPEST) if wide else line["low"]
+            band = (line["beyond" if "beyond" in xy else "probability"], low, line["high"])
             if xy[0] == "latency_s":
                 style.line_with_band(ax, x, y, found[candidate], candidate, band=band, sideways=True)
             else:
@@ -405,11 +343,10 @@ def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, st
     return missing
 
 
-def _steps(
-    ax: Axes, table: pd.DataFrame, rows: pd.DataFrame, columns: tuple[str, str, str], looks: Mapping[str, Look] | None, clock: str
+def steps(
+    ax: Axes, table: pd.DataFrame, rows: pd.DataFrame, columns: tuple[str, str, str], found: Mapping[str, Look], clock: str
 ) -> None:
-    """Draw one stepped line per candidate; the last bin is as long as the others."""
-    found = looks or style.looks(style.candidates_in(table))
+    """Draw one stepped line per candidate with its band; the last bin is as long as the others."""
     starts = np.unique(table["time_s"].to_numpy(dtype=float))
     bin_s = float(np.diff(starts).min()) if len(starts) > 1 else 1.0
     missing = []
@@ -428,7 +365,8 @@ def _steps(
     style.note_missing(ax, missing, "no requests")
 
 
-def _finish(ax: Axes, title: str | None, own: str, legend: bool, windows: Sequence[Window] = (), warmup_s: float = 0.0) -> None:
+def finish(ax: Axes, title: str | None, own: str, legend: bool, windows: Sequence[Window] = (), warmup_s: float = 0.0) -> None:
+    """Mark the warm-up and the faults, and write title and legend."""
     hatch_warmup(ax, warmup_s)
     style.set_title(ax, title, own, pad=8 + LINE_PT * shade(ax, windows))
     if legend:
@@ -447,8 +385,7 @@ def _note_success(ax: Axes, summary: pd.DataFrame | None, condition: str, found:
     notes = [f"{style.shorten(name, 28)} {amount('success', shares[name])}".replace(" ", "\u00a0") for name in known]
     if notes:
         text = "answered well: " + ", ".join(notes)
-        width_in = ax.get_window_extent().width / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
-        text = textwrap.fill(text, int(11.5 * width_in), break_long_words=False, break_on_hyphens=False)
+        text = textwrap.fill(text, int(11.5 * style.width_in(ax)), break_long_words=False, break_on_hyphens=False)
         ax.annotate(
             text, (0.0, 0.0), xycoords="axes fraction",
             xytext=(0, -46), textcoords="offset points", fontsize=10, color=style.INK, va="top", gid=NOTE,

@@ -121,11 +121,10 @@ def where_time_went(
     Raises:
         ScenarioError: a column is missing, the table is empty, the condition is not clear, or the group is not there.
     """
-    chart = "where_time_went"
-    style.need(parts, ("candidate", "condition", "group", "part", "mean_s"), chart)
-    _, mine = style.one_of(parts, "group", group, chart)
-    name, rows = style.one_of(mine, "condition", condition, chart)
+    style.need(parts, ("group",), "where_time_went")
+    _, mine = style.one_of(parts, "group", group, "where_time_went")
     found = looks or style.looks(style.candidates_in(parts))
+    name, rows, _ = style.shown(mine, ("part", "mean_s"), "where_time_went", condition)
     blocks = [("", style.names_in(rows, "candidate"))]
     with style.themed():
         ax = style.new_axes(ax, size_of(blocks, 9.0))
@@ -135,17 +134,13 @@ def where_time_went(
             values = rows[rows["part"].astype(str) == part].set_index("candidate")["mean_s"]
             look = PART_LOOKS.get(part, Look(style.SHADE, hatch="||"))
             shown = bool((mine[mine["part"].astype(str) == part]["mean_s"] > 0).any())
-            _stack(ax, where, ends, values, look, PART_NAMES.get(part, part) if shown else "")
-        totals = mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum()
-        style.set_time_axis(ax.xaxis, "mean latency", totals, log=False)
-        ax.set_xlim(0.0, _beyond(totals))
-        for key, end_s in ends.items():
-            beside(ax, where[key], format_duration(end_s) if end_s else "")
+            stack(ax, where, ends, values, look, PART_NAMES.get(part, part) if shown else "")
+        total_latency(ax, where, ends, mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum())
         _mark_missing(ax, where, rows, "mean_s", "no good answers")
         whose = "good answers" if group == "all" else f"the {group} of good answers"
         style.set_title(ax, title, f"Where the time of {whose} went · {name}")
         if legend:
-            style.legend_beside(ax)
+            style.legend_below(ax)
     return ax
 
 
@@ -176,8 +171,7 @@ def outcomes(
         ScenarioError: a column or the shares are missing, or the condition is not clear.
     """
     chart = "outcomes"
-    style.need(summary, _SUMMARY, chart)
-    shares = metrics_of(summary, [f"share_{outcome}" for outcome in OUTCOMES], of, chart)
+    shares = _metrics_of(summary, [f"share_{outcome}" for outcome in OUTCOMES], of, chart)
     name, rows = style.one_of(shares, "condition", condition, chart)
     found = looks or style.looks(style.candidates_in(summary))
     blocks = [("", style.names_in(rows, "candidate"))]
@@ -188,7 +182,7 @@ def outcomes(
         for outcome in [*(o for o in OUTCOMES if o not in ("ok", "degraded")), "degraded", "ok"]:
             values = rows[rows["metric"].astype(str) == f"share_{outcome}"].set_index("candidate")["mean"]
             shown = bool((shares[shares["metric"].astype(str) == f"share_{outcome}"]["mean"] > 0).any())
-            _stack(ax, where, ends, values, OUTCOME_LOOKS[outcome], outcome.replace("_", " ") if shown else "")
+            stack(ax, where, ends, values, OUTCOME_LOOKS[outcome], outcome.replace("_", " ") if shown else "")
             if outcome == "ok":
                 for candidate, share in values.dropna().items():
                     beside(ax, where["", str(candidate)], f"{amount('share_ok', float(share))} ok")
@@ -201,7 +195,7 @@ def outcomes(
         _mark_missing(ax, where, rows, "mean", "no requests")
         style.set_title(ax, title, f"How requests ended · {name}")
         if legend:
-            style.legend_beside(ax)
+            style.legend_below(ax)
     return ax
 
 
@@ -233,9 +227,8 @@ def effect_times(
         ScenarioError: a column is missing, there is no effect in the table, or the condition is not clear.
     """
     chart = "effect_times"
-    style.need(summary, _SUMMARY, chart)
     wanted = ["ack_p50_s", "ack_p99_s", "effect_p50_s", "effect_p99_s"]
-    times = metrics_of(summary, wanted, None, chart)
+    times = _metrics_of(summary, wanted, None, chart)
     named = times[times["of"].astype(str) != "all"]
     times = named if len(named) else times
     name, rows = style.one_of(times, "condition", condition, chart)
@@ -259,7 +252,7 @@ def effect_times(
         for label, full in (("acknowledged: broker has it (no such time without a queue)", False), ("effect is there", True)):
             ax.add_line(_key(label, full))
         if legend:
-            style.legend_beside(ax, "left end: median\nright end: p99")
+            style.legend_below(ax, "left end: median, right end: p99")
     return ax
 
 
@@ -289,8 +282,7 @@ def metric_bars(
     Raises:
         ScenarioError: a column is missing, no row is left, or the condition is not clear.
     """
-    style.need(summary, _SUMMARY, "metric_bars")
-    mine = metrics_of(summary, [metric], of, "metric_bars")
+    mine = _metrics_of(summary, [metric], of, "metric_bars")
     name, rows = style.one_of(mine, "condition", condition, "metric_bars")
     word = words.of_metric(metric)
     found = looks or style.looks(style.candidates_in(summary))
@@ -309,7 +301,7 @@ def metric_bars(
             beside(ax, y, amount(metric, float(row["mean"])))
         values = mine[["mean", "low", "high"]].to_numpy(dtype=float).ravel()
         words.set_axis(ax.xaxis, word, values)
-        ax.set_xlim(0.0, _beyond(values))
+        ax.set_xlim(0.0, beyond(values))
         style.set_title(ax, title, f"{words.capital(word.text)} · {name}")
     return ax
 
@@ -353,8 +345,9 @@ def beside(ax: Axes, y: float, text: str, *, bold: bool = False) -> Text:
     )  # fmt: skip
 
 
-def metrics_of(summary: pd.DataFrame, metrics: Sequence[str], of: str | None, chart: str) -> pd.DataFrame:
+def _metrics_of(summary: pd.DataFrame, metrics: Sequence[str], of: str | None, chart: str) -> pd.DataFrame:
     """The rows of these metrics (and of one entry or effect), or an error that names what is missing."""
+    style.need(summary, _SUMMARY, chart)
     rows = summary[summary["metric"].astype(str).isin(metrics)]
     if of is not None:
         rows = rows[rows["of"].astype(str) == of]
@@ -368,7 +361,7 @@ def _label(name: str) -> str:
     return style.wrap(style.shorten(name, 52), 28)
 
 
-def _beyond(values: Any) -> float:
+def beyond(values: Any) -> float:
     """Where an axis from zero ends so that every value is inside; 1 when there is none above zero."""
     return 1.05 * max(float(np.max(style.finite(values), initial=0.0)), 0.0) or 1.0
 
@@ -377,7 +370,7 @@ def _blocks(rows: pd.DataFrame, column: str) -> list[tuple[str, list[str]]]:
     return [(name, style.names_in(rows[rows[column].astype(str) == name], "candidate")) for name in style.names_in(rows, column)]
 
 
-def _stack(ax: Axes, where: Heights, ends: dict[tuple[str, str], float], values: pd.Series[Any], look: Look, label: str) -> None:
+def stack(ax: Axes, where: Heights, ends: dict[tuple[str, str], float], values: pd.Series[Any], look: Look, label: str) -> None:
     """Add one layer to the bars, named in the legend if it has a label; NaN adds nothing."""
     for key, y in where.items():
         value = float(values.get(key[1], np.nan))
@@ -388,6 +381,14 @@ def _stack(ax: Axes, where: Heights, ends: dict[tuple[str, str], float], values:
             label = ""  # once is enough for the legend
             bar[0].set_edgecolor("white" if style.lightness(look.colour) < 60 else INK)  # the colour of the hatch
             ends[key] += value
+
+
+def total_latency(ax: Axes, where: Heights, ends: Mapping[tuple[str, str], float], totals: pd.Series[float]) -> None:
+    """Finish stacks that add up to mean latencies: their axis, up to the largest total of all panels, and their sums beside."""
+    style.set_time_axis(ax.xaxis, "mean latency", totals, log=False)
+    ax.set_xlim(0.0, beyond(totals))
+    for key, end_s in ends.items():
+        beside(ax, where[key], format_duration(end_s) if end_s else "")
 
 
 def _mark_missing(ax: Axes, where: Heights, rows: pd.DataFrame, column: str, why: str) -> None:

@@ -16,8 +16,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.colors import to_rgb
+from matplotlib.axis import Axis, XAxis
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
@@ -68,8 +68,10 @@ class Look:
 
 _COLOURS: Final = ("#0072B2", "#E69F00", "#000000", "#009E73", "#5E2750", "#D55E00", "#56B4E9")
 _LINES: Final = ("-", (0, (5, 2)), (0, (7, 2, 1.5, 2)), (0, (1.5, 1.5)), (0, (9, 2, 2, 2, 2, 2)))
-_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<")
-_HATCHES: Final = ("", "//", "..", "xx", "\\\\", "oo", "--", "++", "||")
+_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p", "d", "8")
+_HATCHES: Final = ("", "//", "..", "xx", "\\\\", "oo", "--", "++", "||", "**", "\\\\..", "//..", "xx..")
+#: How much white the colours of the second seven are mixed with, of the third, and so on: another lightness each time.
+_MIXED: Final = (0.0, 0.45, 0.25, 0.6)
 
 #: Looks of the parts of a latency; neighbours in a stack differ in lightness or hatch.
 PART_LOOKS: Final[Mapping[str, Look]] = {
@@ -105,15 +107,23 @@ def looks(candidates: Iterable[str]) -> dict[str, Look]:
     """Give every candidate its look, by position: the first is always blue, solid, round.
 
     Pass the result as `looks=` to several charts when they do not show the same candidates. The first five differ in
-    lightness by at least 10 L* (of 100); later ones are told apart by line style, marker and hatch.
+    lightness by at least 10 L* (of 100); later ones are told apart by line style, marker and hatch, and from the eighth on
+    the colours come again, paler.
 
     >>> looks(["sync", "queue"])["queue"].colour
     '#E69F00'
     """
     return {
-        name: Look(_COLOURS[i % len(_COLOURS)], _LINES[i % len(_LINES)], _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)])
+        name: Look(_colour(i), _LINES[i % len(_LINES)], _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)])
         for i, name in enumerate(dict.fromkeys(candidates))
     }
+
+
+def _colour(place: int) -> str:
+    """The colour of a candidate by its position: seven, and then the same ones paler."""
+    white = _MIXED[place // len(_COLOURS) % len(_MIXED)]
+    red, green, blue = (part + white * (1 - part) for part in to_rgb(_COLOURS[place % len(_COLOURS)]))
+    return to_hex((red, green, blue)).upper()
 
 
 def lightness(colour: str) -> float:
@@ -203,6 +213,25 @@ def one_of(table: pd.DataFrame, column: str, wanted: str | None, chart: str) -> 
     return wanted, table[table[column].astype(str) == wanted]
 
 
+def shown(
+    table: pd.DataFrame, columns: Sequence[str], chart: str, condition: str | None, looks_: Mapping[str, Look] | None = None
+) -> tuple[str, pd.DataFrame, Mapping[str, Look]]:
+    """What a chart of one condition begins with: the condition's name, its rows, and the looks of the whole table's candidates.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    need(table, ("candidate", "condition", *columns), chart)
+    name, rows = one_of(table, "condition", condition, chart)
+    return name, rows, looks_ or looks(candidates_in(table))
+
+
+def width_in(ax: Axes) -> float:
+    """How wide the axes are, in inches, as laid out so far."""
+    figure = ax.get_figure(root=True)
+    return ax.get_window_extent().width / (mpl.rcParams["figure.dpi"] if figure is None else figure.dpi)
+
+
 def wrap(name: str, width: int = 24) -> str:
     """Break a long name into lines, also at `_`, `-`, `.` and `/`, none wider than `width` characters.
 
@@ -282,11 +311,12 @@ def set_time_axis(axis: Axis, quantity: str, values_s: Iterable[Any], *, log: bo
     """
     numbers = finite(values_s)
     if is_wide(numbers) if log is None else log:
-        set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale  # type: ignore[attr-defined]
+        lying = isinstance(axis, XAxis)
+        set_scale = axis.axes.set_xscale if lying else axis.axes.set_yscale
         set_scale("log", nonpositive="clip")
         positive = numbers[numbers > 0]
         decades = np.log10(positive.max() / positive.min()) if len(positive) else 1.0
-        lying = axis.axis_name == "x"  # type: ignore[attr-defined]  # labels side by side need more room
+        # Labels side by side need more room.
         subs = (1.0, 2.0, 5.0) if decades < (1.2 if lying else 2.2) else (1.0, 3.0) if decades < 2.2 else (1.0,)
         axis.set_major_locator(LogLocator(subs=subs, numticks=6 if lying else 9))
         axis.set_minor_locator(LogLocator(subs=[float(i) for i in range(2, 10)], numticks=20))
@@ -313,9 +343,13 @@ def fit_time_axis(axis: Axis, values_s: Iterable[Any], highs_s: Iterable[Any]) -
     most = max(most, min(float(np.max(finite(highs_s), initial=0.0)), 1.5 * most))
     if axis.get_scale() == "log":
         margin = max(1.1, (most / least) ** 0.04)
-        axis.axes.set(**{f"{axis.axis_name}lim": (least / margin, most * margin)})  # type: ignore[attr-defined]
+        limits = (least / margin, most * margin)
     else:
-        axis.axes.set(**{f"{axis.axis_name}lim": (0.0, 1.05 * most)})  # type: ignore[attr-defined]
+        limits = (0.0, 1.05 * most)
+    if isinstance(axis, XAxis):
+        axis.axes.set_xlim(*limits)
+    else:
+        axis.axes.set_ylim(*limits)
 
 
 class _SteppedLocator(MaxNLocator):
@@ -354,6 +388,17 @@ def legend_beside(ax: Axes, title: str | None = None) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if handles:
         ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, title=title, alignment="left")
+
+
+def legend_below(ax: Axes, title: str | None = None) -> None:
+    """Put the legend under the axes and their label, where rows have figures beside them; none when nothing has a label."""
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        under = ax.transAxes + ScaledTranslation(0.0, -48 / 72, ax.figure.dpi_scale_trans)
+        ax.legend(
+            handles, labels, loc="upper left", bbox_to_anchor=(0.0, 0.0), bbox_transform=under, borderaxespad=0.0, title=title,
+            alignment="left", ncols=max(1, min(3, len(handles), int(70 / max(map(len, labels))))),
+        )  # fmt: skip
 
 
 def line_with_band(

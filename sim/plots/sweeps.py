@@ -1,4 +1,4 @@
-"""Charts of a sweep: a metric over a setting."""
+"""Charts of a sweep: a metric over a setting or over two, and latency over load with its knee."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+from sim.analysis.words import amount
 from sim.errors import ScenarioError
 from sim.plots import style, words
 from sim.plots.files import save, small_multiples
@@ -91,6 +94,129 @@ def metric_over_setting(
     return ax
 
 
+def load_latency(
+    summary: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    setting: str,
+    metric: str = "p99_s",
+    by: Sequence[str] = ("candidate",),
+    of: str = "all",
+    units: Mapping[str, str] | None = None,
+    knees: pd.DataFrame | None = None,
+    condition: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Latency over load, a line for each candidate, with the knee of each: where more load costs more than it brings.
+
+    Args:
+        summary: of a sweep: the setting, what is in `by`, condition, metric, of, mean, low, high.
+        ax: where to draw; None makes a new figure.
+        setting: the column of the load, such as ``load.rate``.
+        metric: which latency.
+        by: the columns whose values make lines.
+        of: all requests, or an operation.
+        units: of the setting and of those in `by`.
+        knees: candidate, condition, at, inside, as `sim.analysis.knees` finds them; only those inside of the points are drawn.
+        condition: which one, if the table holds several.
+        looks: by the lines' names, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column or the metric is missing, or there are more lines than can be told apart.
+    """
+    ax = metric_over_setting(
+        summary, ax, setting=setting, metric=metric, by=by, of=of, units=units, condition=condition, looks=looks, legend=False,
+        title=title or words.capital(f"{words.of_metric(metric).text} under load"),
+    )  # fmt: skip
+    with style.themed():
+        if knees is not None:
+            name, _ = style.one_of(summary, "condition", condition, "load_latency")
+            found = looks or style.looks(style.names_in(summary, "candidate"))
+            for row in knees[knees["inside"] & (knees["condition"].astype(str) == name)].to_dict("records"):
+                look, at = found[str(row["candidate"])], _named("knee", row["at"], (units or {}).get(setting, ""))
+                label = f"{style.wrap(str(row['candidate']), 32)}: {at}"
+                ax.axvline(row["at"], color=look.colour, linestyle=look.line, linewidth=1.4, zorder=1.2, label=label)
+        if legend:
+            style.legend_beside(ax, "bands: 95 % intervals" if ax.collections else None)
+    return ax
+
+
+def heat_map(
+    summary: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    across: str,
+    up: str,
+    metric: str,
+    of: str = "all",
+    units: Mapping[str, str] | None = None,
+    candidate: str | None = None,
+    condition: str | None = None,
+    title: str | None = None,
+) -> Axes:
+    """A metric over two settings: a cell for each pair of values, with its mean in figures; pale is good, dark is bad.
+
+    For a metric of which neither more nor less is better, dark is more. Cells are as large as each other, whatever lies between
+    their values. A hatched cell has no value. For the border between meeting an objective and failing it, see `sim search`.
+
+    Args:
+        summary: of a sweep: the two settings, candidate, condition, metric, of, mean.
+        ax: where to draw; None makes a new figure.
+        across: the setting from left to right.
+        up: the setting from bottom to top.
+        metric: which one.
+        of: all requests, or an operation.
+        units: of the settings, as tables have them: ``s``, ``/s`` or ``B``; absent: none.
+        candidate: which one, if the table holds several.
+        condition: which one, if the table holds several.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column or the metric is missing, or the candidate or the condition is not clear.
+    """
+    chart = "heat_map"
+    style.need(summary, (across, up, "candidate", "condition", "metric", "of", "mean"), chart)
+    mine = summary[(summary["metric"] == metric) & (summary["of"] == of)]
+    style.need(mine, (), f"{chart}: {metric}")
+    _, rows = style.one_of(style.one_of(mine, "condition", condition, chart)[1], "candidate", candidate, chart)
+    table = rows.pivot_table(index=up, columns=across, values="mean", sort=_is_number(rows[across]), dropna=False)
+    word, values = words.of_metric(metric), table.to_numpy(dtype=float)
+    with style.themed():
+        ax = style.new_axes(ax, (2.8 + 0.95 * table.shape[1], 1.8 + 0.55 * table.shape[0]))
+        ax.set_facecolor("#F2F2F2")
+        colours = "cividis" if word.better == "higher" else "cividis_r"
+        norm = _norm(mine["mean"])
+        ax.imshow(np.ma.masked_invalid(values), cmap=colours, origin="lower", aspect="auto", norm=norm)
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                dark = (float(np.asarray(norm(value))) < 0.5) is (word.better == "higher")
+                told = amount(metric, float(value)).replace(" ", "\u00a0")
+                ax.text(column, row, told, ha="center", va="center", fontsize=10, color="white" if dark else "black")
+            else:
+                ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="none", edgecolor=style.SHADE, hatch="///"))
+        for axis, setting, names in ((ax.xaxis, across, table.columns), (ax.yaxis, up, table.index)):
+            unit = (units or {}).get(setting, "")
+            axis.set_ticks(range(len(names)), [_value(name, unit) for name in names])
+            axis.set_label_text(setting)
+        ax.grid(visible=False)
+        ax.tick_params(length=0)
+        style.set_title(ax, title, words.capital(f"{word.text}{f', {word.better} is better' if word.better else ''}"))
+    return ax
+
+
+def _norm(values: pd.Series[Any]) -> Normalize:
+    """How means become colours, the same in all panels: logarithmic where they spread widely."""
+    numbers = style.finite(values)
+    least, most = float(np.min(numbers, initial=np.inf)), float(np.max(numbers, initial=-np.inf))
+    if not len(numbers) or least == most:
+        return Normalize(least - 1 if len(numbers) else 0.0, most + 1 if len(numbers) else 1.0)
+    return LogNorm(least, most) if least > 0 and style.is_wide(numbers) else Normalize(least, most)
+
+
 def sweep_charts(
     summary: pd.DataFrame,
     directory: str | Path,
@@ -154,9 +280,14 @@ def _lines(rows: pd.DataFrame, by: Sequence[str], units: Mapping[str, str]) -> l
 def _named(name: str, value: Any, unit: str) -> str:
     if name == "candidate":
         return str(value)
+    return f"{name} = {_value(value, unit)}"
+
+
+def _value(value: Any, unit: str) -> str:
+    """One value of a setting in words."""
     if not isinstance(value, float):
-        return f"{name} = {value}"
-    return f"{name} = {format_duration(value)}" if unit == "s" else f"{name} = {value:g} {unit}".rstrip()
+        return str(value)
+    return format_duration(value) if unit == "s" else f"{value:g} {unit}".rstrip()
 
 
 def _is_number(values: pd.Series[Any]) -> bool:

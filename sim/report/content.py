@@ -14,6 +14,7 @@ from sim import plots
 from sim.analysis import words
 from sim.analysis.intervals import headline
 from sim.analysis.metrics import effects_in
+from sim.analysis.objectives import margins
 from sim.analysis.regret import regret_in_words
 from sim.errors import ScenarioError
 from sim.plots import style
@@ -24,14 +25,16 @@ from sim.report.limits import LIMITS
 from sim.report.settings import assumptions, differences, presets_in
 from sim.report.topology import topology
 from sim.scenario.doubts import doubts_of
-from sim.scenario.model import Comparison
 from sim.study import Results, explain
+from sim.study.again import same_requests, studied, with_attempts
 from sim.study.experiment import versions
 from sim.study.shown import shown_metrics
 from sim.study.store import read_manifest
 from sim.units import format_duration
 
 _MOODS: Final = {"pass": "good", "fail": "bad", "lower": "told", "higher": "told"}
+#: A margin that a reader should be told of, as a share of the bound.
+_THIN: Final = 0.1
 #: Charts, by the beginning of their names, and what they show to whoever cannot see them.
 _ALT: Final = {
     "latency_percentiles": "latency over percentile, one curve for each candidate, with bands",
@@ -39,6 +42,11 @@ _ALT: Final = {
     "goodput_over_time": "good answers per second over time",
     "attempts_over_time": "attempts per second over time",
     "backlog_over_time": "messages that wait, over time",
+    "waiting_over_time": "requests that wait for a worker, over time",
+    "workers_over_time": "workers held, over time",
+    "replicas_over_time": "replicas that are up, over time",
+    "attempts_per_tier": "attempts per second on every edge, first tries and retries",
+    "topology_under_load": "who calls whom, with attempts per second and failed ones on every edge",
     "outcomes": "shares of outcomes for each candidate",
     "effect_times": "times to acknowledgement and to effect",
     "where_time_went": "mean latency, divided into where it was spent",
@@ -62,6 +70,7 @@ def content_of(results: Results, *, charts: bool = True) -> Content:
         *_numbers(results),
         *_survival(results),
         *_robustness(results, charts),
+        *_margins(results),
         *(_pictures(results) if charts else ()),
         *_reasons(results, charts),
         *_assumed(results),
@@ -228,6 +237,43 @@ def _robustness(results: Results, charts: bool) -> Iterator[Block]:
         yield Chart("How far from the best", "candidates by conditions, the darker the farther from the best", svg)
 
 
+def _margins(results: Results) -> Iterator[Block]:
+    """How far each objective is from its bound, those first that little would turn."""
+    judged = results.objectives()
+    if not len(judged):
+        return
+    found = margins(judged)
+    yield Heading("What would flip it")
+    thin = found[found["margin"].abs() < _THIN]
+    if len(thin):
+        yield Bullets([_in_words(row) for row in thin.to_dict("records")])
+    else:
+        yield Text(f"No objective is within {_THIN:.0%} of its bound: it would take more than that in a measured number.")
+    rows: list[list[Cell | str]] = []
+    for row in found.to_dict("records"):
+        doubt = "–" if row["in_half_widths"] != row["in_half_widths"] else f"{row['in_half_widths']:.1f}"
+        rows.append(
+            [
+                str(row["condition"]), str(row["candidate"]), str(row["slo"]),
+                Cell(words.amount(row["metric"], row["value"]) if row["value"] == row["value"] else "none", float(row["value"])),
+                Cell("–" if row["margin"] != row["margin"] else f"{100 * row['margin']:+.3g} %", float(row["margin"])),
+                Cell(doubt, float(row["in_half_widths"])),
+            ]
+        )  # fmt: skip
+    columns = ["under", "candidate", "objective", "measured", "margin, of the bound", "in half intervals"]
+    yield Table(columns, rows, "Margins of the objectives, the thinnest first; below zero it is missed", folded=len(rows) > 12)
+    yield Text(
+        "A margin is how much worse the measured number may become, as a share of its bound (of ratios: of what may fail). Which "
+        "assumption would make it so worse is not told here: vary it with sim sweep or sim search."
+    )
+
+
+def _in_words(row: Mapping[Any, Any]) -> str:
+    case = f"{row['candidate']} under {row['condition']}: {row['slo']}"
+    told = "may become worse by" if row["margin"] >= 0 else "is missed by"
+    return f"{case}, {words.amount(row['metric'], row['value'])}, {told} {abs(100 * row['margin']):.2g} %."
+
+
 def _pictures(results: Results) -> Iterator[Block]:
     tables = results.tables()
     yield Heading("Charts")
@@ -240,13 +286,22 @@ def _pictures(results: Results) -> Iterator[Block]:
 
 
 def _reasons(results: Results, charts: bool) -> Iterator[Block]:
+    yield Heading("Why slow requests are slow")
     try:
-        found = explain(results)
+        recorded = all(scenario.run.record_attempts and scenario.run.record_requests for scenario in results.scenarios.values())
+        explained = results if recorded else with_attempts(results)
+        found = explain(explained)
     except ScenarioError as error:
-        yield Heading("Why slow requests are slow")
         yield Text(f"Not known: {error}")
         return
-    yield Heading("Why slow requests are slow")
+    if explained is not results:
+        same = "the same requests as in the numbers above" if same_requests(results, explained) else (
+            "not the requests of the numbers above, for the simulator has changed since"
+        )  # fmt: skip
+        yield Text(
+            "The study recorded no attempts. For this part its first replication was simulated again with them, when this report "
+            f"was made: {same}. One replication has no intervals."
+        )
     yield Bullets(found.sentences())
     if charts:
         height = 1.7 + 0.75 * len(results.candidates)
@@ -279,7 +334,7 @@ def _assumed(results: Results) -> Iterator[Block]:
 
 
 def _limits(results: Results) -> Iterator[Block]:
-    said = doubts_of(_studied(results))
+    said = doubts_of(studied(results))
     yield Heading("Warnings")
     yield Bullets(said) if said else Text("The checks of the scenario have no doubts; that is no promise.")
     yield Heading("Limits of the model")
@@ -290,16 +345,6 @@ def _limits(results: Results) -> Iterator[Block]:
     rows = [[name, note] for name, texts in notes.items() for note in texts]
     if rows:
         yield Table(["preset", "known and not modelled"], rows, "What the presets leave out", folded=True)
-
-
-def _studied(results: Results) -> Any:
-    """The scenario or comparison that was studied, as far as there are scenarios for it."""
-    if len(results.scenarios) == 1:
-        return next(iter(results.scenarios.values()))
-    rivals: dict[str, dict[str, Any]] = {}
-    for (candidate, condition), scenario in results.scenarios.items():
-        rivals.setdefault(candidate, {})[condition] = scenario
-    return Comparison(name=results.name, question=results.question, candidates=rivals)
 
 
 def _recipe(results: Results) -> Iterator[Block]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 from typing import Final
 
+from sim.analysis.edges import layers
 from sim.report.blocks import Diagram
 from sim.scenario.edges import CLIENT, edges_of
 from sim.scenario.model import Scenario
@@ -18,8 +18,8 @@ _SHAPES: Final = {"client": "([{}])", "service": "[{}]", "queue": "[[{}]]", "pro
 def topology(scenario: Scenario, title: str) -> Diagram:
     """The services, queues and proxies of a scenario, and the calls between them."""
     nodes, edges = _graph(scenario)
-    layers = _layers(list(nodes), edges)
-    return Diagram(title, _svg(nodes, edges, layers, title), _mermaid(nodes, edges))
+    depth = layers(edges, CLIENT)
+    return Diagram(title, _svg(nodes, edges, depth, title), _mermaid(nodes, edges))
 
 
 #: Nodes by name: kind, and what is written below the name.
@@ -52,27 +52,10 @@ def _graph(scenario: Scenario) -> tuple[Nodes, Edges]:
     return {name: node for name, node in nodes.items() if name in used}, edges
 
 
-def _layers(names: list[str], edges: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """How far from the clients each node is, at most; circles are cut where they close."""
-    below: dict[str, list[str]] = {}
-    for one, other in edges:
-        below.setdefault(one, []).append(other)
-    depth = dict.fromkeys(names, 0)
-
-    def walk(name: str, at: int, trail: tuple[str, ...]) -> None:
-        depth[name] = max(depth[name], at)
-        for other in below.get(name, ()):
-            if other not in trail and depth[other] < at + 1:
-                walk(other, at + 1, (*trail, other))
-
-    walk(CLIENT, 0, (CLIENT,))
-    return depth
-
-
-def _svg(nodes: Nodes, edges: Edges, layers: dict[str, int], title: str) -> str:
+def _svg(nodes: Nodes, edges: Edges, depth: dict[str, int], title: str) -> str:
     columns: dict[int, list[str]] = {}
     for name in nodes:
-        columns.setdefault(layers[name], []).append(name)
+        columns.setdefault(depth[name], []).append(name)
     tallest = max(len(names) for names in columns.values())
     places: dict[str, tuple[float, float]] = {}
     for column, names in columns.items():

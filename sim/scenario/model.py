@@ -280,6 +280,11 @@ class Scenario(Spec):
         ]
         return f"{self.name}: {', '.join(parts)}"
 
+    def _repr_html_(self) -> str:
+        from sim.scenario.shown import scenario_card
+
+        return scenario_card(self)
+
 
 class Comparison(Spec):
     """Candidates under conditions: every pair of them is a scenario; only what differs from the base is written."""
@@ -321,6 +326,11 @@ class Comparison(Spec):
         for condition in self.conditions:
             for candidate, by_condition in self.candidates.items():
                 yield candidate, condition, by_condition[condition]
+
+    def _repr_html_(self) -> str:
+        from sim.scenario.shown import comparison_card
+
+        return comparison_card(self)
 
 
 def _in_order_of_need(laws: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ import pandas as pd
 
 from sim.analysis.metrics import Floats
 from sim.analysis.objectives import percentiles_of
+from sim.compiled import stale
 from sim.errors import ScenarioError
 from sim.scenario.model import Scenario
 from sim.study.lock import resolved, unwritable
@@ -44,7 +46,7 @@ _ROWS: Final = "rows"
 _PATIENCE_S: Final = 60.0
 _ASKED_AT_ONCE: Final = 500
 #: What of the package no number depends on.
-_NO_INFLUENCE: Final = ("cli", "plots", "interop", "study")
+_NO_INFLUENCE: Final = ("cli", "plots", "interop", "study", "report", "validation", "explorer.py", "cards.py")
 _MEASURES: Final = "measure.py"
 
 _TABLES: Final = """
@@ -91,10 +93,7 @@ def code_version(*, whole: bool = False) -> str:
 
     A development checkout has one number for months. Charts, commands and studies count only for the `whole`.
     """
-    import sim
-    from sim.compiled import stale
-
-    root = Path(sim.__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         if path.suffix not in (".py", ".pyx", ".pxd", ".pxi"):
@@ -104,7 +103,7 @@ def code_version(*, whole: bool = False) -> str:
             continue
         digest.update(place.as_posix().encode() + b"\0" + path.read_bytes())
     digest.update(",".join(stale()).encode())  # what is compiled from older source than this
-    return f"{sim.__version__}+{digest.hexdigest()[:12]}"
+    return f"{metadata.version('sim')}+{digest.hexdigest()[:12]}"
 
 
 class Archive:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from sim.analysis import curves
 from sim.analysis.decision import Decision, verdict
+from sim.analysis.edges import edge_bands, edges_of_run
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.regret import Regret, regret
@@ -30,6 +31,8 @@ _BANDS: Final[Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "over_time": curves.over_time_bands,
     "attempts_over_time": curves.attempts_over_time_bands,
     "backlog_over_time": curves.backlog_over_time_bands,
+    "gauges_over_time": curves.gauges_over_time_bands,
+    "edges": edge_bands,
     "latency_cdf": curves.latency_cdf_bands,
     "time_parts": curves.time_parts_bands,
 }
@@ -238,10 +241,11 @@ class Results:
             rows = self.source.read(run.index, "requests")
             if self.focus is not None:
                 rows = rows[rows["entry"] == self.focus]
-            reduced = {} if not times.record_attempts else {"attempts_over_time": self._attempts_over_time(run, rows, width_s)}
+            reduced = self._of_attempts(run, rows, width_s) if times.record_attempts else {}
+            gauges = self.source.read(run.index, "gauges", ["time_s", "name", *curves.GAUGES])
+            reduced["gauges_over_time"] = curves.gauges_over_time_of_run(gauges, end_s=times.end)
             consumed = self.scenarios[run.candidate, run.condition].consumed()
             if consumed:
-                gauges = self.source.read(run.index, "gauges", ["time_s", "name", "busy", "queued"])
                 reduced["backlog_over_time"] = curves.backlog_over_time_of_run(gauges, consumed, end_s=times.end)
             reduced |= {
                 "over_time": curves.over_time_of_run(rows, width_s, end_s=times.end),
@@ -268,13 +272,14 @@ class Results:
         except ScenarioError:
             return None
 
-    def _attempts_over_time(self, run: RunInfo, requests: pd.DataFrame, bin_s: float) -> pd.DataFrame:
-        """Attempts per second over time of one run, of the requests in focus."""
+    def _of_attempts(self, run: RunInfo, requests: pd.DataFrame, bin_s: float) -> dict[str, pd.DataFrame]:
+        """Attempts per second of the requests in focus over time, and those of all on every edge, of one run."""
         times = self.scenarios[run.candidate, run.condition].run
-        attempts = self.source.read(run.index, "attempts", ["request", "started_s"])
+        attempts = self.source.read(run.index, "attempts", ["request", "caller", "target", "number", "started_s", "outcome"])
+        edges = edges_of_run(attempts, start_s=times.warmup, end_s=times.end)
         if self.focus is not None:
             attempts = attempts[attempts["request"].isin(requests["request"])]
-        return curves.attempts_over_time_of_run(attempts, bin_s, end_s=times.end)
+        return {"attempts_over_time": curves.attempts_over_time_of_run(attempts, bin_s, end_s=times.end), "edges": edges}
 
     def _staleness(self) -> pd.DataFrame | None:
         """How long callers chose from replicas that were gone, a row per death and process of all runs; None without any."""
@@ -346,6 +351,11 @@ class Results:
         seeds = sorted({run.seed for run in self.runs})
         where = self.directory if self.directory is not None else "in memory"
         return f"<Results {self.name}: {size}{_seed_words(seeds)}{missing}; {where}>"
+
+    def _repr_html_(self) -> str:
+        from sim.study.shown import results_card
+
+        return results_card(self)
 
     def with_directory(self, directory: Path, run_id: str) -> Results:
         """The same results, read from where they were stored under that id."""

@@ -1,4 +1,4 @@
-"""Which of many metrics people are shown."""
+"""Which of many metrics people are shown, and results as notebooks show them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Final
 
 import pandas as pd
 
-from sim.analysis.metrics import COSTS, percentile_name
+from sim.analysis import words
+from sim.analysis.intervals import headline
+from sim.analysis.metrics import COSTS, effects_in, percentile_name
 from sim.analysis.objectives import percentiles_of
+from sim.cards import card
 from sim.study.results import Results
 
 _OF_PROTOCOLS: Final = ("wire_bytes_per_request", "wire_cpu_s", "new_connections_per_request")
@@ -37,3 +40,25 @@ def shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
         *_OF_EFFECTS,
     ]
     return [m for m in wanted if m in present] + [m for m in _IF_ANY if m in not_zero]
+
+
+def results_card(results: Results) -> str:
+    """Results: the verdict, and under each condition what is worth showing of each candidate, with intervals."""
+    summary = results.summary
+    effects, tables = effects_in(summary), []
+    for condition in results.conditions:
+        here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
+        rows = []
+        for metric in shown_metrics(results, here):
+            cells = [_told(here, candidate, metric) for candidate in results.candidates]
+            rows.append([words.metric_words(metric, effects) + words.of_whom(metric, results.focus), *cells])
+        tables.append((f"under {condition}" if len(results.conditions) > 1 else "", ["", *results.candidates], rows))
+    decided = results.verdict().reasons[0] if len(results.candidates) > 1 else ""
+    return card(repr(results).strip("<>"), " ".join(filter(None, [results.question, decided])), tables)
+
+
+def _told(rows: pd.DataFrame, candidate: str, metric: str) -> str:
+    found = rows[(rows["candidate"] == candidate) & (rows["metric"] == metric)]
+    if not len(found):
+        return "–"
+    return words.with_interval(metric, *(float(found[column].iloc[0]) for column in ("mean", "low", "high")))

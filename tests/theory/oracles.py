@@ -10,7 +10,7 @@ import math
 from collections import deque
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import integrate, sparse, special, stats
 from scipy.optimize import brentq
 from scipy.sparse.linalg import spsolve
 
@@ -114,6 +114,39 @@ def fork_join_time_mean_and_quantile(arrival_rps, service_rps, probability, size
     times = np.linspace(0, 40 / (service_rps - arrival_rps), 4001)
     mean = np.trapezoid([survival(t) for t in times], times)
     return mean, brentq(lambda t: survival(t) - (1 - probability), 0, times[-1])
+
+
+def token_ratio_attempts(failure, most=4, tokens=100, ratio=1, cost=10):
+    """Attempts per call, and successes, from the chain of the tokens (in tenths), one call after the other."""
+    moves = np.zeros((tokens + 1, tokens + 1))
+    attempts, successes = np.zeros(tokens + 1), np.zeros(tokens + 1)
+    for start in range(tokens + 1):
+        at, left = start, 1.0
+        for number in range(1, most + 1):
+            attempts[start] += left
+            successes[start] += left * (1 - failure)
+            moves[start, min(tokens, at + ratio)] += left * (1 - failure)
+            left, at = left * failure, max(0, at - cost)
+            if at <= tokens // 2 or number == most:
+                moves[start, at] += left
+                break
+    design = np.vstack((moves.T - np.eye(tokens + 1), np.ones(tokens + 1)))
+    stationary, *_ = np.linalg.lstsq(design, np.append(np.zeros(tokens + 1), 1.0), rcond=None)
+    return stationary @ attempts, stationary @ successes
+
+
+def busy_period_survival(t, rate):
+    """P(a busy period of M/M/1 with unit work outlasts t): who comes first is served after all who come later."""
+
+    def density(x):
+        return special.ive(1, 2 * x * np.sqrt(rate)) * np.exp(-((1 - np.sqrt(rate)) ** 2) * x) / (x * np.sqrt(rate))
+
+    return integrate.quad(density, t, np.inf, limit=500)[0]
+
+
+def newest_first_wait_quantile(rho, probability):
+    """Quantile of the wait in M/M/1 with unit work when the last come is served first: a busy period, with probability ρ."""
+    return brentq(lambda t: rho * busy_period_survival(t, rho) - (1 - probability), 1, 500)
 
 
 # --- sample paths: the same arrivals and the same work give the same times, request by request -----------------

@@ -8,10 +8,8 @@ from math import comb
 
 import numpy as np
 import pytest
-from harness import assert_reproduces, luck_of_arrivals, luck_of_work, measured, poisson, scenario, service
 from scipy import stats
 
-from sim import theory
 from sim.scenario.model import Scenario
 from sim.single import run
 
@@ -113,29 +111,3 @@ def test_a_replica_with_j_connections_is_a_queue_of_its_own_mean_and_tail():
     assert measured_s == pytest.approx(mixture_s, rel=0.02)
     # What balancing each call at random would give: a third of the load for each.
     assert mixture_s > 1.1 / (service_rps - rate_rps / replicas)
-
-
-def test_an_http1_pool_is_a_queue_with_so_many_servers():
-    """C connections with one call at a time, in front of enough workers: M/M/C (P3 of the published results)."""
-    rate_rps, work_s, most = 50.0, 0.1, 6
-    case = scenario(
-        {"back": service({"exponential": work_s}, workers="unlimited")},
-        poisson(rate_rps, "back.do"),
-        calls={"back": {"connections": {"per_process": most, "max_concurrent": 1}}},
-        duration_s=400.0,
-        warmup_s=20.0,
-    )
-
-    def read(result):
-        rows = measured(result)
-        wait_s = rows["queue_s"]
-        begun = np.sort(rows["arrived_s"] + wait_s)
-        done = np.searchsorted(np.sort(rows["ended_s"]), rows["arrived_s"], side="right")
-        busy = np.minimum(most, np.maximum(0, np.searchsorted(begun, rows["arrived_s"], side="right") - done))
-        states = {"wait": wait_s, "busy": busy}
-        luck = luck_of_arrivals(rows, rate_rps, states) | luck_of_work(rows["service_s"], work_s, {"wait": wait_s})
-        return {"wait": wait_s, "waits": wait_s > 1e-9}, luck
-
-    p99_s = theory.mmc_wait_quantile(rate_rps, 1 / work_s, most, 0.99)
-    expected = {"mean of waits": (0.587516, 0.02), "mean of wait": (0.05875, 0.02), "p99 of wait": (p99_s, 0.05)}
-    assert_reproduces(case, read, expected)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import assert_reproduces, poisson, scenario, service
+from harness import assert_reproduces
 from oracles import batches, mm1_mixture_mean, mm1_mixture_quantile
-from rows import records
 
 from sim import theory
 from sim.laws import Constant, Exponential
 from sim.policies.partitions import partition_of
+from sim.validation.case import poisson, scenario, service
+from sim.validation.reading import records
 
 pytestmark = pytest.mark.theory
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 import oracles
 import pytest
-from harness import poisson, scenario, service, times
-from rows import records
 
 from sim.laws import Exponential, Hyperexponential, Lognormal
 from sim.records import OUTCOMES
 from sim.single import run
+from sim.validation.case import poisson, scenario, service
+from sim.validation.reading import records, times
 
 OK, REJECTED, TIMEOUT = (OUTCOMES.index(name) for name in ("ok", "rejected", "timeout"))
 BURSTY = Hyperexponential.from_mean(1.0, 2.0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from harness import assert_reproduces, measured, poisson, scenario, service, times
-from rows import records
+from harness import assert_reproduces
 
 from sim import theory
 from sim.laws import Exponential
+from sim.validation.case import poisson, scenario, service
+from sim.validation.reading import measured, records, times
 
 pytestmark = pytest.mark.theory
 

@@ -385,3 +385,31 @@ def sweep(
         swept, replications=replications, seed=seed, workers=crew(workers, scheduler), output=output, charts=not no_charts,
         quiet=quiet,
     )  # fmt: skip
+
+
+@commands.command(
+    epilog="[bold]Examples[/]\n\n  sim validate\n\n  sim validate Q1 LB2\n\n  sim validate 'circuit breakers' --format json\n\n"
+    "  sim validate --list",
+)
+@explained
+def validate(
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CASE]...", help="Ids or groups, such as Q1 or retries; absent: all.", show_default=False),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the cases with their sources, and run none.")] = False,
+    workers: Workers = None,
+    output: Output = Format.TABLE,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate what others have proved, published or measured, and say whether the same comes out; all takes some minutes.
+
+    Each number with its 99 % interval, the expected one and the tolerance. The exit code is 1 if one is not reproduced. The same
+    cases are tests.
+    """
+    from sim.cli.validating import carry_out, show_cases
+
+    if listed:
+        show_cases(output)
+    else:
+        carry_out(cases or [], workers=workers, output=output, quiet=quiet)

@@ -1,0 +1,87 @@
+"""Who calls whom, how often, how often again, and how often in vain: one row per edge, from the rows of attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import pandas as pd
+
+from sim.analysis.curves import of_each_run
+from sim.analysis.intervals import CONFIDENCE, interval_of
+from sim.analysis.metrics import GOOD_OUTCOMES
+
+_NUMBERS: Final = ("attempts_rps", "retries_rps", "failed")
+_EDGE: Final = ["candidate", "condition", "caller", "target"]
+
+
+def edges_of_run(attempts: pd.DataFrame, *, start_s: float, end_s: float) -> pd.DataFrame:
+    """Each edge of one replication: caller, target, attempts_rps, retries_rps, failed.
+
+    Attempts that began in the window, per second; those of them that were not the first try; and the share that did not end
+    well (an attempt that was called off has no end, and is none of them).
+
+    Args:
+        attempts: one replication, decoded; caller, target, number, started_s and outcome are read.
+        start_s: where the window begins, clock time.
+        end_s: where it ends.
+
+    >>> rows = pd.DataFrame({"caller": ["shop"] * 3, "target": ["bank.pay"] * 3, "number": [1, 2, 1],
+    ...                      "started_s": [0.5, 0.7, 1.5], "outcome": ["error", "ok", "ok"]})
+    >>> edges_of_run(rows, start_s=0, end_s=2).round(3).to_dict("records")
+    [{'caller': 'shop', 'target': 'bank.pay', 'attempts_rps': 1.5, 'retries_rps': 0.5, 'failed': 0.333}]
+    """
+    inside = attempts[(attempts["started_s"] >= start_s) & (attempts["started_s"] < end_s)]
+    ended_badly = ~inside["outcome"].isin((*GOOD_OUTCOMES, "in_flight"))
+    rows = pd.DataFrame(
+        {
+            "caller": inside["caller"].astype(str),
+            "target": inside["target"].astype(str),
+            "attempts_rps": 1.0 / (end_s - start_s),
+            "retries_rps": (inside["number"] > 1) / (end_s - start_s),
+            "failed": ended_badly.astype(float),
+        }
+    )
+    groups = rows.groupby(["caller", "target"], sort=False)
+    found = groups[["attempts_rps", "retries_rps"]].sum().assign(failed=groups["failed"].mean())
+    return found.reset_index()
+
+
+def edges(attempts: pd.DataFrame, *, start_s: float, end_s: float, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Each edge, with means over replications, told apart by candidate, condition and replication.
+
+    Returns candidate, condition, caller, target, attempts_rps, retries_rps, failed, each with NAME_low and NAME_high.
+    """
+    return edge_bands(of_each_run(attempts, lambda rows: edges_of_run(rows, start_s=start_s, end_s=end_s)), confidence=confidence)
+
+
+def edge_bands(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Put intervals around many `edges_of_run`."""
+    groups = per_run.groupby(_EDGE, sort=False, observed=True)
+    columns: dict[str, pd.Series[float]] = {}
+    for name in _NUMBERS:
+        found = interval_of(groups[name], confidence)
+        columns |= {name: found["mean"], f"{name}_low": found["low"].clip(lower=0.0), f"{name}_high": found["high"]}
+    return pd.DataFrame(columns).reset_index()
+
+
+def layers(edges: Iterable[tuple[str, str]], first: str) -> dict[str, int]:
+    """How far each node is from the first one, at most; circles are cut where they close.
+
+    >>> layers([("client", "shop"), ("shop", "bank"), ("client", "bank"), ("bank", "shop")], "client")
+    {'client': 0, 'shop': 1, 'bank': 2}
+    """
+    below: dict[str, list[str]] = {}
+    for one, other in edges:
+        below.setdefault(one, []).append(other)
+    names = [first, *below, *(name for others in below.values() for name in others)]
+    depth = dict.fromkeys(names, 0)
+
+    def walk(name: str, at: int, trail: tuple[str, ...]) -> None:
+        depth[name] = max(depth[name], at)
+        for other in below.get(name, ()):
+            if other not in trail and depth[other] < at + 1:
+                walk(other, at + 1, (*trail, other))
+
+    walk(first, 0, (first,))
+    return depth

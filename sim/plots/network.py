@@ -1,0 +1,188 @@
+"""Charts of the calls between services: where tries multiply, and the topology with load and failures on its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from sim.analysis.edges import layers
+from sim.analysis.words import amount
+from sim.plots import style
+from sim.plots.rows import Blocks, beside, beyond, lay_out, size_of
+from sim.plots.style import INK, Look
+
+_COLUMNS: Final = ("caller", "target", "attempts_rps", "retries_rps", "failed")
+#: Looks of edges by the share of attempts that fail, from which share on: darker and more broken, so that grey shows it, too.
+_TROUBLE: Final = ((0.0, Look("#8C8C8C")), (0.01, Look("#E69F00", (0, (6, 1.5)))), (0.1, Look("#A63D40", (0, (2, 1)))))
+_WIDTH, _HEIGHT, _ACROSS, _DOWN = 1.5, 0.52, 1.25, 0.42
+
+
+def attempts_per_tier(
+    edges: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Attempts per second on every edge, from the clients down, a bar for each candidate: full first tries, hatched retries.
+
+    Retries multiply from tier to tier: three tries in each of three layers are up to 27 at the bottom. Beside each bar stands
+    the share of attempts that failed.
+
+    Args:
+        edges: columns candidate, condition, caller, target, attempts_rps, retries_rps, failed (`sim.analysis.edges`).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition is not clear.
+    """
+    name, rows, found = style.shown(edges, _COLUMNS, "attempts_per_tier", condition, looks)
+    depth = layers(_pairs(edges), _first(edges))
+    named = rows.assign(edge=[f"{one} → {other}" for one, other in zip(rows["caller"], rows["target"], strict=True)])
+    ordered = named.assign(_tier=[depth.get(_service(str(one)), 0) for one in named["caller"]]).sort_values(
+        "_tier", kind="stable"
+    )
+    blocks: Blocks = [(str(edge), style.names_in(mine, "candidate")) for edge, mine in ordered.groupby("edge", sort=False)]
+    with style.themed():
+        ax = style.new_axes(ax, size_of(blocks, 9.5))
+        where = lay_out(ax, blocks, found)
+        for row in ordered.to_dict("records"):
+            look, y = found[str(row["candidate"])], where[str(row["edge"]), str(row["candidate"])]
+            first_rps = float(row["attempts_rps"]) - float(row["retries_rps"])
+            ax.barh(y, first_rps, height=0.62, color=look.colour, linewidth=0)
+            ax.barh(
+                y, row["retries_rps"], left=first_rps, height=0.62, facecolor="white", edgecolor=look.colour, hatch="////",
+                linewidth=1.0,
+            )  # fmt: skip
+            beside(ax, y, f"{amount('share_error', float(row['failed']))} failed")
+        style.set_number_axis(ax.xaxis, "attempts (attempts/s)")
+        ax.set_xlim(0.0, beyond(edges["attempts_rps"]))
+        style.set_title(ax, title, f"Attempts on every edge · {name}")
+        if legend:
+            ax.bar([0.0], [0.0], color=style.SHADE, label="first tries")
+            ax.bar([0.0], [0.0], facecolor="white", edgecolor=style.SHADE, hatch="////", label="retries")
+            style.legend_below(ax)
+    return ax
+
+
+def topology_under_load(
+    edges: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    condition: str | None = None,
+    candidate: str | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Who calls whom, with attempts per second and the share that failed on every edge; broader is more, darker fails more.
+
+    Services stand from left to right as far from the clients as calls go. Calls of several operations of a service are one edge.
+    Not for more than some thirty services: there the labels touch.
+
+    Args:
+        edges: columns candidate, condition, caller, target, attempts_rps, retries_rps, failed (`sim.analysis.edges`).
+        ax: where to draw; None makes a new figure.
+        condition: which one, if the table holds several.
+        candidate: which one, if the table holds several.
+        legend: whether to put one beside the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, the table is empty, or the condition or the candidate is not clear.
+    """
+    chart = "topology_under_load"
+    name, rows, _ = style.shown(edges, _COLUMNS, chart, condition)
+    who, mine = style.one_of(rows, "candidate", candidate, chart)
+    places, (across, down) = _places(mine)
+    flows = _flows(mine)
+    most = max(flow["attempts_rps"] for flow in flows.values())
+    with style.themed():
+        ax = style.new_axes(ax, (1.0 + across, 1.2 + down))
+        for (one, other), flow in flows.items():
+            _arrow(ax, places[one], places[other], flow, most)
+        for node, (x, y) in places.items():
+            box = FancyBboxPatch((x, y), _WIDTH, _HEIGHT, "round,pad=0.03", facecolor="white", edgecolor=INK, linewidth=1.2)
+            ax.add_patch(box).set_zorder(3)
+            ax.text(x + _WIDTH / 2, y + _HEIGHT / 2, style.wrap(style.shorten(node, 34), 17), ha="center", va="center",
+                    fontsize=10, zorder=4)  # fmt: skip
+        ax.set_xlim(-0.15, across - _ACROSS + 0.15)
+        ax.set_ylim(down - _DOWN + 0.35, -0.35)
+        ax.set_axis_off()
+        style.set_title(ax, title, f"Who calls whom, attempts per second and failed ones · {who}, {name}")
+        if legend:
+            for least, look in _TROUBLE:
+                told = f"{least:.0%} or more of attempts fail" if least else "fewer than 1 % of attempts fail"
+                ax.add_line(Line2D([], [], color=look.colour, linestyle=look.line, linewidth=3.0, label=told))
+            ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.02), ncols=3, borderaxespad=0.0)
+    return ax
+
+
+def _service(address: str) -> str:
+    return address.partition(".")[0]
+
+
+def _pairs(edges: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(_service(str(one)), _service(str(other))) for one, other in zip(edges["caller"], edges["target"], strict=True)]
+
+
+def _first(edges: pd.DataFrame) -> str:
+    """Where calls begin: who is called by nobody."""
+    pairs = _pairs(edges)
+    called = {other for _, other in pairs}
+    return next((one for one, _ in pairs if one not in called), pairs[0][0])
+
+
+def _flows(edges: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
+    """Attempts per second, and the share of them that failed, between services."""
+    flows: dict[tuple[str, str], dict[str, float]] = {}
+    for pair, row in zip(_pairs(edges), edges.to_dict("records"), strict=True):
+        flow = flows.setdefault(pair, {"attempts_rps": 0.0, "failed_rps": 0.0})
+        flow["attempts_rps"] += float(row["attempts_rps"])
+        flow["failed_rps"] += float(row["attempts_rps"]) * float(row["failed"])
+    return flows
+
+
+def _places(edges: pd.DataFrame) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """Where each service stands, and how much room all take, in inches."""
+    columns: dict[int, list[str]] = {}
+    for name, depth in layers(_pairs(edges), _first(edges)).items():
+        columns.setdefault(depth, []).append(name)
+    tallest = max(map(len, columns.values()))
+    places = {}
+    for column, names in columns.items():
+        shift = (tallest - len(names)) / 2
+        for row, name in enumerate(names):
+            places[name] = (column * (_WIDTH + _ACROSS), (shift + row) * (_HEIGHT + _DOWN))
+    return places, ((max(columns) + 1) * (_WIDTH + _ACROSS), tallest * (_HEIGHT + _DOWN))
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], flow: Mapping[str, float], most: float) -> None:
+    failed = flow["failed_rps"] / flow["attempts_rps"] if flow["attempts_rps"] else 0.0
+    look = next(look for least, look in reversed(_TROUBLE) if failed >= least)
+    forward = end[0] > start[0]
+    tail = (start[0] + (_WIDTH + 0.04 if forward else _WIDTH / 2), start[1] + (_HEIGHT / 2 if forward else _HEIGHT))
+    head = (end[0] - 0.06 if forward else end[0] + _WIDTH / 2, end[1] + (_HEIGHT / 2 if forward else _HEIGHT))
+    broad = 1.0 + 4.0 * float(np.sqrt(flow["attempts_rps"] / most))
+    bend: dict[str, Any] = {} if forward else {"connectionstyle": "arc3,rad=-0.4"}
+    ax.add_patch(
+        FancyArrowPatch(
+            tail, head, arrowstyle="-|>", mutation_scale=9 + 2 * broad, color=look.colour, linestyle=look.line, linewidth=broad,
+            shrinkA=0, shrinkB=0, zorder=1, **bend,
+        )
+    )  # fmt: skip
+    told = f"{style.plain(float(format(flow['attempts_rps'], '.3g')))}/s\n{amount('share_error', failed)}"
+    at = (0.45 * tail[0] + 0.55 * head[0], 0.45 * tail[1] + 0.55 * head[1] + (0.0 if forward else 0.25))
+    ax.text(*at, told, ha="center", va="center", fontsize=9, color=INK, zorder=2,
+            bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1})  # fmt: skip
