@@ -39,7 +39,7 @@ from PIL import Image
 
 from sim import plots
 from sim.analysis.critical import EXPLAINED_PARTS
-from sim.analysis.sweeps import knees
+from sim.analysis.knee import knees
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.records import OUTCOMES, PARTS
