@@ -172,3 +172,9 @@ def test_a_reviewer_doubts_publishes_that_may_wait_for_ever():
     assert "queue mails: publishers are blocked for as long as it is full, and shop has no timeout" in doubts(BLOCK)
     assert "broker rabbit: publishers are blocked for as long as it is full" in doubts(broker={"high_watermark": 9})
     assert "blocked for as long" not in doubts(BLOCK, calls={"default": {"timeout": 1.0}})
+
+
+def test_a_poll_that_takes_a_message_makes_room():
+    poll = {"delivery": "poll", "receive_wait": 20.0, "capacity": 1, "overflow": "block"}
+    result = simulate(poll, times=(0.0, 0.1, 0.2))
+    assert result.requests.ended_s.round(9).tolist() == [0.0, 0.1, 1.0], "the second is taken when the first is done"

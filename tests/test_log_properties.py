@@ -114,7 +114,7 @@ DEATHS = [{"crash": "mail"}, {"crash": "shop"}, {"outage": "kafka", "node": 0}, 
 
 
 def one_key(fault, commit):
-    """Three messages of a key, published at 0, 0.1 and 0.2 s: written in 0.2 s, copied in 0.1 s, a way of 0.1 s, a second of work."""
+    """Three messages of a key, published at 0, 0.1 and 0.2 s: written in 0.2 s, copied in 0.1 s, a way of 0.1 s, a second."""
     senders = {"consumer": "mail.send", "commit": commit, "session_timeout": 6.0, "heartbeat_interval": 2.0}
     return Scenario(
         services={
