@@ -114,9 +114,10 @@ def broker_storage(
         size = mine["bytes"] if "bytes" in mine else pd.Series(0.0, index=mine.index)
         changes.append(pd.DataFrame({"time_s": mine["acked_s"], "messages": number, "bytes": number * size}))
         changes.append(pd.DataFrame({"time_s": gone_s, "messages": -number, "bytes": -number * size}))
-    found = pd.concat(changes) if changes else pd.DataFrame(columns=["time_s", "messages", "bytes"], dtype=float)
+    found: pd.DataFrame = pd.concat(changes) if changes else pd.DataFrame(columns=["time_s", "messages", "bytes"], dtype=float)
     found = found[np.isfinite(found["time_s"])].sort_values("time_s", kind="stable", ignore_index=True)
-    return found.assign(messages=found["messages"].cumsum(), bytes=found["bytes"].cumsum())
+    found["messages"], found["bytes"] = found["messages"].cumsum(), found["bytes"].cumsum()
+    return found
 
 
 def _percentiles(durations_s: pd.Series[float]) -> list[float]:

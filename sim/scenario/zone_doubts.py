@@ -11,6 +11,7 @@ from sim.scenario.edges import CLIENT
 from sim.scenario.faults import Partition, ZoneOutage
 from sim.scenario.forecast import Edge, Forecast
 from sim.scenario.messaging.logs import Log
+from sim.scenario.messaging.queues import Queue
 from sim.scenario.model import Scenario
 
 #: Load of an endpoint against the mean from which a zone is said to be hot.
@@ -26,7 +27,8 @@ def placements(scenario: Scenario) -> dict[str, dict[str, int]]:
         counts[name] = Counter(_dealt(scenario, registry.zones, registry.nodes))
     for name, broker in scenario.brokers.items():
         counts[name] = Counter(_dealt(scenario, broker.zones, broker.nodes))
-    for name, kept in (*scenario.queues.items(), *scenario.logs.items()):
+    alone: dict[str, Queue | Log] = {**scenario.queues, **scenario.logs}
+    for name, kept in alone.items():
         if kept.broker is None:
             counts[name] = Counter([kept.zone or scenario.zones[0]])
     for name, by_zone in counts.items():
