@@ -69,6 +69,20 @@ def test_an_idempotent_consumer_pays_for_what_is_new():
     queue = {"visibility_timeout": 1.5, "late_acknowledge": "accepted"}
     result = together({"wait": 0.1, "each": 1.0}, queue, times=(0.0, 0.0), mail={"deduplicate": {"work": 0.01}})
     assert rows(result).times_done.tolist() == [1, 1]
+    # The first call of a half and 1 s a message ends at 2.5. At 1.5 its message is there again, at 2 a new one: half a second and
+    # 1 s for that one, not 2. What is known and alone costs what the inbox says: a worker's 0.01 s.
+    queue = {"visibility_timeout": 1.5, "late_acknowledge": "accepted"}
+    both = together({"wait": 1.0, "each": 1.0}, queue, times=(0.0, 2.0), work=0.5, mail={"deduplicate": {"work": 0.01}})
+    assert done(both) == [2.5, 4.0]
+    alone = together({"each": 1.0}, queue, times=(0.0,), work=1.0, mail={"deduplicate": {"work": 0.01}})
+    assert (done(alone), rows(alone).deliveries.tolist()) == ([2.0], [2])
+    assert alone.totals.set_index("name").busy_worker_s["mail"] == pytest.approx(2.01)
+
+
+def test_the_first_one_decides_how_long_is_waited():
+    # A call from 1 to 11. Meanwhile one comes at 5, whose second is over, and one at 10.8: both are called for at once.
+    result = together({"wait": 1.0}, times=(0.0, 5.0, 10.8), work=10.0)
+    assert rows(result).started_s.round(6).tolist() == [1.0, 11.0, 11.0]
 
 
 def test_each_request_of_a_call_has_a_reply_of_its_own():

@@ -28,6 +28,11 @@ def test_a_publish_waits_until_there_is_room():
     assert result.requests.queue_s.round(6).tolist() == [0.0, 0.0, 1.0, 2.0]
 
 
+def test_there_is_room_as_soon_as_what_was_written_is_taken():
+    result = simulate({**BLOCK, "persist": 0.5}, times=(0.0, 0.0), work=3.0)
+    assert publishes(result) == [("ok", 0.5), ("ok", 1.0)], "the first is at its consumer at 0.5"
+
+
 def test_it_waits_so_long_and_is_rejected():
     result = simulate({**BLOCK, "max_block": 1.5}, times=(0.0, 0.0, 0.0, 0.0), work=1.0)
     assert publishes(result) == [("ok", 0.0), ("ok", 0.0), ("ok", 1.0), ("rejected", 1.5)]
@@ -172,3 +177,9 @@ def test_a_reviewer_doubts_publishes_that_may_wait_for_ever():
     assert "queue mails: publishers are blocked for as long as it is full, and shop has no timeout" in doubts(BLOCK)
     assert "broker rabbit: publishers are blocked for as long as it is full" in doubts(broker={"high_watermark": 9})
     assert "blocked for as long" not in doubts(BLOCK, calls={"default": {"timeout": 1.0}})
+
+
+def test_a_poll_that_takes_a_message_makes_room():
+    poll = {"delivery": "poll", "receive_wait": 20.0, "capacity": 1, "overflow": "block"}
+    result = simulate(poll, times=(0.0, 0.1, 0.2))
+    assert result.requests.ended_s.round(9).tolist() == [0.0, 0.1, 1.0], "the second is taken when the first is done"

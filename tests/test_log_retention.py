@@ -61,6 +61,13 @@ def test_what_is_in_hand_when_it_is_deleted_is_done_all_the_same():
     assert (fates(result), done(result)) == (["done"], [5.0])
 
 
+def test_what_is_fetched_and_not_begun_goes_with_the_rest():
+    # One a poll: the second is fetched while the first is worked on, until 5, and deleted at 2 or 3.
+    settings = {**EACH, "max_poll_records": 1}
+    result = simulate(times=(0.0, 0.0), work=5.0, consuming=settings, log={"retention": {"time": 1.5, "check_interval": 1.0}})
+    assert (fates(result), rows(result).deliveries.tolist()) == (["done", "expired"], [1, 0])
+
+
 def test_a_log_that_nobody_reads_forgets_too():
     result = simulate(times=TIMES, groups={}, log={"retention": {"time": 3.0, "check_interval": 1.0}}, duration=10.0)
     assert set(result.effects.fate) == {"expired", "kept"}
@@ -82,6 +89,14 @@ def test_a_replay_does_everything_once_more():
     assert found.times_done.tolist() == [2] * 10 + [1]
     assert (found.deliveries.tolist(), set(found.fate)) == ([2] * 10 + [1], {"done"})
     assert done(result)[:2] == [0.1, 1.1], "the first time is what counts"
+
+
+def test_those_who_are_set_back_say_that_they_leave():
+    # Nobody waits for a session of 45 s to end: the second time is over a moment after 5.
+    consuming = {**EACH, "session_timeout": 45.0, "heartbeat_interval": 3.0}
+    fault = {"replay": "mails.senders", "at": 5.0}
+    result = simulate(times=(0.0,), work=0.1, consuming=consuming, faults=[fault], duration=7.0, run={"drain": 1.0})
+    assert rows(result).times_done.tolist() == [2]
 
 
 def test_an_idempotent_consumer_does_nothing_once_more():

@@ -51,6 +51,16 @@ def test_a_copy_in_the_own_zone_is_asked_instead_of_the_leader():
     assert 1.34 <= without <= 1.34 + 0.5
 
 
+def test_each_zone_is_asked_by_itself():
+    # Thirty messages wait when mail, in a, is back: what is led in a comes by the way of a, the rest 20 ms later.
+    result = three(
+        times=tuple(i / 100 for i in range(30)), log={"partitions": 3}, send={"key": {"keys": 30}},
+        faults=[{"crash": "mail", "at": 0.0, "for": 60.0}], duration=90.0,
+    )  # fmt: skip
+    begun = rows(result).groupby("partition").started_s.min()
+    assert (begun[1] - begun[0], begun[2] - begun[0]) == (pytest.approx(0.02), pytest.approx(0.02))
+
+
 def test_a_zone_that_goes_takes_leaders_along_and_confirmed_messages_are_safe():
     result = three(
         shop="b", mail="b", times=tuple(i * 0.25 for i in range(40)), log={"partitions": 3, "min_insync": 2},

@@ -52,6 +52,13 @@ def test_a_short_poll_asks_again_after_a_pause():
     assert rows(result).started_s.tolist() == [2.0, 6.0 + 1.0], "asked at 0, 2, (worked until 3), 3, 5, 7"
 
 
+def test_what_a_short_poll_takes_comes_back_when_its_timeout_ends():
+    poll = {"delivery": "poll", "poll_interval": 5.0, "visibility_timeout": 2.0, "late_acknowledge": "accepted", "consumers": 2}
+    result = simulate(poll, times=(1.0,), work=30.0)
+    # Taken at 5, ready again at 7, and the other consumer asks at 10; ready again at 12, and both are busy until 35.
+    assert (done(result), rows(result).deliveries.tolist(), rows(result).times_done.tolist()) == ([35.0], [2], [2])
+
+
 def test_a_long_poll_is_answered_when_a_message_comes():
     result = simulate({"delivery": "poll", "receive_wait": 20}, times=[33.3])
     assert rows(result).started_s.tolist() == [33.3]

@@ -68,6 +68,8 @@ class PolledQueue(MessageQueue):
 
     def _ask(self, consumer: Consumer) -> Steps:
         batch = self._batch(consumer)
+        if batch:
+            self._dispatch()  # a timeout has begun, and there is room
         if batch or not self.spec.receive_wait:
             return batch
         reply = Reply(self._tasks)
