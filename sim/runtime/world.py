@@ -19,6 +19,7 @@ from sim.records import OUTCOMES, STATES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
+from sim.runtime.callers import new_caller
 from sim.runtime.connections import FlowTable, Pool, connected
 from sim.runtime.context import Context
 from sim.runtime.deliveries import Inbox
@@ -51,6 +52,7 @@ from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.faults import ReplayGroup
 from sim.scenario.messaging.requests import reply_queues
 from sim.scenario.model import Scenario
+from sim.scenario.queries import refused_queries
 from sim.streams import key, salt
 
 #: A user's own SimPy process: a function that takes the world and returns a generator of SimPy events.
@@ -97,7 +99,8 @@ class World:
             if service.spec.registry is not None:
                 service.registry = self.registries[service.spec.registry]
                 service.registry.join(service)
-        plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
+        refused = refused_queries(scenario)  # whose refusal is passed on as it is
+        plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op, a in refused) for a, op in operations.items()}
         self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
         self.stores = {name: Store(self, name, spec) for name, spec in scenario.stores.items()}
         self.beside: dict[Context, Task] = {}  # publishes that go on after what made them, while they do
@@ -120,7 +123,7 @@ class World:
         wires = self.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores, wires)
+            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores, wires, seed)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -309,6 +312,10 @@ class World:
         # Of one and the same, the order in which they happened stays: half-open and open again may be one moment.
         for change in sorted(found, key=lambda change: change[:-1]):
             self.recorder.change(*change)
+
+    def new_caller(self, edge: Edge, process_key: int, process: int, callers: Callable[[Edge], Caller]) -> Caller:
+        """A process's caller on an edge; `callers` are the same process's on other edges."""
+        return new_caller(self, edge, process_key, process, callers)
 
     def view(self, edge: Edge, process: int) -> View:
         """What a caller process believes of the target of an edge: as all do, or through a registry of its own."""

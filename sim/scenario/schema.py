@@ -20,9 +20,10 @@ from sim.policies.discipline import Discipline
 from sim.policies.payloads import FieldPath
 from sim.policies.zones import Placement, ZoneRouting
 from sim.scenario.calls import OFF
+from sim.scenario.contents import Content
 from sim.scenario.messaging.queues import Topic
 from sim.scenario.protocols import Protocol
-from sim.scenario.services import Content, Link, Operation, Payload, Selector, Waiting
+from sim.scenario.services import Link, Operation, Payload, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
