@@ -122,7 +122,7 @@ def by_size(candidate: str, shown: float) -> sim.Scenario:
 
 
 def flip(one: str, other: str, varied: Varied, low: float, high: float, seeds: int = 3) -> float | None:
-    """Where one is no longer faster than the other: halving, on a logarithmic scale, with the same seeds for both; None: nowhere."""
+    """Where one is no longer faster than the other, found by halving, with the same seeds for both; None: nowhere."""
 
     def ahead(value: float) -> bool:
         return measured(varied(one, value), seeds)["mean_s"] <= measured(varied(other, value), seeds)["mean_s"]
@@ -162,7 +162,10 @@ def curves(varied: Varied, values: list[float], candidates: list[str], seeds: in
 def chart(distances: pd.DataFrame, sizes: pd.DataFrame, found: pd.DataFrame) -> plt.Figure:
     """Latency by distance and by size, with the places where the order changes."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    panels = ((distances * 1000, "round-trip time", 1000, "round-trip time, ms"), (sizes * 1000, "reviews shown", 1, "reviews shown"))
+    panels = (
+        (distances * 1000, "round-trip time", 1000, "round-trip time, ms"),
+        (sizes * 1000, "reviews shown", 1, "reviews shown"),
+    )
     for ax, (table, varied, scale, label) in zip(axes, panels, strict=True):
         for (name, column), style in zip(table.items(), ("-o", "--s", "-.^", ":D", "-v"), strict=False):
             ax.plot(table.index * scale, column, style, label=name, markersize=4)

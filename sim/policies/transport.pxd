@@ -20,6 +20,7 @@ cdef class Flow:
     cdef double _threshold
     cdef double _last_s
     cdef list _holes
+    cdef readonly long lost
     cdef readonly double stream_window
     cdef readonly double connection_window
     cdef bint _estimates
