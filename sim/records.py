@@ -225,6 +225,9 @@ TRAFFIC: Final = Table(
         ("caller_cpu_s", "d"),  # writing requests, reading answers, agreeing on keys: at the callers
         ("target_cpu_s", "d"),  # reading requests, writing answers, agreeing on keys: at the target
         ("connections", "q"),  # that were begun
+        ("streams", "q"),  # streamed answers of which the caller has read the first message
+        ("messages", "q"),  # of all streams, both ways, that were read
+        ("first_message_s", "d"),  # from sending the call until that first message was read, over all of them
     ),
 )
 

@@ -46,6 +46,7 @@ METRICS: Final[Mapping[str, str]] = {
     "cross_zone": "ratio; attempts from one zone to another, of those with a zone at both ends; only where there are zones",
     "wire_bytes_per_request": "bytes per measured request, on all links whose calls have a protocol, both ways, with headers",
     "wire_cpu_s": "seconds; processor time per measured request to write, read, compress and agree on keys",
+    "first_message_s": "seconds; mean time from sending a call until the first message of its streamed answer was read",
     "new_connections_per_request": "connections begun per measured request, by callers with a protocol",
     "completeness": "ratio; effects that happened, of those asked for",
     "duplicates": "effects that happened although the request had all it asked for, those of one message again included",

@@ -14,21 +14,23 @@ _EDGE: Final = ["caller", "target"]
 def traffic_metrics(traffic: pd.DataFrame, requests: float) -> dict[str, float]:
     """What a measured request cost on all edges with a protocol; nothing if there are none, or no requests.
 
-    Bytes are both ways together, with headers and segments; processor time is at both ends, for messages and handshakes.
+    Bytes are both ways together, with headers and segments; processor time is at both ends, for messages and handshakes. Where
+    answers are streams: the mean time until the first message of one was read, `first_message_s`.
 
     >>> sizes = {"request_bytes": [900], "response_bytes": [3100]}
-    >>> rows = pd.DataFrame({**sizes, "caller_cpu_s": [0.001], "target_cpu_s": [0.003], "connections": [2]})
-    >>> traffic_metrics(rows, 2)
+    >>> times = {"caller_cpu_s": [0.001], "target_cpu_s": [0.003], "connections": [2], "streams": [0], "first_message_s": [0.0]}
+    >>> traffic_metrics(pd.DataFrame({**sizes, **times}), 2)
     {'wire_bytes_per_request': 2000.0, 'wire_cpu_s': 0.002, 'new_connections_per_request': 1.0}
     """
     if traffic.empty or requests <= 0:
         return {}
-    sums = traffic[["request_bytes", "response_bytes", "caller_cpu_s", "target_cpu_s", "connections"]].sum()
-    return {
+    sums = traffic.drop(columns=["caller", "target"], errors="ignore").sum()
+    found = {
         "wire_bytes_per_request": float(sums["request_bytes"] + sums["response_bytes"]) / requests,
         "wire_cpu_s": float(sums["caller_cpu_s"] + sums["target_cpu_s"]) / requests,
         "new_connections_per_request": float(sums["connections"]) / requests,
     }
+    return found | {"first_message_s": float(sums["first_message_s"] / sums["streams"])} if sums["streams"] else found
 
 
 def traffic_by_edge(traffic: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 #: All of them, by name.
 ALL: Final[Mapping[str, Profile]] = {**PROFILES, **CODECS, **COMPRESSIONS}
 
-_SIZES: Final = ("segment", "segment_overhead", "max_window", "record_size", "record_overhead", "framing", "overhead")
+_SIZES: Final = (
+    "segment", "segment_overhead", "max_window", "stream_window", "connection_window", "record_size", "record_overhead",
+    "framing", "overhead",
+)  # fmt: skip
 _NO_TIME: Final = ("round_trips", "saved_by_ticket", "saved_by_0_rtt", "initial_window", "decrease", "ratio")
 
 #: How each layer's numbers are overridden.

@@ -45,6 +45,7 @@ _WORDS: Final[dict[str, Word]] = {
     "busy_s_per_good": Word("worker time per good answer", "time", better="lower"),
     "wire_bytes_per_request": Word("bytes on links per request", "number", "bytes/request", "lower"),
     "wire_cpu_s": Word("processor time for protocols per request", "time", better="lower"),
+    "first_message_s": Word("time until the first message of a stream", "time", better="lower"),
     "new_connections_per_request": Word("new connections per request", "number", "connections/request", "lower"),
     "completeness": Word("effects that happened", "ratio", better="higher"),
     "duplicates": Word("duplicate effects", "number", "effects/run", "lower"),

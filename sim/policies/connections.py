@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from sim.values import Duration, PositiveDuration, Ratio, Spec
 
+if TYPE_CHECKING:
+    import cython
+
 _INF: Final = math.inf
 
 #: What becomes of a connection: being made; taking calls; finishing those that it has; over.
-OPENING, OPEN, DRAINING, CLOSED = range(4)
+OPENING, OPEN, DRAINING, CLOSED = _OPENING, _OPEN, _DRAINING, _CLOSED = range(4)
 
 _Count = Annotated[int, Field(ge=1, le=10**6)]
 
@@ -96,7 +99,7 @@ class Connection:
 
     def __init__(self, endpoint: int) -> None:
         self.endpoint = endpoint
-        self.state = OPENING
+        self.state = _OPENING
         self.calls: list[Any] = []
         self.left: float = _INF  # calls that it may still take
         self.idle_s = 0.0  # clock time since which it has no call
@@ -121,10 +124,13 @@ class ConnectionsGate:
 
     def __init__(self, spec: Connections) -> None:
         self.spec = spec
+        self._spreads = spec.use == "spread"
+        self._idle_s = _INF if spec.idle_timeout is None else spec.idle_timeout
         self.connections: list[Connection] = []  # that are not over, in the order in which they were made
         self.changes: list[tuple[float, int, str]] = []  # clock time, endpoint, state
         self._most = _number(spec.per_process)
         self._room = _number(spec.max_concurrent)
+        self._longest = _number(spec.max_queue)  # line
         self._ready: list[Connection] = []  # with room; the last is that which became so last
         self._next_s = _INF  # nothing runs out before
         self._turn = 0
@@ -132,17 +138,16 @@ class ConnectionsGate:
     def take(self, now_s: float, call: Any) -> Connection | None:
         """The connection that a new call goes to, which counts it from now on; None if none has room, or another comes first."""
         self.advance(now_s)
-        if self.spec.use == "spread":
-            found = None if self.may_open() else self._in_turn()
-        else:
-            found = self._ready[-1] if self._ready else None
+        found = self._in_turn() if self._spreads else self._ready[-1] if self._ready else None
         if found is not None:
             self.attach(found, call)
-            if found.left <= 0 and found.state == OPEN:
+            if found.left <= 0 and found.state == _OPEN:
                 self.drain(found, now_s)
         return found
 
     def _in_turn(self) -> Connection | None:
+        if self.may_open():
+            return None
         usable = [each for each in self.connections if each in self._ready]
         if not usable:
             return None
@@ -156,13 +161,17 @@ class ConnectionsGate:
         if connection.left <= 0 or len(connection.calls) >= self._room:
             self._forget_room(connection)
 
-    def may_open(self) -> bool:
+    def may_open(self) -> cython.bint:
         """Whether the process may make another connection."""
-        return sum(each.state != DRAINING for each in self.connections) < self._most
+        taken: cython.long = 0
+        for each in self.connections:
+            connection: Connection = each
+            taken += connection.state != _DRAINING
+        return taken < self._most
 
-    def may_wait(self, waiting: int) -> bool:
+    def may_wait(self, waiting: cython.long) -> cython.bint:
         """Whether one more call may wait for a place beside so many."""
-        return waiting < _number(self.spec.max_queue)
+        return waiting < self._longest
 
     def add(self, connection: Connection, now_s: float, call: Any) -> None:
         """A connection is being made, for this call; others may join it meanwhile."""
@@ -174,7 +183,7 @@ class ConnectionsGate:
     def established(self, connection: Connection, now_s: float, u: float) -> None:
         """It has been made; `u`, uniform in [0, 1), decides how far its age lies from `max_age`."""
         spec = self.spec
-        connection.state = OPEN
+        connection.state = _OPEN
         connection.idle_s = now_s
         if spec.max_age is not None:
             connection.retires_s = now_s + spec.max_age * (1 + spec.max_age_jitter * (2 * u - 1))
@@ -190,12 +199,12 @@ class ConnectionsGate:
         self.advance(now_s)  # what retired meanwhile did so with this call on it
         full = len(connection.calls) >= self._room
         connection.calls.remove(call)
-        if connection.state == CLOSED:
+        if connection.state == _CLOSED:
             return
         if not connection.calls:
             connection.idle_s = now_s
             self._look_again_at(connection)
-        if connection.state == DRAINING:
+        if connection.state == _DRAINING:
             if not connection.calls:
                 self.close(connection, now_s)
         elif full and connection.left > 0:
@@ -203,9 +212,9 @@ class ConnectionsGate:
 
     def drain(self, connection: Connection, now_s: float) -> None:
         """It takes no more calls, and is over when it has none."""
-        if connection.state >= DRAINING:
+        if connection.state >= _DRAINING:
             return
-        connection.state = DRAINING
+        connection.state = _DRAINING
         self._forget_room(connection)
         self.changes.append((now_s, connection.endpoint, "draining"))
         if not connection.calls:
@@ -213,11 +222,11 @@ class ConnectionsGate:
 
     def close(self, connection: Connection, now_s: float) -> None:
         """It is over at once."""
-        if connection.state == CLOSED:
+        if connection.state == _CLOSED:
             return
-        if connection.state != OPENING:
+        if connection.state != _OPENING:
             self.changes.append((now_s, connection.endpoint, "disconnected"))
-        connection.state = CLOSED
+        connection.state = _CLOSED
         connection.closed_s = now_s
         self.connections.remove(connection)
         self._forget_room(connection)
@@ -227,25 +236,30 @@ class ConnectionsGate:
         if now_s < self._next_s:
             return
         for connection in list(self.connections):
-            over_s, idles = self._runs_out(connection)
-            if over_s <= now_s:
-                self.close(connection, over_s) if idles else self.drain(connection, over_s)
-        self._next_s = min((self._runs_out(each)[0] for each in self.connections), default=_INF)
+            over_s = self._runs_out_s(connection)
+            if over_s > now_s:
+                continue
+            if over_s == connection.retires_s:
+                self.drain(connection, over_s)
+            else:
+                self.close(connection, over_s)
+        self._next_s = _INF
+        for connection in self.connections:
+            self._look_again_at(connection)
 
     def _forget_room(self, connection: Connection) -> None:
         if connection in self._ready:
             self._ready.remove(connection)
 
-    def _runs_out(self, connection: Connection) -> tuple[float, bool]:
-        """When it will, as things are, and whether because it has no calls."""
-        if connection.state != OPEN:
-            return _INF, False
-        idle = self.spec.idle_timeout
-        idles_s = connection.idle_s + idle if idle is not None and not connection.calls else _INF
-        return (idles_s, True) if idles_s < connection.retires_s else (connection.retires_s, False)
+    def _runs_out_s(self, connection: Connection) -> float:
+        """When it will, as things are: by its age, or because it has had no calls for too long."""
+        if connection.state != _OPEN:
+            return _INF
+        idles_s = _INF if connection.calls else connection.idle_s + self._idle_s
+        return min(idles_s, connection.retires_s)
 
     def _look_again_at(self, connection: Connection) -> None:
-        self._next_s = min(self._next_s, self._runs_out(connection)[0])
+        self._next_s = min(self._next_s, self._runs_out_s(connection))
 
 
 def _number(limit: int | str) -> float:

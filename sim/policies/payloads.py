@@ -163,6 +163,18 @@ class Payloads:
             self._found[name, encoding] = size
         return size
 
+    def asked(self, name: str) -> tuple[int, int]:
+        """How deep a query for this message goes, in levels of fields, and for how many objects it asks, items of lists included.
+
+        >>> messages = {
+        ...     "review": Message(fields={"stars": {"int": 4}}),
+        ...     "page": Message(fields={"reviews": {"list": "review", "count": 20}}),
+        ... }
+        >>> Payloads(messages).asked("page")
+        (2, 21)
+        """
+        return _asked(self.fields(name))
+
     def fields(self, name: str, depth: int = 0) -> dict[str, _Shape]:
         """The fields of a message, those of other messages inside of it included.
 
@@ -192,6 +204,18 @@ class _Shape:
     spec: MessageField
     fields: dict[str, _Shape] | None
     item: _Shape | None
+
+
+def _asked(fields: dict[str, _Shape]) -> tuple[int, int]:
+    depth, objects = 0, 1
+    for shape in fields.values():
+        count = 1
+        while shape.item is not None:
+            count, shape = count * shape.spec.count, shape.item
+        if shape.fields is not None:
+            inner, more = _asked(shape.fields)
+            depth, objects = max(depth, inner), objects + count * more
+    return depth + 1, objects
 
 
 def _selected(fields: dict[str, _Shape], select: tuple[str, ...], of: str) -> dict[str, _Shape]:

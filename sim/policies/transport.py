@@ -10,18 +10,27 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
-from typing import Annotated, Final, Literal, NamedTuple
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field
 
 from sim.values import Duration, PositiveSize, Ratio, Size, Spec
+
+if TYPE_CHECKING:
+    import cython
 
 _INF: Final = math.inf
 #: Later segments whose acks tell that one is lost (RFC 5681, RFC 9002: packet threshold 3).
 _THRESHOLD: Final = 3
 #: Times that a segment is sent again; then it counts as there, after a quarter of an hour and more (Linux: tcp_retries2).
 _MOST_REPAIRS: Final = 15
+#: The largest window that an estimate leads to (grpc-go: bdpLimit).
+_MOST_ESTIMATED: Final = 16.0 * 2**20
+#: Rounding of times, in seconds.
+_A_MOMENT_S: Final = 1e-9
 #: The place of a segment that does not exist.
 _NONE: Final = 2**62
 
@@ -29,12 +38,15 @@ _NONE: Final = 2**62
 class Transport(Spec):
     """Windows and repairs of a connection. Each profile has its own numbers; what is written here goes over them.
 
-    Not for what decides within a round trip: pacing, delayed acknowledgements, the CPU of the network stack. Streams on one
-    connection do not share its window, and two directions know nothing of each other.
+    Not for what decides within a round trip: pacing, delayed acknowledgements, the CPU of the network stack. Whole requests and
+    answers on one connection do not share its windows, as the messages of streams do; two directions know nothing of each other.
+    A window is told to be free as soon as it is (grpc-go: a quarter of it at a time).
 
-    Source: RFC 6928 (initial window of 10), RFC 5681 (slow start, restart after idling), RFC 9438 (CUBIC: decrease to 0.7),
-    RFC 8985 (RACK-TLP: a probe after two round trips, 200 ms later if one segment is out), RFC 6298 and Linux' TCP_RTO_MIN
-    (200 ms); RFC 9002 (QUIC: probe after a round trip, at least 1 ms and the largest delay of acknowledgements).
+    Source: RFC 9113, 5.2 (flow control), grpc-go internal/transport/flowcontrol.go and bdp_estimator.go, gRPC C-core
+    bdp_estimator.cc (doubled when more than two thirds came within a round trip); RFC 6928 (initial window of 10), RFC 5681 (slow
+    start, restart after idling), RFC 9438 (CUBIC: decrease to 0.7), RFC 8985 (RACK-TLP: a probe after two round trips, 200 ms
+    later if one segment is out), RFC 6298 and Linux' TCP_RTO_MIN (200 ms); RFC 9002 (QUIC: probe after a round trip, at least
+    1 ms and the largest delay of acknowledgements).
     """
 
     kind: Literal["tcp", "quic"] = Field("tcp", description="whose repairs; tcp delivers in order, also across streams")
@@ -43,7 +55,18 @@ class Transport(Spec):
     segment_overhead: Size = Field(40.0, description="bytes of headers around each: IP and TCP, or IP, UDP and QUIC")
     max_window: PositiveSize = Field(6291456.0, description="bytes that are on the way at most, for the receiver's sake")
     stream_window: PositiveSize | None = Field(
-        None, description="the same for each request or answer (HTTP/2's flow control); absent: no limit of its own"
+        None, description="the same for each request, answer or stream (HTTP/2's flow control); absent: no limit of its own"
+    )
+    connection_window: PositiveSize | None = Field(
+        None, description="the same for all streams of a connection together; absent: no limit of its own"
+    )
+    window_estimation: bool = Field(
+        False, description="whether both double every second round trip while they hold a sender up, to 16 MiB (gRPC)"
+    )
+    slow_start_limit: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="window, in segments, at which slow start ends without a loss: CUBIC's HyStart leaves early where it sees "
+        "delays grow; absent: it ends with the first loss",
     )
     decrease: Ratio = Field(0.7, description="what is left of the window after a loss")
     idle_restart: bool = Field(True, description="whether the window falls back to the initial one after an idle time")
@@ -103,68 +126,214 @@ class Flow:
     [0.01, 0.01, 0.05]
     """
 
-    __slots__ = ("_holes", "_last_s", "_spec", "_threshold", "window")
+    __slots__ = (
+        "_burst", "_coming", "_estimates", "_filled", "_flying", "_holes", "_in_flight", "_initial", "_last_s", "_most",
+        "_ordered", "_overhead", "_parts", "_patience_s", "_restarts", "_sample", "_sample_until_s", "_segment", "_spec",
+        "_threshold", "_wider_s", "connection_window", "lost", "stream_window", "window",
+    )  # fmt: skip
 
     def __init__(self, spec: Transport) -> None:
         self._spec = spec
-        self.window = float(spec.initial_window)  # segments
-        self._threshold = _INF  # from which on it grows by one per round trip
+        self._segment, self._overhead = spec.segment, spec.segment_overhead
+        self._most = spec.max_window / spec.segment
+        self.stream_window = _window(spec.stream_window)  # bytes of flow control
+        self.connection_window = _window(spec.connection_window)
+        self._estimates = spec.window_estimation
+        self._burst = 0.0  # bytes of the latest window that was sent
+        self._coming = 0.0  # bytes of streams that come within the round trip that ends at `_sample_until_s`
+        self._sample_until_s = -_INF
+        self._sample = 0.0  # bytes that came within the one before, of which the sender learns at `_wider_s`
+        self._wider_s = _INF
+        self._flying: deque[tuple[float, int, int]] = deque()  # parts of streams: when acks are back, segments, number
+        self._in_flight = self._parts = 0  # segments of them, parts so far
+        self._filled = 0  # number of the last part that filled the window
+        self._initial = float(spec.initial_window)
+        self._restarts = spec.idle_restart
+        self._patience_s = spec.rto_s(0.0)
+        self._ordered = spec.ordered
+        self.window = self._initial  # segments
+        self._threshold = _window(spec.slow_start_limit)  # from which on it grows by one per round trip
         self._last_s = -_INF  # when it sent last
         self._holes: list[tuple[float, float]] = []  # from when to when something is missing at the receiver
+        self.lost = 0  # segments of the last message that were lost at first
 
     def send(self, now_s: float, size: float, path: Path, draw: Callable[[int], float]) -> Delivery:
         """Send a message of `size` bytes now; when all of it is there, in order."""
-        spec = self._spec
-        if spec.idle_restart and now_s - self._last_s > spec.rto_s(path.rtt_s):
-            self.window = min(self.window, float(spec.initial_window))
-        count = max(1, math.ceil(size / spec.segment))
-        full_s = (spec.segment + spec.segment_overhead) / path.bytes_per_s
-        last_size = size - (count - 1) * spec.segment + spec.segment_overhead
-        odds = _Odds(path.loss, draw)
-        sent, begin_s, done_s, lost = 0, now_s, now_s, 0
-        missing = odds.next_lost(0)
+        arrives_s = self.arrives_s(now_s, size, *path, draw)
+        return Delivery(arrives_s, self.segments(size), self.lost)
+
+    def segments(self, size: float) -> cython.long:
+        """How many segments a message of `size` bytes takes."""
+        whole: cython.long = int(size / self._segment)
+        return max(1, whole + (whole * self._segment < size))
+
+    def arrives_s(
+        self,
+        now_s: float,
+        size: float,
+        latency_s: float,
+        rtt_s: float,
+        bytes_per_s: float,
+        loss: float,
+        draw: Callable[[int], float],
+    ) -> float:
+        """What `send` does, as a C call: only when all of it is there."""
+        if self._restarts and now_s - self._last_s > rtt_s + self._patience_s:
+            self.window = min(self.window, self._initial)
+        count = self.segments(size)
+        full_s = (self._segment + self._overhead) / bytes_per_s
+        last_s = (size - (count - 1) * self._segment + self._overhead) / bytes_per_s
+        odds = None if loss <= 0 else _Odds(loss, draw)
+        sent, begin_s, done_s = 0, now_s, now_s
+        self.lost = 0
+        missing = _NONE if odds is None else odds.next_lost(0)
         while sent < count:
             burst = min(self._room(), count - sent)
-            over_s = begin_s + (burst - 1) * full_s + (full_s if sent + burst < count else last_size / path.bytes_per_s)
-            next_s = max(over_s, begin_s + full_s + path.rtt_s)
-            hits = lost
+            over_s = begin_s + (burst - 1) * full_s + (full_s if sent + burst < count else last_s)
+            next_s = max(over_s, begin_s + full_s + rtt_s)
+            hits = self.lost
             while missing < sent + burst:
+                assert odds is not None
                 later = burst - 1 - (missing - sent)
                 out_s = over_s if later == 0 else begin_s + (missing - sent + 1) * full_s
-                repair_s = spec.repaired_s(path.rtt_s, later, count == 1) + odds.again_s(spec.rto_s(path.rtt_s))
-                done_s = max(done_s, out_s + path.latency_s + repair_s)
-                self._holes.append((out_s + path.latency_s, out_s + path.latency_s + repair_s))
+                repair_s = self._spec.repaired_s(rtt_s, later, count == 1) + odds.again_s(self._spec.rto_s(rtt_s))
+                done_s = max(done_s, out_s + latency_s + repair_s)
+                self._holes.append((out_s + latency_s, out_s + latency_s + repair_s))
                 if later == 0:  # until then no ack lets anything out
-                    next_s = max(next_s, out_s + repair_s + path.rtt_s)
-                lost += 1
+                    next_s = max(next_s, out_s + repair_s + rtt_s)
+                self.lost += 1
                 missing = odds.next_lost(missing + 1)
-            self._adapt(burst, lost > hits)
+            self._adapt(burst, self.lost > hits)
             sent += burst
             begin_s = next_s
         self._last_s = max(self._last_s, over_s)
-        done_s = max(done_s, over_s + path.latency_s)
-        return Delivery(self._in_order_s(now_s, done_s), count, lost)
+        return self._in_order_s(now_s, max(done_s, over_s + latency_s))
 
-    def _room(self) -> int:
-        spec = self._spec
-        most = spec.max_window if spec.stream_window is None else min(spec.max_window, spec.stream_window)
-        return max(1, int(min(self.window, most / spec.segment)))
+    def room(self, now_s: float) -> float:
+        """Bytes that the congestion window lets out now, beside the parts of streams that are on their way."""
+        if now_s >= self._wider_s:
+            self._wider_s = _INF
+            self._widen(self._sample)
+        while self._flying and self._flying[0][0] <= now_s:
+            _, count, number = self._flying.popleft()
+            self._in_flight -= count
+            if number <= self._filled:
+                self._grow(count, count / self.window)
+        return max(0.0, min(int(self.window), self._most) - self._in_flight) * self._segment
 
-    def _adapt(self, burst: int, lost: bool) -> None:
+    def room_s(self) -> float:
+        """When there will be more, if the parts on their way are what holds others up."""
+        return self._flying[0][0] if self._flying else _INF
+
+    def part_s(
+        self,
+        now_s: float,
+        size: float,
+        latency_s: float,
+        rtt_s: float,
+        bytes_per_s: float,
+        loss: float,
+        draw: Callable[[int], float],
+    ) -> float:
+        """When a part of a stream is there, for which there is `room`."""
+        before = self.window
+        arrives_s = self.arrives_s(now_s, size, latency_s, rtt_s, bytes_per_s, loss, draw)
+        self.window = min(self.window, before)  # acks let it grow, and here they are waited for one by one
+        self._parts += 1
+        self._in_flight += self.segments(size)
+        self._flying.append((arrives_s + rtt_s - latency_s, self.segments(size), self._parts))
+        if self._in_flight >= int(self.window):
+            self._filled = self._parts
+        if self._estimates:
+            self._estimate(arrives_s, size, latency_s, rtt_s)
+        return arrives_s
+
+    def _estimate(self, arrives_s: float, size: float, latency_s: float, rtt_s: float) -> None:
+        """See what comes within a round trip; a way back later the sender learns of a wider window."""
+        if arrives_s < self._sample_until_s - _A_MOMENT_S:
+            self._coming += size
+            return
+        self._sample, self._wider_s = self._coming, self._sample_until_s + latency_s
+        self._coming, self._sample_until_s = size, arrives_s + rtt_s
+
+    def _widen(self, sample: float) -> None:
+        window = min(self.stream_window, self.connection_window)
+        if sample > 2 / 3 * window:
+            window = min(_MOST_ESTIMATED, max(sample, 2 * window))
+            self.stream_window = max(self.stream_window, window)
+            self.connection_window = max(self.connection_window, window)
+
+    def _grow(self, acked: float, later: float) -> None:
+        """Open the window by what was acknowledged, up to where slow start ends; then by less."""
+        if self.window < self._threshold:
+            self.window = min(self.window + acked, self._threshold)
+        else:
+            self.window += later
+
+    def _room(self) -> cython.long:
+        return max(1, int(min(self.window, self._most, min(self.stream_window, self.connection_window) / self._segment)))
+
+    def _adapt(self, burst: cython.long, lost: cython.bint) -> None:
+        if self._estimates:
+            # What a whole message finds is like what streams do: a wider window every second round trip.
+            self._widen(min(self._burst, burst * self._segment))
+            self._burst = burst * self._segment
         if lost:
             self.window = self._threshold = max(2.0, self.window * self._spec.decrease)
         elif burst >= int(self.window):  # else it was not the window that held it up
-            self.window += burst if self.window < self._threshold else 1
+            self._grow(burst, 1.0)
 
     def _in_order_s(self, now_s: float, done_s: float) -> float:
         """When what is there by itself at `done_s` can be read: not while something before it is missing."""
         if not self._holes:
             return done_s
-        if not self._spec.ordered:
+        if not self._ordered:
             self._holes.clear()
             return done_s
         self._holes = [hole for hole in self._holes if hole[1] > now_s]
-        return max([done_s, *(until_s for from_s, until_s in self._holes if from_s <= done_s)])
+        readable_s = done_s
+        for from_s, until_s in self._holes:
+            if from_s <= done_s:
+                readable_s = max(readable_s, until_s)
+        return readable_s
+
+
+def _window(limit: float | None) -> float:
+    return _INF if limit is None else limit
+
+
+class Credit:
+    """A window of flow control: bytes that a sender may have on the way, until their reader gives them back.
+
+    >>> credit = Credit()
+    >>> credit.take(60_000); credit.give_back(0.08, 60_000)
+    >>> credit.left(0.05, window=65_535), credit.left(0.08, window=65_535), credit.next_s()
+    (5535.0, 65535.0, inf)
+    """
+
+    __slots__ = ("_back", "_out")
+
+    def __init__(self) -> None:
+        self._out = 0.0
+        self._back: list[tuple[float, float]] = []  # a heap: when the sender learns of how many bytes
+
+    def left(self, now_s: float, window: float) -> float:
+        """Bytes that may be sent now."""
+        while self._back and self._back[0][0] <= now_s:
+            self._out -= heappop(self._back)[1]
+        return window - self._out
+
+    def take(self, size: float) -> None:
+        """So many bytes are sent."""
+        self._out += size
+
+    def give_back(self, at_s: float, size: float) -> None:
+        """The sender learns at this time that they were read."""
+        heappush(self._back, (at_s, size))
+
+    def next_s(self) -> float:
+        """When there will be more; infinity if nobody reads."""
+        return self._back[0][0] if self._back else _INF
 
 
 class _Odds:

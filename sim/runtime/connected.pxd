@@ -1,4 +1,6 @@
+from sim.runtime.connections cimport Pool
 from sim.runtime.guarded cimport GuardedCaller
+from sim.runtime.journey cimport Journey
 from sim.runtime.visit cimport Visit
 from sim.streams cimport child
 
@@ -7,6 +9,8 @@ cdef unsigned long long _PICK
 
 
 cdef class ConnectedCaller(GuardedCaller):
-    cdef object _pool
+    cdef Pool _pool
 
     cpdef forget(self)
+    cdef double _rest_s(self, Visit visit, int outcome) except? -2
+    cdef double _left_s(self, Journey journey, double sent_s) except? -2

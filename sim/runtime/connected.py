@@ -84,21 +84,39 @@ class ConnectedCaller(GuardedCaller):
             if seat.value is TIMED_OUT or seat.value != OK:
                 outcome = self._not_connected(journey, seat, visit)
                 return outcome
-            now_s = self._tasks.now_s()
-            visit.own_network_s = now_s - seat.seated_s
+            sent_s = self._tasks.now_s()
+            visit.own_network_s = sent_s - seat.seated_s
             seat.visit = visit
-            self._let_go(journey, visit, seat.channel.endpoint, now_s)
+            self._let_go(journey, visit, seat.channel.endpoint, sent_s)
             answer = visit.value if visit.settled else (yield visit)
             if answer is TIMED_OUT:
                 outcome = TIMEOUT
-            else:
-                outcome = answer
-                journey.cut_off = False
+                return outcome
+            rest_s: cython.double = self._rest_s(visit, answer)
+            if rest_s > 0:
+                waited_s: cython.double = min(rest_s, self._left_s(journey, sent_s))
+                if waited_s > 0:
+                    yield waited_s
+                    visit.own_network_s += waited_s
+                    visit.network_s += waited_s
+                if waited_s < rest_s:
+                    outcome = TIMEOUT
+                    return outcome
+            outcome = answer
+            journey.cut_off = False
             return outcome
         finally:
             if visit is not None:
                 self._conclude(journey, visit, outcome)
             pool.leave(seat, outcome)
+
+    def _rest_s(self, visit: Visit, outcome: cython.int) -> float:
+        """Seconds until all of an answer is there, whose beginning has just come."""
+        return 0.0
+
+    def _left_s(self, journey: Journey, sent_s: float) -> float:
+        """Seconds that an attempt, sent at that time, may still take."""
+        return max(0.0, min(journey.due_s, sent_s + self._edge.per_try_s) - self._tasks.now_s())
 
     def _without_a_place(self, journey: Journey, seat: Seat) -> int:
         """It waited too long, or there was nobody to connect to."""

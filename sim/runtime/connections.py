@@ -23,7 +23,8 @@ from sim.runtime.visit import Endpoint, Target
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
-    from sim.policies.transport import Flow
+    import cython
+
     from sim.runtime.connected import ConnectedCaller
     from sim.runtime.context import Context
     from sim.runtime.replica import Replica
@@ -40,7 +41,7 @@ _SENDS: Final = 7
 class Channel(Connection):
     """A connection in motion: whose it is, and to which life of its replica."""
 
-    __slots__ = ("answers", "behind", "flows", "key", "life", "pool", "requests")
+    __slots__ = ("behind", "key", "life", "pool", "session")
 
     def __init__(self, pool: Pool, endpoint: int, key: int, behind: Channel | None) -> None:
         super().__init__(endpoint)
@@ -48,8 +49,7 @@ class Channel(Connection):
         self.key = key  # names its random draws
         self.life = -1  # of its replica; negative until it is made
         self.behind = behind  # the connection that it carries on, at a balancer of connections
-        self.requests = self.answers = 0  # that went over it; counted where there is a protocol
-        self.flows: tuple[Flow, Flow] = () if pool.wire is None else pool.wire.flows()  # type: ignore[assignment]  # both or none
+        self.session = None if pool.wire is None else pool.wire.session(pool.names[1])
 
 
 class Seat(Reply):
@@ -85,6 +85,8 @@ class Pool:
         self._connected_before = False
         self.spec: Connections = edge.policy.connections
         self.gate = ConnectionsGate(self.spec)
+        self._follows = self.spec.follow_discovery
+        self._alone = self.spec.max_concurrent == 1  # one call at a time on each
         self.owner: ConnectedCaller | None = None  # whose balancing chooses
         self.names = names  # code of the caller, which of its processes it is, code of the target
         self._tasks: Tasks = edge.tasks
@@ -114,7 +116,7 @@ class Pool:
     def seat(self, context: Context) -> Seat | None:
         """A place for a call; None if the line is full. It may have to be waited for: then it is settled later."""
         seat = Seat(self._tasks, self._incoming(context))
-        if self.spec.follow_discovery:
+        if self._follows:
             self._leave_unknown()
         if self._line or not self._place(seat):
             if not self.gate.may_wait(len(self._line)):
@@ -132,7 +134,7 @@ class Pool:
         if seat.channel is None:
             seat.settle(REJECTED)
 
-    def leave(self, seat: Seat, outcome: int) -> None:
+    def leave(self, seat: Seat, outcome: cython.int) -> None:
         """A call is over, however: its place is free, unless the connection ends with it."""
         if self._ended:
             return
@@ -144,11 +146,11 @@ class Pool:
         self.gate.done(channel, seat, self._tasks.now_s())
         if outcome == UNREACHABLE and self._is_broken(channel):
             self.reset(channel)
-        elif self.spec.max_concurrent == 1 and seat.visit is not None and outcome in (TIMEOUT, IN_FLIGHT):
+        elif self._alone and seat.visit is not None and outcome in (TIMEOUT, IN_FLIGHT):
             self.reset(channel)  # its answer may still come, and would be taken for another's
         self._serve_line()
 
-    def _is_broken(self, channel: Channel) -> bool:
+    def _is_broken(self, channel: Channel) -> cython.bint:
         replica = self._replicas[channel.endpoint]
         return replica.refuses or replica.life != channel.life
 
@@ -162,10 +164,10 @@ class Pool:
         finally:
             self._serving = False
 
-    def _place(self, seat: Seat) -> bool:
+    def _place(self, seat: Seat) -> cython.bint:
         """Give a call its place on a connection, if there can be one now."""
         now_s = self._tasks.now_s()
-        channel: Any = self.gate.take(now_s, seat)
+        channel: Channel | None = self.gate.take(now_s, seat)  # type: ignore[assignment]  # it holds what we gave it
         if channel is None and self.gate.may_open():
             channel = self._open(seat, None)
             if channel is None:
@@ -384,9 +386,9 @@ class FlowTable(Pool):
         incoming: Channel = visit.connection
         return incoming
 
-    def _place(self, seat: Seat) -> bool:
+    def _place(self, seat: Seat) -> cython.bint:
         self._close_behind_the_callers()
-        channel = next((each for each in self.channels() if each.behind is seat.incoming), None)
+        channel = self._behind(seat.incoming)
         if channel is None:
             channel = self._open(seat, seat.incoming)
             if channel is None:
@@ -396,6 +398,9 @@ class FlowTable(Pool):
             self.gate.attach(channel, seat)
         self._take_place(seat, channel)
         return True
+
+    def _behind(self, incoming: Channel | None) -> Channel | None:
+        return next((each for each in self.channels() if each.behind is incoming), None)
 
     def _close_behind_the_callers(self) -> None:
         for channel in self.channels():
@@ -411,28 +416,41 @@ class FlowTable(Pool):
 class ConnectedEndpoint(Endpoint):
     """A replica's operation for calls that come on connections: it knows none that was made to an earlier life of it."""
 
-    __slots__ = ("_inner", "_replica", "_wire")
+    __slots__ = ("_inner", "_knows_since", "_replica", "_wire")
 
     def __init__(self, inner: Endpoint, replica: Replica, wire: Wire | None) -> None:
         self._inner = inner
         self._replica = replica
         self._wire = wire
+        self._knows_since = -1  # in which life of the replica a persisted query was heard; negative if in none
 
     def receive(self, visit: Visit) -> None:
         """Take a visit, once all of it is there, or answer that its connection is not known."""
-        rest_s = 0.0 if self._wire is None else self._wire.comes(visit)
-        if rest_s > 0:
+        wire = self._wire
+        rest_s = 0.0 if wire is None else wire.comes(visit)
+        if rest_s > 0 or (wire is not None and wire.persisted is not None):
             self._replica.tasks.start(self._later(visit, rest_s))
         else:
             self._deliver(visit)
 
     def _later(self, visit: Visit, rest_s: float) -> Steps:
-        yield rest_s
+        if rest_s > 0:
+            yield rest_s
+        wire = self._wire
+        if wire is not None and wire.persisted is not None and not self._knows(wire):
+            yield from wire.asks_again(visit)
+            wire.known = wire.known or wire.persisted.kept_by == "all"
+            self._knows_since = self._replica.life
         if visit.stage != OVER:
             self._deliver(visit)
 
+    def _knows(self, wire: Wire) -> bool:
+        """Whether the text of the query is known here: to all, or to this life of the replica."""
+        return wire.known or self._knows_since == self._replica.life
+
     def _deliver(self, visit: Visit) -> None:
-        if self._replica.alive and visit.connection.life != self._replica.life:
+        channel: Channel = visit.connection
+        if self._replica.alive and channel.life != self._replica.life:
             visit.answer(UNREACHABLE)
         else:
             self._inner.receive(visit)

@@ -177,11 +177,20 @@ class GuardedCaller(Caller):
         """An answer from this process's cache, or from the target."""
 
         def fetch(context: Context) -> Steps:
-            return self._on(journey if context is journey.context else journey.branch(context), place)
+            return self._ask(journey, context, place, False)
+
+        def validate(context: Context) -> Steps:
+            return self._ask(journey, context, place, True)
 
         shelf = self._shelf
         assert shelf is not None
-        return shelf.get(journey.context, journey.key, journey.due_s, fetch)
+        return shelf.get(journey.context, journey.key, journey.due_s, fetch, validate)
+
+    def _ask(self, journey: Journey, context: Context, place: cython.long, unchanged: bool) -> Steps:
+        """Ask the target, for an answer or whether the one that is held has changed; in a thread beside, or in the call's own."""
+        own = journey if context is journey.context else journey.branch(context)
+        own.unchanged = unchanged
+        return self._on(own, place)
 
     def _in_time(self, journey: Journey, place: cython.long) -> Steps:
         """What is inside ends within the call's timeout; whoever waits in there looks at `due_s`."""
@@ -404,6 +413,7 @@ class GuardedCaller(Caller):
         visit.key = child(journey.key, number)
         visit.call_key = journey.key
         visit.number = number
+        visit.unchanged = journey.unchanged
         if self._edge.propagate_deadline:
             visit.due_s = journey.due_s
         return visit

@@ -19,6 +19,7 @@ cdef class Journey:
     cdef public object tie
     cdef public bint told
     cdef public list tried
+    cdef public bint unchanged
 
     cpdef Journey branch(self, Context context)
     cpdef long next_look(self) except -1

@@ -17,7 +17,7 @@ class Journey:
 
     __slots__ = (
         "account", "context", "cut_off", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s",
-        "stands_in", "tie", "told", "tried",
+        "stands_in", "tie", "told", "tried", "unchanged",
     )  # fmt: skip
 
     def __init__(self, context: Context, key: cython.ulonglong, due_s: float) -> None:
@@ -36,6 +36,7 @@ class Journey:
         self.told = False  # whether the budget has heard of the last try's failure
         self.tie: Tie | None = None  # of its attempts, where they are tied
         self.tried: list[int] = []  # endpoints that have been tried
+        self.unchanged = False  # whether what its cache holds is still good, which the target has to say
 
     def branch(self, context: Context) -> Journey:
         """The same call in a thread beside, for a hedged attempt."""
@@ -43,6 +44,7 @@ class Journey:
         other.numbers = self.numbers
         other.tried = self.tried
         other.tie = self.tie
+        other.unchanged = self.unchanged
         return other
 
     def next_look(self) -> cython.long:

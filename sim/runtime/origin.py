@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from sim.kernel.tasks import Steps, Task
 from sim.records import IN_FLIGHT
 from sim.runtime.caller import Call, Caller
-from sim.runtime.callers import new_caller
 from sim.runtime.context import Context
 from sim.streams import child, key
 
@@ -113,7 +112,7 @@ class Origin:
         caller: Caller | None = self._callers.get(client)
         if caller is None:
             process_key = child(key(self._world.seed, "process", self._edge.names[0], client), self._edge.target_code)
-            caller = self._callers[client] = new_caller(self._world, self._edge, process_key, client, self._other(client))
+            caller = self._callers[client] = self._world.new_caller(self._edge, process_key, client, self._other(client))
         return caller
 
     def _other(self, client: cython.long) -> Callable[[Edge], Caller]:

@@ -16,12 +16,16 @@ from sim.runtime.steps import (
     FailStep,
     ParallelStep,
     ReadVersionStep,
+    RefuseStep,
     RepeatStep,
     Runnable,
     SagaStep,
+    ValidatedSteps,
     WorkStep,
 )
+from sim.runtime.streaming import Messages, StreamStep
 from sim.runtime.wire import AnswerStep, ReceiveStep
+from sim.scenario.contents import Streamed, messages_in
 from sim.scenario.services import (
     Call,
     Commit,
@@ -57,7 +61,9 @@ class Planner:
         consumers_of: Callable[[str], Collection[str]],
         stores: Mapping[str, Store],
         wires: dict[tuple[str, str], Wire] | None,
+        seed: int,
     ) -> None:
+        self._seed = seed
         self._stores = stores
         self._wires = wires  # of the edges whose calls have a protocol; None: there is no protocol at all
         self._edge_to = edge_to
@@ -71,10 +77,29 @@ class Planner:
         # that replaces another call, or publishes instead of calling, still draws the same numbers for the rest.
         seen: Counter[str] = Counter()
         plan.steps = tuple(self.step(step, seen) for step in operation.steps)
-        if operation.cache is not None:
+        if operation.revalidate is not None:
+            plan.steps = (ValidatedSteps(plan.steps, operation.revalidate),)
+        if plan.passes_on:  # a query that asks for too much
+            plan.steps = (RefuseStep(),)
+        elif operation.cache is not None:
             plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
         if self._wires is not None and (operation.request is not None or operation.response is not None):
-            plan.steps = (ReceiveStep(self._wires), *plan.steps, AnswerStep(self._wires))
+            plan.steps = self._with_bodies(plan, operation, self._wires)
+
+    def _with_bodies(self, plan: Plan, operation: Operation, wires: dict[tuple[str, str], Wire]) -> tuple[Runnable, ...]:
+        """The steps between reading the request and writing the answer."""
+        asked = self._messages(plan, operation, operation.request)
+        answers = self._messages(plan, operation, operation.response)
+        if asked is not None and answers is not None:
+            return (*plan.steps, StreamStep(wires, asked, answers))
+        first = ReceiveStep(wires) if asked is None else StreamStep(wires, asked, None)
+        last = AnswerStep(wires) if answers is None else StreamStep(wires, None, answers)
+        return (first, *plan.steps, last)
+
+    def _messages(self, plan: Plan, operation: Operation, body: object) -> Messages | None:
+        if not isinstance(body, Streamed):
+            return None
+        return Messages(body, messages_in(body, operation.request), self._seed, f"{plan.code}")
 
     def step(self, step: Step, seen: Counter[str]) -> Runnable:
         """Bind one step."""

@@ -11,7 +11,6 @@ from sim.policies.caching import Cache
 from sim.policies.cpu import CpuGate
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, UNREACHABLE
 from sim.runtime.caller import Caller
-from sim.runtime.callers import new_caller
 from sim.runtime.context import CALLING, IN_LINE, IN_TASK, RECEIVED, SILENCE, WORKED_ON, Context
 from sim.runtime.gatehouse import Gatehouse
 from sim.runtime.health import ask
@@ -142,7 +141,7 @@ class Replica(Server):
         caller = callers[number]
         if caller is None:
             key = child(self._process_key, edge.target_code)
-            caller = callers[number] = new_caller(self.world, edge, key, self.index, self.caller)
+            caller = callers[number] = self.world.new_caller(edge, key, self.index, self.caller)
         return caller
 
     def shelf(self, code: int, spec: Cache) -> Shelf:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sim.runtime.context import Context
 
-_ITEM, _HIT_TIME = salt("cache", "item"), salt("cache", "hit time")
+_ITEM, _HIT_TIME, _CHANGED = (salt("cache", name) for name in ("item", "hit time", "changed"))
 
 #: Fetches an item on behalf of a thread.
 _Fetch = Callable[["Context"], Steps]
@@ -52,8 +52,11 @@ class Shelf:
             task.kill()
         self._refreshes.clear()
 
-    def get(self, context: Context, key: cython.ulonglong, due_s: float, fetch: _Fetch) -> Steps:
-        """Steps that answer from the cache or fetch; they return the outcome. `key` names the random draws of this call."""
+    def get(self, context: Context, key: cython.ulonglong, due_s: float, fetch: _Fetch, validate: _Fetch | None = None) -> Steps:
+        """Steps that answer from the cache or fetch; they return the outcome. `key` names the random draws of this call.
+
+        Where what is held turns out to be still good, `validate` is done instead of `fetch`.
+        """
         item = self._gate.key_of(uniform(child(key, _ITEM)))
         while True:
             found = self._gate.look(item, self._tasks.now_s())
@@ -62,6 +65,8 @@ class Shelf:
             outcome = yield from self._wait_for(context, item, due_s)
             if outcome != IN_FLIGHT:  # else whoever fetched was killed: look again
                 return outcome
+        if validate is not None and self._gate.unchanged(item, self._tasks.now_s(), uniform(child(key, _CHANGED))):
+            fetch = validate
         if found == MISS:
             return (yield from self._fetch(context, item, fetch))
         if found == STALE_REVALIDATE:

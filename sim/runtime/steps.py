@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import Law, sampler
 from sim.policies.caching import Cache
-from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, TIMEOUT, UNREACHABLE
+from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, TIMEOUT, UNREACHABLE
 from sim.runtime.context import Context
 from sim.scenario.services import Operation
 from sim.streams import child, salt, uniform
@@ -449,3 +449,32 @@ class CachedSteps(Runnable):
         """Answer from the cache, or do the steps."""
         shelf = replica.shelf(self._code, self._cache)
         return shelf.get(context, child(context.key, self._salt), context.due_s, _one_branch(replica, self._steps))
+
+
+class ValidatedSteps(Runnable):
+    """The steps of an operation, or less work for a caller that holds an answer which is still good."""
+
+    __slots__ = ("_steps", "_work")
+
+    def __init__(self, steps: tuple[Runnable, ...], work: Law) -> None:
+        self._steps = steps
+        self._work = WorkStep(work, salt("revalidate"))
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Find out that nothing has changed, or do the steps."""
+        visit: Visit = context  # type: ignore[assignment]  # operations are done for visits
+        return self._work.run(replica, context) if visit.unchanged else _one_branch(replica, self._steps)(context)
+
+
+class RefuseStep(Runnable):
+    """Refuse a query that asks for more than the service allows."""
+
+    __slots__ = ()
+
+    def run(self, replica: Replica, context: Context) -> Steps:
+        """Refuse it."""
+        return self._refuse()
+
+    def _refuse(self) -> Steps:
+        return REJECTED
+        yield

@@ -86,6 +86,8 @@ cdef class Visit(Context):
     cdef public double retry_after_s
     cdef public object report
     cdef public object tie
+    cdef public bint unchanged
+    cdef public double streamed_s
     cdef public double sent_s
     cdef public double received_s
     cdef public double started_s
@@ -100,7 +102,7 @@ cdef class Visit(Context):
     cdef Visit next_spare
     cdef public int stage
     cdef public int outcome
-    cdef double _seconds
+    cdef readonly double lasts_s
     cdef double _wakes_s
 
     cdef arise(self, long request, double arrived_s, int entry, Edge edge)

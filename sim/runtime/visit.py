@@ -169,9 +169,9 @@ class Visit(Context):
     """
 
     __slots__ = (
-        "_seconds", "_wakes_s", "call", "call_key", "chosen", "connection", "edge", "found", "inside", "next_spare", "number",
+        "_wakes_s", "call", "call_key", "chosen", "connection", "edge", "found", "inside", "lasts_s", "next_spare", "number",
         "outcome", "own_network_s", "permit", "place", "plan", "received_s", "report", "retry_after_s", "sent_s", "server",
-        "stage", "started_s", "task", "ticket", "tie", "working",
+        "stage", "started_s", "streamed_s", "task", "ticket", "tie", "unchanged", "working",
     )  # fmt: skip
 
     def __init__(self, tasks: Tasks, request: cython.long, arrived_s: float, entry: cython.int, edge: Edge | None) -> None:
@@ -192,6 +192,8 @@ class Visit(Context):
         self.retry_after_s = _NEVER  # what a server that refused it said about coming back
         self.report: Any = None  # what its server said of its load, where the edge wants to know
         self.tie: Tie | None = None  # the other attempts that its server tells when it begins this one
+        self.unchanged = False  # whether its caller holds an answer that is still good: then it gets no other one
+        self.streamed_s = _NEVER  # when its caller has read the last message, where the answer is a stream of them
         self.sent_s = 0.0
         self.received_s = 0.0
         self.started_s = 0.0  # when a worker took it
@@ -205,7 +207,7 @@ class Visit(Context):
         self.task: Task | None = None  # the task for which it waits there
         self.stage = RECEIVED
         self.outcome = IN_FLIGHT  # of the task for which it waits; on the way back, of the visit
-        self._seconds = 0.0  # of the way, or of the work, that it is at
+        self.lasts_s = 0.0  # of the way, or of the work, that it is at
         self._wakes_s = _NEVER  # when that ends: what the heap says else is out of date
         self.next_spare: Visit | None = None
 
@@ -236,11 +238,11 @@ class Visit(Context):
         elif delay_s > 0:
             self._sleep(delay_s)
         else:
-            self._seconds = 0.0
+            self.lasts_s = 0.0
             self._arrive()
 
     def _sleep(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.lasts_s = seconds
         self._wakes_s = self._tasks.now_s() + seconds
         self._tasks.schedule(self, self._wakes_s)
 
@@ -258,12 +260,12 @@ class Visit(Context):
         if self.stage == ON_THE_WAY:
             edge = self.edge
             assert edge is not None
-            self.own_network_s += self._seconds
+            self.own_network_s += self.lasts_s
             self.stage = RECEIVED
             endpoint: Endpoint = edge.target.endpoints[self.chosen]
             endpoint.receive(self)
         elif self.stage == ON_THE_WAY_BACK:
-            self.own_network_s += self._seconds
+            self.own_network_s += self.lasts_s
             self.network_s += self.own_network_s
             self._end()
             self.settle(self.outcome)
@@ -275,8 +277,8 @@ class Visit(Context):
 
     def worked(self) -> None:
         """Account for the work that is over."""
-        self.service_s += self._seconds
-        self.own_s += self._seconds
+        self.service_s += self.lasts_s
+        self.own_s += self.lasts_s
 
     def advance(self, value: Any) -> None:
         """A wait at the server is over."""

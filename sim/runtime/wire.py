@@ -10,33 +10,41 @@ There is one `Wire` for each edge whose calls have a protocol; edges without one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sim.kernel.tasks import Steps
 from sim.laws import Constant
-from sim.policies.transport import Flow, Path
-from sim.records import DEGRADED, OK, TRAFFIC
+from sim.policies.queries import NOT_FOUND_BYTES
+from sim.policies.transport import Credit, Flow
+from sim.records import DEGRADED, OK, TRAFFIC, UNREACHABLE
 from sim.runtime.network import Line
 from sim.runtime.steps import Runnable, WorkStep
+from sim.scenario.contents import Streamed, message_of
 from sim.scenario.edges import operations_of
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
-    from sim.runtime.connections import Channel
+    import cython
+
+    from sim.policies.transport import Transport
     from sim.runtime.context import Context
     from sim.runtime.replica import Replica
     from sim.runtime.visit import Edge, Visit
     from sim.runtime.world import World
     from sim.scenario.calls import CallPolicy
+    from sim.scenario.protocols import Costs
 
 _INF: Final = float("inf")
-_THERE, _BACK = salt("wire", "there"), salt("wire", "back")
+_THERE, _BACK, _AGAIN = (salt("wire", name) for name in ("there", "back", "again"))
 
 
 class Way:
     """One direction of a link, for those who send again what is lost: its bandwidth, what it loses, until when it is busy."""
+
+    __slots__ = ("_free_s", "_line", "_loss", "_shared", "bytes_per_s")
 
     def __init__(self, world: World, source: str, destination: str) -> None:
         link = world.scenario.link(source, destination)
@@ -48,94 +56,184 @@ class Way:
 
     def loss(self) -> float:
         """Share of packets that are lost now."""
+        if not self._line.disturbances:
+            return self._loss
         passes = 1 - self._loss
         for disturbance in self._line.disturbances:
             passes *= 1 - disturbance.loss
         return 1 - passes
 
-    def enter(self, now_s: float, process: int, size: float) -> float:
+    def enter(self, now_s: float, process: cython.long, size: float) -> float:
         """When so many bytes can begin their way: first come, first served."""
         if self.bytes_per_s == _INF:
             return now_s
         who = -1 if self._shared else process
-        begins_s = max(now_s, self._free_s.get(who, 0.0))
+        begins_s: cython.double = max(now_s, self._free_s.get(who, 0.0))
         self._free_s[who] = begins_s + size / self.bytes_per_s
         return begins_s
+
+
+class Session:
+    """A connection as its protocol knows it: the two directions, and how many messages each has carried."""
+
+    __slots__ = ("credits", "flows", "messages", "process")
+
+    def __init__(self, transport: Transport, process: cython.long) -> None:
+        self.flows = Flow(transport), Flow(transport)
+        self.credits = Credit(), Credit()  # of all streams together
+        self.messages = [0, 0]
+        self.process = process  # which of its caller's processes it is of
 
 
 class Wire:
     """The protocol of one edge in motion, and what its calls have cost so far."""
 
+    __slots__ = (
+        "_asked_again", "_bytes", "_ends_s", "_overhead", "_segment", "_sizes", "_starts_s", "_tasks", "_transport", "_ways",
+        "answer", "bodies", "caller_cpu_s", "calls", "connections", "costs", "decode", "encode", "first_message_s", "known",
+        "messages", "persisted", "reads_s", "receive", "streamed", "streams", "target_cpu_s", "writes",
+    )  # fmt: skip
+
     def __init__(self, world: World, names: tuple[str, str], policy: CallPolicy, place: tuple[str, str], to_proxy: bool) -> None:
         scenario = world.scenario
         assert policy.protocol is not None
         self.costs = costs = scenario.costs(policy.protocol)
+        self.persisted = costs.persisted
+        self.known = self.persisted is not None and self.persisted.kept_by == "registered"
         operation = operations_of(scenario)[names[1]]
-        request, response = (costs.body(each, scenario.payloads) for each in (operation.request, operation.response))
+        text = message_of(operation.request)
+        sent = (text if self.persisted is None else self.persisted.request), message_of(operation.response)
+        request, response = (costs.body(each, scenario.payloads) for each in sent)
         by_proxy = names[0] in world.proxies  # which passes bodies on unread
-        # Of the caller: before the request and after the answer; of the callee: after the request and before the answer.
-        seconds = 0 if by_proxy else request.encode_s, 0 if by_proxy else response.decode_s
-        callee = 0 if to_proxy else request.decode_s, 0 if to_proxy else response.encode_s
-        self.encode, self.decode, self.receive, self.answer = (Work(each) for each in (*seconds, *callee))
-        self._bodies = request.sent, response.sent
-        self._world = world
+        seconds = (request.encode_s, response.encode_s), (request.decode_s, response.decode_s)
+        (encode_s, answer_s), (receive_s, decode_s) = seconds
+        # A proxy passes bodies on unread. Who sends a stream writes, and who gets it reads, each message when it is there.
+        self.streamed = isinstance(operation.request, Streamed), isinstance(operation.response, Streamed)
+        self.encode = Work(0.0 if by_proxy or self.streamed[0] else encode_s)
+        self.decode = Work(0.0 if by_proxy or self.streamed[1] else decode_s)
+        self.receive = Work(0.0 if to_proxy or self.streamed[0] else receive_s)
+        self.answer = Work(0.0 if to_proxy or self.streamed[1] else answer_s)
+        self.writes = Work(encode_s), Work(answer_s)
+        self.reads_s = receive_s, decode_s
+        self.bodies = request.sent, response.sent
+        whole = costs.body(text, scenario.payloads).sent + request.sent
+        self._asked_again = _sizes(costs, 1, NOT_FOUND_BYTES)[3], _sizes(costs, 0, whole)[3]  # not found; hash and text
+        self._sizes = [_sizes(costs, side, body.sent) for side, body in enumerate((request, response))]
+        self._transport = costs.transport
+        self._segment, self._overhead = costs.transport.segment, costs.transport.segment_overhead
         self._tasks = world.tasks
         self._ways = world.way(*place), world.way(*reversed(place))
-        self._arrived: dict[Visit, float] = {}  # network time of those that are at the callee
+        self._starts_s, self._ends_s = scenario.run.warmup, scenario.run.end
         self.calls = self.connections = 0
-        self.bytes = [0, 0]
+        self.streams = self.messages = 0  # streamed answers of which the first message was read; messages of all streams
+        self.first_message_s = 0.0  # from sending to reading that one, over all of them
+        self._bytes = [0, 0]
         self.caller_cpu_s = self.target_cpu_s = 0.0
 
-    def measured(self) -> bool:
+    def measured(self) -> cython.bint:
         """Whether what happens now counts."""
-        run, now_s = self._world.scenario.run, self._tasks.now_s()
-        return run.warmup <= now_s < run.end
+        return self._starts_s <= self._tasks.now_s() < self._ends_s
+
+    def session(self, process: cython.long) -> Session:
+        """What is known of a new connection of a process."""
+        return Session(self._transport, process)
 
     def comes(self, visit: Visit) -> float:
         """Seconds until the rest of a request is there, whose first packet has just come."""
-        channel: Channel = visit.connection
         self.calls += self.measured()
-        latency_s = visit.own_network_s
-        size = self.costs.on_the_wire(self._bodies[0], self._headers(0, channel.requests))
-        channel.requests += 1
-        rest_s = self._rest_s(0, visit, size, latency_s, channel)
+        if self.streamed[0]:
+            return 0.0  # its messages come one by one
+        rest_s: cython.double = self._rest_s(0, visit, True)
         visit.own_network_s += rest_s
-        self._arrived[visit] = visit.own_network_s
         return rest_s
 
-    def goes_back(self, visit: Visit, outcome: int) -> float:
+    def goes_back(self, visit: Visit, outcome: cython.int) -> float:
         """Seconds until the rest of an answer is there, whose first packet has just come."""
-        arrived_s = self._arrived.pop(visit, None)
-        if arrived_s is None:
+        if outcome == UNREACHABLE:
             return 0.0  # nobody answered: the connection was refused or reset
-        channel: Channel = visit.connection
-        body = self._bodies[1] if outcome in (OK, DEGRADED) else 0.0
-        size = self.costs.on_the_wire(body, self._headers(1, channel.answers))
-        channel.answers += 1
-        return self._rest_s(1, visit, size, visit.own_network_s - arrived_s, channel)
+        if visit.streamed_s >= 0:
+            return max(0.0, visit.streamed_s - self._tasks.now_s())
+        return self._rest_s(1, visit, (outcome == OK or outcome == DEGRADED) and not visit.unchanged)
 
-    def forget(self, visit: Visit) -> None:
-        """A visit is over, however."""
-        self._arrived.pop(visit, None)
-
-    def _headers(self, side: int, before: int) -> float:
-        return self.costs.headers[side] * (self.costs.headers_again[side] if before else 1.0)
-
-    def _rest_s(self, side: int, visit: Visit, size: float, latency_s: float, channel: Channel) -> float:
-        transport, way, now_s = self.costs.transport, self._ways[side], self._tasks.now_s()
-        segments = max(1.0, -(-size // transport.segment))
-        begins_s = way.enter(now_s - latency_s, channel.pool.names[1], size + segments * transport.segment_overhead)
-        path = Path(latency_s, 2 * latency_s, way.bytes_per_s, way.loss())
+    def _rest_s(self, side: cython.int, visit: Visit, has_body: cython.bint) -> float:
+        session: Session = visit.connection.session
+        size = self._size(side, session, has_body)
+        # Its first packet left when the latency of its way began; the way back will take as long.
+        now_s, latency_s = self._tasks.now_s(), visit.lasts_s
         bits = child(visit.key, _BACK if side else _THERE)
-        delivery = channel.flows[side].send(begins_s, size, path, lambda number: uniform(child(bits, number)))
-        if self.measured():
-            again = delivery.lost * (transport.segment + transport.segment_overhead)
-            self.bytes[side] += int(size + segments * transport.segment_overhead + again)
-        return max(0.0, delivery.arrives_s - now_s)
+        return max(0.0, self._send(side, session, now_s - latency_s, size, latency_s, bits, False) - now_s)
 
-    def flows(self) -> tuple[Flow, Flow]:
-        """The two directions of a new connection."""
-        return Flow(self.costs.transport), Flow(self.costs.transport)
+    def _size(self, side: cython.int, session: Session, has_body: cython.bint) -> float:
+        """Bytes on the wire of the next message on a connection: the first has its headers in full."""
+        before: cython.long = session.messages[side]
+        session.messages[side] = before + 1
+        size: cython.double = self._sizes[side][2 * has_body + (before > 0)]
+        return size
+
+    def _send(
+        self, side: cython.int, session: Session, sent_s: float, size: float, latency_s: float, bits: cython.ulonglong,
+        is_part: cython.bint,
+    ) -> float:  # fmt: skip
+        """When all of a message, or of a part of a stream, is there."""
+        flow: Flow = session.flows[side]
+        way: Way = self._ways[side]
+        whole: cython.double = size + flow.segments(size) * self._overhead
+        begins_s = way.enter(sent_s, session.process, whole)
+        loss = way.loss()
+        draw = _sure if loss <= 0 else _draws(bits)
+        if is_part:
+            arrives_s = flow.part_s(begins_s, size, latency_s, 2 * latency_s, way.bytes_per_s, loss, draw)
+        else:
+            arrives_s = flow.arrives_s(begins_s, size, latency_s, 2 * latency_s, way.bytes_per_s, loss, draw)
+        if self.measured():
+            again = flow.lost * (self._segment + self._overhead)
+            self._bytes[side] += int(whole + again)
+        return arrives_s
+
+    def asks_again(self, visit: Visit) -> Steps:
+        """Steps of a caller that hears that its hash is not known, and sends it with the text: a round trip more."""
+        session, edge, began_s = visit.connection.session, visit.edge, self._tasks.now_s()
+        assert edge is not None
+        for side in (1, 0):
+            bits = child(visit.key, _AGAIN + side)
+            latency_s = max(0.0, edge.back_s(visit.chosen, bits) if side else edge.there_s(visit.chosen, bits))
+            now_s = self._tasks.now_s()
+            wait_s = self._send(side, session, now_s, self._asked_again[1 - side], latency_s, bits, False) - now_s
+            if wait_s > 0:
+                yield wait_s
+        visit.own_network_s += self._tasks.now_s() - began_s
+
+    # What streams ask for.
+
+    def around(self, side: cython.int, session: Session, first: cython.bint) -> float:
+        """Bytes around a message of a stream: frames, records, and headers with the first one."""
+        if first:
+            return self._size(side, session, True) - self.bodies[side]
+        return self.costs.on_the_wire(self.bodies[side], 0.0) - self.bodies[side]
+
+    def part_s(
+        self, side: cython.int, session: Session, sent_s: float, size: float, latency_s: float, bits: cython.ulonglong
+    ) -> float:
+        """When a part of a stream's message is there, which leaves at `sent_s`."""
+        return self._send(side, session, sent_s, size, latency_s, bits, True)
+
+    def spent(self, side: cython.int, seconds: float) -> None:
+        """The caller (0) or the callee (1) has worked on messages of a stream."""
+        if not self.measured():
+            return
+        if side:
+            self.target_cpu_s += seconds
+        else:
+            self.caller_cpu_s += seconds
+
+    def was_read(self, side: cython.int, visit: Visit, first_s: float) -> None:
+        """A message of a stream was read; `first_s` tells when, if it is the first."""
+        if not self.measured():
+            return
+        self.messages += 1
+        if side == 1 and first_s >= 0:
+            self.streams += 1
+            self.first_message_s += first_s - visit.sent_s
 
     def row(self, edge: Edge) -> tuple[Any, ...]:
         """What the calls have cost: a row of the table."""
@@ -143,11 +241,30 @@ class Wire:
             edge.caller_code,
             edge.target_code,
             self.calls,
-            *self.bytes,
+            *self._bytes,
             self.caller_cpu_s,
             self.target_cpu_s,
             self.connections,
+            self.streams,
+            self.messages,
+            self.first_message_s,
         )
+
+
+def _sizes(costs: Costs, side: int, body: float) -> tuple[float, ...]:
+    """Bytes on the wire of a message with headers only, first on its connection and later; and with its body."""
+    headers = costs.headers[side], costs.headers[side] * costs.headers_again[side]
+    return tuple(costs.on_the_wire(sent, own) for sent in (0.0, body) for own in headers)
+
+
+def _sure(number: int) -> float:
+    """Odds where nothing is lost."""
+    return 0.5
+
+
+def _draws(bits: int) -> Callable[[int], float]:
+    """Uniform numbers of one message."""
+    return lambda number: uniform(child(bits, number))
 
 
 class Work:
@@ -170,7 +287,7 @@ class Work:
             context.service_s += self.seconds
 
 
-class _WireStep(Runnable):
+class WireStep(Runnable):
     """What a worker does for the protocol of the visit's edge; nothing where it has none."""
 
     __slots__ = ("_wires",)
@@ -181,12 +298,14 @@ class _WireStep(Runnable):
     def _work(self, wire: Wire) -> Work:
         raise NotImplementedError
 
-    def _of(self, context: Any) -> Wire | None:
-        return None if context.edge is None else self._wires.get(context.edge.names)
+    def wire_of(self, context: Context) -> Wire | None:
+        """The protocol on whose connection a visit has come, if any."""
+        visit: Visit = context  # type: ignore[assignment]  # operations are done for visits
+        return None if visit.edge is None else self._wires.get(visit.edge.names)
 
     def holds_s(self, replica: Replica, context: Context) -> float:
         """How long it takes, in seconds; negative where others' work or a CPU limit can stretch it."""
-        wire = self._of(context)
+        wire = self.wire_of(context)
         if wire is None:
             return 0.0
         work = self._work(wire)
@@ -198,12 +317,12 @@ class _WireStep(Runnable):
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Take the time."""
-        wire = self._of(context)
+        wire = self.wire_of(context)
         assert wire is not None
         return self._work(wire).step.run(replica, context)
 
 
-class ReceiveStep(_WireStep):
+class ReceiveStep(WireStep):
     """Read the request."""
 
     __slots__ = ()
@@ -212,10 +331,15 @@ class ReceiveStep(_WireStep):
         return wire.receive
 
 
-class AnswerStep(_WireStep):
-    """Write the answer."""
+class AnswerStep(WireStep):
+    """Write the answer, unless its caller has it."""
 
     __slots__ = ()
+
+    def holds_s(self, replica: Replica, context: Context) -> float:
+        """How long it takes, in seconds; negative where others' work or a CPU limit can stretch it."""
+        visit: Visit = context  # type: ignore[assignment]  # operations are done for visits
+        return 0.0 if visit.unchanged else WireStep.holds_s(self, replica, context)
 
     def _work(self, wire: Wire) -> Work:
         return wire.answer

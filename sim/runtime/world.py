@@ -19,6 +19,7 @@ from sim.records import OUTCOMES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
+from sim.runtime.callers import new_caller
 from sim.runtime.connections import FlowTable, Pool, connected
 from sim.runtime.context import Context
 from sim.runtime.deliveries import Inbox
@@ -54,6 +55,7 @@ from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.faults import ReplayGroup
 from sim.scenario.messaging.requests import carriers_of_replies
 from sim.scenario.model import Scenario
+from sim.scenario.queries import refused_queries
 from sim.streams import key, salt
 
 #: A user's own SimPy process: a function that takes the world and returns a generator of SimPy events.
@@ -101,7 +103,8 @@ class World:
             if service.spec.registry is not None:
                 service.registry = self.registries[service.spec.registry]
                 service.registry.join(service)
-        plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op) for a, op in operations.items()}
+        refused = refused_queries(scenario)  # whose refusal is passed on as it is
+        plans = self.plans = {a: Plan(a.split(".")[1], self._codes[a], op, a in refused) for a, op in operations.items()}
         self.brokers = {name: Broker(self, name, spec) for name, spec in scenario.brokers.items()}
         self.stores = {name: Store(self, name, spec) for name, spec in scenario.stores.items()}
         self.beside: dict[Context, Task] = {}  # publishes that go on after what made them, while they do
@@ -125,7 +128,7 @@ class World:
         for address, plan in plans.items():
             caller = address.split(".")[0]
             edge_to = partial(self._edge, caller)
-            planner = Planner(edge_to, self._edge, self._consumer_of, self._consumers_of, self.stores, wires)
+            planner = Planner(edge_to, self._edge, self._consumer_of, self._consumers_of, self.stores, wires, seed)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -251,6 +254,10 @@ class World:
             if fallback is not None and fallback.call is not None:
                 edge.fallback = self._edge(caller, fallback.call)
         return edge
+
+    def new_caller(self, edge: Edge, process_key: int, process: int, callers: Callable[[Edge], Caller]) -> Caller:
+        """A process's caller on an edge; `callers` are the same process's on other edges."""
+        return new_caller(self, edge, process_key, process, callers)
 
     def view(self, edge: Edge, process: int) -> View:
         """What a caller process believes of the target of an edge: as all do, or through a registry of its own."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from sim.scenario.contents import Streamed, message_of
 from sim.scenario.deployments import Rollout, Scale, service_of, slots_of
 from sim.scenario.edges import CLIENT, edges_of, flushes, operations_of, selectors_of, steps_of
 from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, Pause, ReplayGroup, Slow, Stop
@@ -399,7 +400,11 @@ def _problems_of_payloads(scenario: Scenario, operations: Mapping[str, Operation
             return
     for address, operation in operations.items():
         service, name = address.split(".")
-        for key, payload in (("request", operation.request), ("response", operation.response)):
+        yield from _problems_of_streams(f"services.{service}.operations.{name}", operation)
+        if isinstance(operation.request, Streamed) or isinstance(operation.response, Streamed):
+            yield from _streams_through_proxies(scenario, address)
+        for key, body in (("request", operation.request), ("response", operation.response)):
+            payload = message_of(body)
             if isinstance(payload, str) and payload not in scenario.messages:
                 where = f"services.{service}.operations.{name}.{key}"
                 yield f"{where}: no message {payload!r}; {nearest(payload, scenario.messages)}; or write a size: 2 kB"
@@ -407,6 +412,28 @@ def _problems_of_payloads(scenario: Scenario, operations: Mapping[str, Operation
         if policy.protocol is not None and scenario.costs(policy.protocol).encoding == "protobuf":
             yield from _problems_of_protobuf(scenario, f"calls.{selector}.protocol")
             return
+
+
+def _problems_of_streams(where: str, operation: Operation) -> Iterator[str]:
+    """Streams that answer messages which do not come."""
+    request, response = operation.request, operation.response
+    if isinstance(request, Streamed) and request.count == "each_request":
+        yield f"{where}.request: count = each_request is for answers; write how many messages callers send"
+    if isinstance(response, Streamed) and response.count == "each_request" and not isinstance(request, Streamed):
+        yield f"{where}.response: count = each_request, but the request is one message; write a count, or a stream as request"
+    if isinstance(response, Streamed) and operation.cache is not None:
+        yield f"{where}: a stream is not kept in a cache; leave out cache"
+
+
+def _streams_through_proxies(scenario: Scenario, address: str) -> Iterator[str]:
+    """Ways on which nobody would hold the two halves of a stream together."""
+    for caller in (caller for caller, target in edges_of(scenario) if target == address):
+        policy = scenario.policy(caller, address)
+        if policy.via is not None and policy.protocol is not None:
+            yield (
+                f"calls.{caller} -> {address}.via: {address} is a stream, and proxies pass on whole requests and answers only; "
+                f"leave via out, or give calls to {policy.via} no protocol: then messages come as far as the proxy"
+            )
 
 
 def _problems_of_protobuf(scenario: Scenario, where: str) -> Iterator[str]:

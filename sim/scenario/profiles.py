@@ -157,6 +157,11 @@ _HTTP_2: Final = _profile(
         "request_headers_again": fact(0.24, f"{_SIZES} 76 % (requests)"),
         "response_headers_again": fact(0.31, f"{_SIZES} 69 % (answers)"),
         "framing": fact(9.0, "RFC 9113, 4.1: header of the DATA frame"),
+        "transport": {
+            "stream_window": fact(
+                4194304.0, "Go net/http: transportDefaultStreamFlow, 4 MiB; browsers 6 MiB; RFC 9113: 65,535 B"
+            ),
+        },
         "connections": {
             "per_process": fact(1, "RFC 9113, 9.1: clients should not open more than one"),
             "max_concurrent": fact(100, "RFC 9113, 6.5.2: no smaller than 100; so do nginx and Go's client until told"),
@@ -207,6 +212,11 @@ _STYLES: Final = (
         framing=fact(14.0, "grpc PROTOCOL-HTTP2.md: prefix of 5 bytes; RFC 9113: DATA frame of 9"),
         request_headers=fact(250.0, "assumed: method, path, authority, content-type, te, user-agent, timeout, a token"),
         response_headers=fact(100.0, "assumed: status, content-type, encodings; trailers with grpc-status, a frame of 9"),
+        transport={
+            "stream_window": fact(65535.0, "RFC 9113, 6.9.2; grpc-go internal/transport/defaults.go: initialWindowSize"),
+            "connection_window": fact(65535.0, "RFC 9113, 6.9.2; grpc-go internal/transport/defaults.go: initialWindowSize"),
+            "window_estimation": fact(True, "grpc-go and C-core: on unless a window is set by hand (bdp_estimator)"),
+        },
         connections={
             "idle_timeout": fact(1800.0, "gRPC core legacy_channel_idle_filter.cc: kDefaultIdleTimeout, 30 minutes"),
             "follow_discovery": fact(True, "gRFC A62: a new list without the selected address ends its subchannel"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from sim.scenario.contents import message_of, messages_in
 from sim.scenario.edges import operations_of
 from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
 from sim.scenario.protocols import Costs
+from sim.scenario.queries import refused_queries
 from sim.units import format_duration
 
 _INF: Final = float("inf")
@@ -16,15 +18,37 @@ _INF: Final = float("inf")
 
 def doubts_of_protocols(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     """What a careful reviewer would say about what calls speak."""
+    yield from _refused(scenario)
     spoken = [edge for edge in edges if edge.policy.protocol is not None]
     yield from _unread(scenario, spoken)
     yield from _too_narrow(scenario, spoken)
+    yield from _not_kept(spoken)
     told: set[tuple[str, str]] = set()
     for edge in spoken:
         way = edge.caller, edge.target
         if way not in told and edge.policy.protocol is not None:
             told.add(way)
             yield from _compression_that_loses(scenario, edge, scenario.costs(edge.policy.protocol))
+
+
+def _refused(scenario: Scenario) -> Iterator[str]:
+    """Queries that are always refused."""
+    for address, (depth, objects) in refused_queries(scenario).items():
+        yield (
+            f"{address}: query_limits of the service refuse it each time: its answer is {depth} levels deep and has {objects:,} "
+            "objects; write a smaller response, or higher limits"
+        )
+
+
+def _not_kept(spoken: list[Edge]) -> Iterator[str]:
+    """Shared caches of what is asked for by POST."""
+    for edge in spoken:
+        protocol, cached = edge.policy.protocol, edge.policy.cache is not None
+        if cached and protocol is not None and protocol.profile.startswith("graphql") and protocol.persisted_queries is None:
+            yield (
+                f"{edge.caller} -> {edge.target}: cache, but queries are POSTed, and no HTTP cache keeps those; write "
+                "protocol.persisted_queries (a hash is asked for by GET), or take it for a cache of the client's own making"
+            )
 
 
 def _unread(scenario: Scenario, spoken: list[Edge]) -> Iterator[str]:
@@ -48,8 +72,9 @@ def _too_narrow(scenario: Scenario, spoken: list[Edge]) -> Iterator[str]:
         assert protocol is not None
         costs, operation = scenario.costs(protocol), operations_of(scenario)[edge.target]
         sums = wanted.setdefault((edge.caller, place), [0.0, 0.0])
-        for side, payload in enumerate((operation.request, operation.response)):
-            size = costs.on_the_wire(costs.body(payload, scenario.payloads).sent, costs.headers[side] * costs.headers_again[side])
+        for side, body in enumerate((operation.request, operation.response)):
+            sent = costs.body(message_of(body), scenario.payloads).sent * messages_in(body, operation.request)
+            size = costs.on_the_wire(sent, costs.headers[side] * costs.headers_again[side])
             sums[side] += size * rates.get((edge.caller, edge.target), 0.0)
     for (caller, place), sums in wanted.items():
         link = scenario.link(caller, place)
@@ -71,7 +96,8 @@ def _compression_that_loses(scenario: Scenario, edge: Edge, costs: Costs) -> Ite
         return
     operation = operations_of(scenario)[edge.target]
     bandwidth = scenario.link(edge.caller, edge.policy.via or edge.target.split(".")[0]).bandwidth
-    for what, payload in (("request", operation.request), ("response", operation.response)):
+    for what, content in (("request", operation.request), ("response", operation.response)):
+        payload = message_of(content)
         if payload is None:
             continue
         body = costs.size(payload, scenario.payloads)

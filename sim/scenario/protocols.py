@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sim.policies.codecs import FRESH_OF_PLAIN, Codec, Compression, Compressor
 from sim.policies.payloads import Encoding, Payloads, PayloadSize
+from sim.policies.queries import PersistedQueries
 from sim.policies.transport import Transport
 from sim.scenario.preset import merged
 from sim.scenario.profiles import CODECS, COMPRESSIONS, PROFILES, USUAL_LEVELS, VERSION
@@ -67,6 +68,9 @@ class Protocol(Spec):
     )
     handshake: Handshake = Field(Handshake(), description="processor time of making a connection")
     transport: Transport = Field(Transport(), description="windows and repairs; what is absent is as the profile has it")
+    persisted_queries: PersistedQueries | None = Field(
+        None, description="whether a query's hash is sent in the place of its text (graphql); absent: the text, each time"
+    )
     request_headers: Size | None = Field(None, description="bytes of a request's headers, written out")
     response_headers: Size | None = Field(None, description="bytes of an answer's headers, written out")
     request_headers_again: Ratio | None = Field(
@@ -97,6 +101,8 @@ class Protocol(Spec):
     def _possible(self) -> Protocol:
         if self.http == "http/3" and self.security not in (None, "tls-1.3"):
             raise ValueError(f"security = {self.security} with http/3: QUIC has TLS 1.3 built in; leave security out")
+        if self.persisted_queries is not None and self.profile.partition("@")[0] != "graphql":
+            raise ValueError(f"persisted_queries with {self.profile}: only GraphQL has queries; leave it out, or write graphql")
         if self.resumption == "0-rtt" and self.security in ("none", "tls-1.2"):
             raise ValueError(f"resumption = 0-rtt with security = {self.security}: only TLS 1.3 has it; write ticket, or tls-1.3")
         return self
@@ -107,7 +113,7 @@ class Protocol(Spec):
         http = self.http or style["http"]
         quic = http == "http/3"
         security = "quic" if quic else self.security or style["security"]
-        own = self.model_dump(exclude_unset=True, exclude={"compression", "codec", "handshake", "transport"})
+        own = self.model_dump(exclude_unset=True, exclude={"compression", "codec", "handshake", "transport", "persisted_queries"})
         names = ("quic",) if quic else ("tcp",) if security == "none" else ("tcp", security)
         full: dict[str, Any] = {}
         for name in (*names, http):
@@ -131,6 +137,7 @@ class Protocol(Spec):
             framing=full["framing"],
             record=(full.get("record_size", 16384.0), full.get("record_overhead", 0.0)),
             connections={**full["connections"], "round_trips": trips},
+            persisted=self.persisted_queries,
         )
 
 
@@ -199,6 +206,7 @@ class Costs:
     framing: float
     record: tuple[float, float]
     connections: Mapping[str, Any]
+    persisted: PersistedQueries | None = None
 
     def size(self, payload: str | float, payloads: Payloads) -> PayloadSize:
         """How large this message, or a body of so many bytes, is before it is compressed."""

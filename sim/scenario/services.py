@@ -13,13 +13,14 @@ from sim.policies.caching import Cache
 from sim.policies.cpu import CpuLimit
 from sim.policies.deduplication import Inbox
 from sim.policies.discipline import Discipline
+from sim.policies.queries import QueryLimits
 from sim.policies.rate import RateLimit
 from sim.policies.shedding import Shedding
 from sim.policies.zones import Placement
+from sim.scenario.contents import Body
 from sim.scenario.registries import HealthCheckSpec
 from sim.values import (
     Address,
-    Content,
     Duration,
     LawSpec,
     Name,
@@ -378,10 +379,15 @@ class Operation(Spec):
         0, description="rank of its requests in a line by priority and in load shedding: 0 goes first"
     )
     cache: Cache | None = Field(None, description="answers that each replica keeps; a hit needs a worker and no step")
-    request: Content | None = Field(
-        None, description="what callers send: a message of `messages`, or a size; counts where calls have a `protocol`"
+    revalidate: LawSpec | None = Field(
+        None,
+        description="work to tell a caller that the answer which its cache holds is still good (304), in place of the steps; "
+        "absent: all steps, from whose answer the ETag is made",
     )
-    response: Content | None = Field(None, description="what it answers, likewise; a failure has headers only")
+    request: Body | None = Field(
+        None, description="what callers send: a message of `messages`, a size, or a stream; counts where calls have a `protocol`"
+    )
+    response: Body | None = Field(None, description="what it answers, likewise; a failure has headers only")
     deduplicate: Inbox | None = Field(
         None, description="messages that were dealt with already have no effect again (an idempotent consumer); not for calls"
     )
@@ -448,6 +454,9 @@ class Service(Spec):
     )
     readiness: HealthCheckSpec | None = Field(
         None, description="check by the machine that a replica runs on; the registry lists it while it passes"
+    )
+    query_limits: QueryLimits | None = Field(
+        None, description="queries that ask for more are rejected, once they are read: depth and objects of `response`"
     )
     max_connections: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
         None, description="connections of callers to a replica at most; more are refused. Absent: no limit"

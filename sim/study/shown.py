@@ -13,7 +13,7 @@ from sim.analysis.objectives import percentiles_of
 from sim.cards import card
 from sim.study.results import Results
 
-_OF_PROTOCOLS: Final = ("wire_bytes_per_request", "wire_cpu_s", "new_connections_per_request")
+_OF_PROTOCOLS: Final = ("wire_bytes_per_request", "wire_cpu_s", "new_connections_per_request", "first_message_s")
 _OF_EFFECTS: Final = ("completeness", "ack_p99_s", "effect_p50_s", "effect_p99_s")
 #: Shown where they are not zero: what went wrong with effects.
 _IF_ANY: Final = ("duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished")
