@@ -68,19 +68,19 @@ class Regret:
         Args:
             chosen: by the verdict; None: nobody.
         """
-        totals = self.totals.set_index("candidate")
+        totals = {str(row["candidate"]): row for row in self.totals.to_dict("records")}
         name = self.minimax
-        if chosen is not None and totals.loc[chosen, "worst"] <= totals.loc[name, "worst"]:
+        if chosen is not None and totals[chosen]["worst"] <= totals[name]["worst"]:
             return []
         doubt = "" if self.sure else " (with other seeds it might be another)"
         what = words.metric_words(self.metric)
-        told = [f"By regret in {what} it is {name}{doubt}: {_at_worst(self.metric, totals.loc[name])}."]
+        told = [f"By regret in {what} it is {name}{doubt}: {_at_worst(self.metric, totals[name])}."]
         if chosen is not None:
-            told.append(f"The verdict's {chosen} is {_at_worst(self.metric, totals.loc[chosen])}.")
+            told.append(f"The verdict's {chosen} is {_at_worst(self.metric, totals[chosen])}.")
         return told
 
 
-def _at_worst(metric: str, row: pd.Series[Any]) -> str:
+def _at_worst(metric: str, row: Mapping[Any, Any]) -> str:
     if row["worst"] == 0:
         return "the best under every condition"
     return f"at worst {regret_in_words(metric, row['worst'])} from the best, under {row['condition']}"
@@ -153,7 +153,8 @@ def _chances(conditions: Sequence[str], weights: Mapping[str, float] | None) -> 
     found = np.array([(weights or {}).get(name, 1.0) for name in conditions], dtype=np.float64)
     if not (found >= 0).all() or not found.sum() > 0:
         raise ScenarioError("--weight: weights are zero or more, and not all of them zero")
-    return found / found.sum()
+    shares: Floats = found / found.sum()
+    return shares
 
 
 def _cube(rows: pd.DataFrame, names: Sequence[str], conditions: Sequence[str]) -> Floats:
@@ -167,7 +168,8 @@ def _cube(rows: pd.DataFrame, names: Sequence[str], conditions: Sequence[str]) -
 def _regrets(loss: Floats) -> Floats:
     """Mean losses by candidate and condition, above the smallest of the condition; further axes are resamples."""
     best = loss.min(axis=0)
-    return np.where(np.isinf(loss), np.where(np.isinf(best), 0.0, np.inf), loss - np.where(np.isinf(best), 0.0, best))
+    found: Floats = np.where(np.isinf(loss), np.where(np.isinf(best), 0.0, np.inf), loss - np.where(np.isinf(best), 0.0, best))
+    return found
 
 
 def _table(
@@ -183,11 +185,12 @@ def _table(
     found = []
     for j, condition in enumerate(conditions):
         best = names[int(loss.mean(axis=2)[:, j].argmin())]
-        paired = paired_differences(rows[rows["condition"] == condition], best, confidence=confidence).set_index("candidate")
+        paired = paired_differences(rows[rows["condition"] == condition], best, confidence=confidence)
+        others = {str(row["candidate"]): row for row in paired.to_dict("records")}
         for i, name in enumerate(names):
             ends = [0.0, 0.0]
             if name != best:
-                ends = sorted(sign * float(paired.loc[name, column]) for column in ("low", "high"))
+                ends = sorted(sign * float(others[name][column]) for column in ("low", "high"))
             mean = float(np.nanmean(values[i, j])) if np.isfinite(values[i, j]).any() else math.nan
             ends = ends if np.isfinite(centre[i, j]) else [math.nan, math.nan]
             found.append((name, condition, best, mean, float(centre[i, j]), *ends, int(np.isfinite(values[i, j]).sum())))

@@ -88,7 +88,8 @@ def as_data(found: Optimised) -> dict[str, Any]:
 def in_words(found: Optimised, fresh: int) -> list[str]:
     """What an optimisation comes to."""
     from sim.analysis import words
-    from sim.study.optimising import AS_WRITTEN, BEST, judged_as
+    from sim.study.bench import AS_WRITTEN
+    from sim.study.optimising import BEST, judged_as
     from sim.study.points import plainly
 
     meet = int(found.trials["meets"].iloc[1:].sum())

@@ -4,6 +4,7 @@ They read tables only, so they work on last month's files. `small_multiples` rep
 writes them all. `looks` gives a candidate the same colour, line, marker and hatch everywhere.
 """
 
+from sim.plots.borders import borders
 from sim.plots.explained import explanation, waterfall
 from sim.plots.files import charts, small_multiples
 from sim.plots.hysteresis import hysteresis
@@ -27,6 +28,7 @@ __all__ = [
     "Look",
     "attempts_over_time",
     "backlog_over_time",
+    "borders",
     "charts",
     "difference_forest",
     "effect_times",

@@ -45,7 +45,7 @@ def regret_map(
         shades = np.where(np.isfinite(cells), cells / most, 1.0) * _DARKEST
         ax.imshow(shades, cmap="Greys", vmin=0.0, vmax=1.0, aspect="auto")
         for (i, j), value in np.ndenumerate(cells):
-            colour = mpl.colors.to_hex(mpl.colormaps["Greys"](shades[i, j]))
+            colour = mpl.colors.to_hex(mpl.colormaps["Greys"](float(shades[i, j])))
             ink = "white" if style.lightness(colour) < 60 else "black"
             weight = "bold" if j == len(conditions) and i == 0 else "normal"
             ax.text(j, i, _figure(metric, float(value)), ha="center", va="center", color=ink, fontsize=11, fontweight=weight)

@@ -213,9 +213,9 @@ class _Inquiry:
         if baseline is not None:
             chosen = self._choice(tables[0])
             try:
-                for (one, end, _), table in zip(points[1:], tables[1:], strict=True):
-                    assert one is not None
-                    flips.append(self._flip(one, end, self._choice(table), chosen))
+                for (moved, end, _), table in zip(points[1:], tables[1:], strict=True):
+                    assert moved is not None
+                    flips.append(self._flip(moved, end, self._choice(table), chosen))
             except KeyboardInterrupt:
                 partial = True
         columns = ["input", "end", "bound", "chosen", "keeps_until", "changes_at", "surely_from"]
