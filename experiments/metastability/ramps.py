@@ -38,10 +38,10 @@ def ramped() -> sim.Comparison:
     return sim.Comparison(name="ramp", question="Up and down again: where does it break, where come back?", candidates=candidates)
 
 
-def branches_of(replications: int = 5) -> pd.DataFrame:
+def branches_of(replications: int = 5, workers: int | None = None) -> pd.DataFrame:
     """Means over replications of what is answered well on the way up and down, by candidate."""
     comparison = ramped()
-    results = sim.compare(comparison, replications, rows=("requests",))
+    results = sim.compare(comparison, replications, workers, rows=("requests",))
     parts = []
     for name in comparison.candidates:
         for r in range(replications):
