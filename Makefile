@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BUILT := $(VENV)/.built
 SOURCES := setup.py $(shell find sim -name '*.py' -o -name '*.px?')
 
-.PHONY: help run failures validation test fast build bench profile simpy-suite docs figures calibrate notebooks lock clean
+.PHONY: help run failures studies validation test fast build bench profile simpy-suite docs figures calibrate notebooks lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,6 +58,18 @@ failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with i
 	$(BIN)/sim compare experiments/discovery/discovery.yaml
 	$(BIN)/sim compare experiments/messaging/order_flow.yaml
 	$(BIN)/sim compare experiments/protocols/product_page.yaml
+
+METASTABILITY := experiments/metastability/outage.yaml --recovers --largest 'faults[0].for=0.5s..16s log' \
+	--over load.rate=20/s,30/s,40/s,50/s,60/s,70/s,80/s,90/s --tolerance '10 %' --out results/metastability
+CAPACITY := experiments/capacity/capacity.yaml
+
+studies: $(BUILT)  ## capacity of the calibrated shop, and the vulnerable region of retry policies (10 minutes)
+	$(BIN)/sim search $(CAPACITY) --largest load.rate=4/s..20/s --tolerance '4 %' --out results/capacity-largest
+	$(BIN)/sim sweep $(CAPACITY) --set load.rate=2/s..14/s:7 -r 3 --metric p50_s --metric p90_s
+	$(BIN)/sim search $(CAPACITY) --smallest services.currencyservice.replicas=1..16 --over load.rate=10/s,20/s,40/s,60/s,80/s \
+		--at-most 10 --out results/capacity-smallest
+	$(BIN)/sim search $(METASTABILITY)
+	$(BIN)/python experiments/metastability/ramps.py
 
 BOUTIQUE := --page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
 	--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \

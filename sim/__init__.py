@@ -1,7 +1,7 @@
 """Simulate how services talk to each other, and decide with intervals: synchronous or asynchronous, under load and failure.
 
 Describe:
-`Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare`, `sweep`, `search`
+`Scenario`, `Comparison`, `load` · run: `run` · study: `replicate`, `compare`, `sweep`, `search`, `sensitivity`, `optimise`
 read: `sim.analysis` · draw: `sim.plots` · play, in a notebook: `explore`
 The laws are in `sim.laws`; the command line is ``sim --help``.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.scenario.model import Comparison, Scenario
     from sim.scenario.yaml import dumps, load
     from sim.single import RunResult, run
-    from sim.study import compare, replicate, search, sweep
+    from sim.study import compare, optimise, replicate, search, sensitivity, sweep
 
 # Imported when first used: `sim check` should not wait for pandas.
 _HOME = {
@@ -35,9 +35,11 @@ _HOME = {
     "dumps": "sim.scenario.yaml",
     "explore": "sim.explorer",
     "load": "sim.scenario.yaml",
+    "optimise": "sim.study",
     "replicate": "sim.study",
     "run": "sim.single",
     "search": "sim.study",
+    "sensitivity": "sim.study",
     "sweep": "sim.study",
 }
 
@@ -51,9 +53,11 @@ __all__ = [
     "dumps",
     "explore",
     "load",
+    "optimise",
     "replicate",
     "run",
     "search",
+    "sensitivity",
     "sweep",
 ]
 __version__ = "0.1.0"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from studies import comparison, fake, scenario
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ import sim
 from sim.cli import app
 from sim.errors import ScenarioError
 from sim.laws import Constant, Exponential
+from sim.plots import borders
 from sim.scenario.model import Comparison, Scenario
 from sim.study import find_warmup, select
 
@@ -121,6 +123,18 @@ def test_finished_probes_are_not_simulated_again(tmp_path: Path) -> None:
     assert again.simulated == 0
     assert again.borders.equals(first.borders)
     assert sim.search(scenario(), tolerance=0.005, **question).simulated > 0, "only what is new"
+
+
+def test_a_border_is_drawn_with_what_lies_beyond_it() -> None:
+    found = pd.DataFrame(
+        [("one", 10.0, 2.0, 3.0), ("one", 20.0, 1.0, math.nan), ("one", 30.0, math.nan, 0.5)],
+        columns=["candidate", "load.rate", "best", "fails_at"],
+    )
+    ax = borders(found, path="faults[0].for", over="load.rate", units={"load.rate": "/s", "faults[0].for": "s"})
+    marks = {line.get_marker(): line.get_xdata().tolist() for line in ax.lines[1:]}
+    assert marks == {"^": [20.0], "x": [30.0], "o": [10.0]}
+    assert ax.lines[0].get_ydata().tolist() == [2.0, 1.0, 0.5]
+    assert ax.get_xlabel() == "load.rate (/s)"
 
 
 # --- theory -----------------------------------------------------------------------------------------------------------

@@ -51,6 +51,16 @@ def test_one_row_per_point_and_replication_with_the_same_seeds() -> None:
     assert (means["low"] < means["mean"]).all()
 
 
+def test_points_may_be_given_and_may_be_there_twice() -> None:
+    given = [{"load.rate": 10, "services.shop.workers": 2}, {"load.rate": 40, "services.shop.workers": 1}]
+    found = sim.sweep(scenario(), [*given, given[0]], 1, workers=1, simulate=fake)
+    assert found.points["load.rate"].tolist() == [10, 40, 10]
+    assert found.points["mean_s"].tolist() == pytest.approx([0.0035, 0.007, 0.0035])
+    assert found.simulated == 2
+    with pytest.raises(ScenarioError, match="with the same paths in each"):
+        sim.sweep(scenario(), [*given, {"load.rate": 10}], 1)
+
+
 def test_candidates_meet_every_point() -> None:
     found = sim.sweep(comparison(), {"load.rate": [10, 20]}, 1, workers=1, simulate=fake)
     assert list(zip(found.points["point"], found.points["candidate"], found.points["condition"], strict=True)) == [

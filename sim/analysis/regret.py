@@ -153,8 +153,8 @@ def _chances(conditions: Sequence[str], weights: Mapping[str, float] | None) -> 
     found = np.array([(weights or {}).get(name, 1.0) for name in conditions], dtype=np.float64)
     if not (found >= 0).all() or not found.sum() > 0:
         raise ScenarioError("--weight: weights are zero or more, and not all of them zero")
-    chances: Floats = found / found.sum()
-    return chances
+    shares: Floats = found / found.sum()
+    return shares
 
 
 def _cube(rows: pd.DataFrame, names: Sequence[str], conditions: Sequence[str]) -> Floats:
@@ -186,11 +186,11 @@ def _table(
     for j, condition in enumerate(conditions):
         best = names[int(loss.mean(axis=2)[:, j].argmin())]
         paired = paired_differences(rows[rows["condition"] == condition], best, confidence=confidence)
-        ends_of = {str(row["candidate"]): (float(row["low"]), float(row["high"])) for row in paired.to_dict("records")}
+        others = {str(row["candidate"]): row for row in paired.to_dict("records")}
         for i, name in enumerate(names):
             ends = [0.0, 0.0]
             if name != best:
-                ends = sorted(sign * end for end in ends_of[name])
+                ends = sorted(sign * float(others[name][column]) for column in ("low", "high"))
             mean = float(np.nanmean(values[i, j])) if np.isfinite(values[i, j]).any() else math.nan
             ends = ends if np.isfinite(centre[i, j]) else [math.nan, math.nan]
             found.append((name, condition, best, mean, float(centre[i, j]), *ends, int(np.isfinite(values[i, j]).sum())))

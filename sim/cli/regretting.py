@@ -65,9 +65,9 @@ def _show(found: Regret, chosen: str | None) -> None:
     cells = found.table.set_index(["candidate", "condition"])
     for row in found.totals.to_dict("records"):
         mine = [cells.loc[(row["candidate"], condition)] for condition in conditions]
-        told = [_cell(found.metric, one["regret"], one["low"], one["high"]) for one in mine]
-        totals = [_cell(found.metric, *(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("worst", "expected")]
-        table.add_row(str(row["candidate"]), *told, *totals)
+        each = [_cell(found.metric, one["regret"], one["low"], one["high"]) for one in mine]
+        sums = [_cell(found.metric, *(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("worst", "expected")]
+        table.add_row(str(row["candidate"]), *each, *sums)
     out().print(table)
     doubt = "" if found.sure else ", with other seeds it might be another"
     least = f"least regret in the worst case: {found.minimax}{doubt}; expected: {found.least_expected}"

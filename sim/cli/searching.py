@@ -12,6 +12,7 @@ import typer
 
 from sim.cli.files import share_of, write_tables
 from sim.cli.terminal import INTERRUPTED, Format, out, print_json, say
+from sim.errors import ScenarioError
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
@@ -37,7 +38,15 @@ class Sought:
 
 
 def carry_out(
-    sought: Sought, *, replications: int, at_most: int, seed: int | None, workers: Workers, output: Format, quiet: bool
+    sought: Sought,
+    *,
+    replications: int,
+    at_most: int,
+    seed: int | None,
+    workers: Workers,
+    output: Format,
+    charts: bool,
+    quiet: bool,
 ) -> None:
     """Do what ``sim search`` does."""
     from sim.study import default_directory, search
@@ -60,12 +69,29 @@ def carry_out(
         say("interrupted; finished runs are kept, the same command goes on", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
     write_tables(target, {name: getattr(found, name) for name in _FILES})
+    drawn = _draw(found, target) if charts else []
     _write(found, output)
     if not quiet:
         say(f"results   {target}/ (borders.csv, probes.csv)")
+        if drawn:
+            say(f"chart     {drawn[0]} (and SVG)")
     if found.partial:
         say("interrupted: what is shown is finished; the same command goes on", style="yellow")
         raise typer.Exit(INTERRUPTED)
+
+
+def _draw(found: Search, target: Path) -> list[Path]:
+    """The border over another setting; of a single one there is nothing to draw, nor over names."""
+    from sim.plots import borders
+    from sim.plots.files import save
+
+    if found.over is None or found.borders[found.over].nunique() < 2 or found.borders[found.over].dtype == object:
+        return []
+    figure = borders(found.borders, path=found.path, over=found.over, largest=found.largest, units=found.units).get_figure()
+    try:
+        return save(figure, target / "borders", ("png", "svg"))  # type: ignore[arg-type]
+    except OSError as exc:
+        raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); choose another directory with --out") from exc
 
 
 def _write(found: Search, output: Format) -> None:

@@ -13,6 +13,7 @@ from sim.plots.amounts import (
     waiting_over_time,
     workers_over_time,
 )
+from sim.plots.borders import borders
 from sim.plots.explained import explanation, waterfall
 from sim.plots.files import charts, small_multiples
 from sim.plots.hysteresis import hysteresis
@@ -39,6 +40,7 @@ __all__ = [
     "attempts_over_time",
     "attempts_per_tier",
     "backlog_over_time",
+    "borders",
     "charts",
     "difference_forest",
     "effect_times",

@@ -85,7 +85,7 @@ def metric_over_setting(
                 ax, line["_x"], line["mean"], found[name], name,
                 band=(line["_x"], line["low"], line["high"]), marked=[True] * len(line),
             )  # fmt: skip
-        _set_setting_axis(ax.xaxis, setting, (units or {}).get(setting, ""), mine[setting], positions)
+        set_setting_axis(ax.xaxis, setting, (units or {}).get(setting, ""), mine[setting], positions)
         _set_metric_axis(ax.yaxis, word, mine)
         style.set_title(ax, title, words.capital(f"{word.text} by {setting}"))
         if legend:
@@ -300,8 +300,12 @@ def _positions(values: pd.Series[Any]) -> dict[Any, float]:
     return {value: float(value) if _is_number(values) else float(i) for i, value in enumerate(different)}
 
 
-def _set_setting_axis(axis: Axis, setting: str, unit: str, values: pd.Series[Any], positions: Mapping[Any, float]) -> None:
+def set_setting_axis(
+    axis: Axis, setting: str, unit: str, values: pd.Series[Any], positions: Mapping[Any, float] | None = None
+) -> None:
+    """Label an axis of the values of a setting: numbers in their unit, or names at their positions."""
     if not _is_number(values):
+        positions = positions or _positions(values)
         axis.set_major_locator(FixedLocator(list(positions.values())))
         names = {place: str(value) for value, place in positions.items()}
         axis.set_major_formatter(FuncFormatter(lambda place, _: style.shorten(names.get(place, ""), 24)))
@@ -311,7 +315,8 @@ def _set_setting_axis(axis: Axis, setting: str, unit: str, values: pd.Series[Any
     else:
         style.set_number_axis(axis, f"{setting} ({unit})" if unit else setting)
         if style.is_wide(values) and values.min() > 0:
-            axis.axes.set_xscale("log")
+            set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale  # type: ignore[attr-defined]
+            set_scale("log")
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
             axis.set_minor_formatter(NullFormatter())
             axis.set_major_formatter(FuncFormatter(style.plain))

@@ -211,6 +211,7 @@ def search(
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("tables", "NAME-search")] = None,
     archive: Archive = None,
+    no_charts: NoCharts = False,
     quiet: Quiet = False,
 ) -> None:
     """Find how far a setting can go: the largest load, the smallest fleet, the longest outage, by halving a range.
@@ -223,6 +224,7 @@ def search(
     sought = Sought(file, largest, smallest, over, recovers, tolerance, duration, directory, archive)
     carry_out(
         sought, replications=replications, at_most=at_most, seed=seed, workers=crew(workers, scheduler), output=output,
+        charts=not no_charts,
         quiet=quiet,
     )  # fmt: skip
 
