@@ -40,6 +40,7 @@ COMPILED = [
     "sim/runtime/replica.py",
     "sim/runtime/steps.py",
     "sim/runtime/messages.py",
+    "sim/runtime/ways.py",
     "sim/runtime/publishing.py",
     "sim/runtime/producer.py",
     "sim/runtime/deliveries.py",

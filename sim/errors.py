@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from typing import Any
 
 
 class ScenarioError(Exception):
@@ -20,3 +22,19 @@ class ScenarioError(Exception):
 
     def __reduce__(self) -> tuple[type[ScenarioError], tuple[tuple[str, ...]]]:
         return ScenarioError, (self.messages,)
+
+
+def optional(module: str, extra: str) -> Any:
+    """A module that is installed only with an extra.
+
+    Raises:
+        ScenarioError: it is not there; how to get it.
+
+    >>> optional("math", "all").floor(1.5)
+    1
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as exc:
+        package = exc.name or module
+        raise ScenarioError(f"this needs {package}, which is not installed; run: pip install 'sim[{extra}]'") from exc

@@ -26,8 +26,9 @@ OUTCOMES: Final = (
     "unreachable",  # no living endpoint, connection refused or reset
 )
 IN_FLIGHT, OK, DEGRADED, ERROR, TIMEOUT, REJECTED, SHORT_CIRCUITED, UNREACHABLE = range(len(OUTCOMES))
-#: Outcomes that answer the user.
+#: Outcomes that answer the user; and as they stand in decoded tables.
 GOOD: Final = (OK, DEGRADED)
+GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
 
 #: Where the time of a request or an attempt went, in seconds; the parts add up to its latency.
 PARTS: Final = (
@@ -48,8 +49,11 @@ FATES: Final = (
     "duplicate",  # without an effect, for it had happened already (an idempotent consumer), or a second reply
     "kept",  # lies in a queue that nobody consumes
     "late",  # a reply for which nobody waited any more
+    "failed",  # a request whose consumer failed, and said so in its reply
 )
-FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT, FATE_LATE = range(len(FATES))
+(
+    FATE_IN_FLIGHT, FATE_DONE, FATE_DEAD, FATE_DROPPED, FATE_EXPIRED, FATE_DUPLICATE, FATE_KEPT, FATE_LATE, FATE_FAILED,
+) = range(len(FATES))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ EXAMPLES: Final = {
     "ratio": "99.9 % or 0.999",
 }
 
+#: The base unit of each kind; ratios have none.
+BASE: Final = {"duration": "s", "rate": "/s", "size": "B", "bandwidth": "B/s"}
+
 _SECONDS: Final = {
     name: Decimal(scale)
     for scale, names in {

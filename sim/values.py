@@ -15,7 +15,20 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
 from sim import streams, units
-from sim.laws import LAWS, Constant, Hyperexponential, Law, Lognormal, Mixture, Normal, Quantiles
+from sim.laws import (
+    LAWS,
+    Constant,
+    Erlang,
+    Exponential,
+    Hyperexponential,
+    Law,
+    Lognormal,
+    Mixture,
+    Normal,
+    Pareto,
+    Quantiles,
+    Uniform,
+)
 
 
 class Spec(BaseModel):
@@ -78,7 +91,7 @@ def _check_name(value: object) -> object:
 Name = Annotated[str, BeforeValidator(_check_name)]
 
 
-def parse_payload(value: object, info: ValidationInfo) -> object:
+def _check_content(value: object, info: ValidationInfo) -> object:
     """Read what is sent: the name of a message, or a size such as ``100 kB``."""
     if isinstance(value, str) and _NAME.fullmatch(value):
         return value
@@ -88,9 +101,12 @@ def parse_payload(value: object, info: ValidationInfo) -> object:
         raise ValueError(f"{exc}, or the name of one of messages") from exc
 
 
-def dump_payload(value: str | float) -> str:
-    """Write what `parse_payload` reads."""
+def _content_written(value: str | float) -> str:
     return value if isinstance(value, str) else units.exact(value, "B")
+
+
+#: A message by name, or bytes.
+Content = Annotated[str | float, BeforeValidator(_check_content), PlainSerializer(_content_written)]
 
 
 def _check_address(value: object) -> object:
@@ -175,12 +191,12 @@ def _constant(fields: object, info: ValidationInfo) -> Law:
 
 def _exponential(fields: object, info: ValidationInfo) -> Law:
     mean = _mapping(fields, {"mean"}, {"mean"}, "exponential")["mean"] if isinstance(fields, dict) else fields
-    return LAWS["exponential"](_seconds(mean, info))  # type: ignore[no-any-return]
+    return Exponential(_seconds(mean, info))
 
 
 def _uniform(fields: object, info: ValidationInfo) -> Law:
     given = _mapping(fields, {"low", "high"}, {"low", "high"}, "uniform")
-    return LAWS["uniform"](_seconds(given["low"], info), _seconds(given["high"], info))  # type: ignore[no-any-return]
+    return Uniform(_seconds(given["low"], info), _seconds(given["high"], info))
 
 
 def _lognormal(fields: object, info: ValidationInfo) -> Law:
@@ -194,12 +210,12 @@ def _lognormal(fields: object, info: ValidationInfo) -> Law:
 
 def _normal(fields: object, info: ValidationInfo) -> Law:
     given = _mapping(fields, {"mean", "sd"}, {"mean", "sd"}, "normal")
-    return LAWS["normal"](_seconds(given["mean"], info), _seconds(given["sd"], info))  # type: ignore[no-any-return]
+    return Normal(_seconds(given["mean"], info), _seconds(given["sd"], info))
 
 
 def _erlang(fields: object, info: ValidationInfo) -> Law:
     given = _mapping(fields, {"k", "mean"}, {"k", "mean"}, "erlang")
-    return LAWS["erlang"](given["k"], _seconds(given["mean"], info))  # type: ignore[no-any-return]
+    return Erlang(given["k"], _seconds(given["mean"], info))
 
 
 def _hyperexponential(fields: object, info: ValidationInfo) -> Law:
@@ -215,9 +231,8 @@ def _hyperexponential(fields: object, info: ValidationInfo) -> Law:
 
 def _pareto(fields: object, info: ValidationInfo) -> Law:
     given = _mapping(fields, {"shape", "minimum", "maximum"}, {"shape", "minimum", "maximum"}, "pareto")
-    return LAWS["pareto"](  # type: ignore[no-any-return]
-        _plain(given["shape"], "shape"), _seconds(given["minimum"], info), _seconds(given["maximum"], info)
-    )
+    minimum, maximum = _seconds(given["minimum"], info), _seconds(given["maximum"], info)
+    return Pareto(_plain(given["shape"], "shape"), minimum, maximum)
 
 
 def _mixture(fields: object, info: ValidationInfo) -> Law:

@@ -1,7 +1,7 @@
 """Random systems with messages for the property tests: queues, topics, brokers, and what goes wrong with them."""
 
 from hypothesis import strategies as st
-from strategies import laws, plain_policies, some
+from policy_strategies import laws, plain_policies, some
 
 from sim.scenario.model import Scenario
 
@@ -101,7 +101,9 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
     broken = (
         hurt
         if hurt is not None
-        else st.sampled_from([{"crash": "worker"}, {"crash": "worker", "replica": 0}, *outages, {"link": "worker", "loss": 0.3}])
+        else st.sampled_from(
+            [{"crash": "worker"}, {"crash": "worker", "replica": 0}, {"crash": "shop"}, *outages, {"link": "worker", "loss": 0.3}]
+        )
     )
     window = st.fixed_dictionaries({"at": st.sampled_from([0.0, 1.0, 3.03]), "for": st.sampled_from([0.2, 2.0])})
     steps = [[{"work": draw(laws)}, {"fail": draw(st.sampled_from([0.0, 0.2]))}] for _ in range(2)]
@@ -135,13 +137,23 @@ def messagings(draw, queue=queue_rules, broker=broker_machines, hurt=None, publi
 
 @st.composite
 def asking(draw, **rest):
-    """The same, but the shop asks `q0` by message and waits for the reply."""
+    """The same, but the shop asks `q0`, or both, by message and waits for the reply, which comes through a queue or a log."""
     data = draw(messagings(**rest)).as_data()
     timeout, broker = draw(st.sampled_from([0.3, 2.0, 20.0])), data["queues"]["q0"].get("broker")
     steps = data["services"]["shop"]["operations"]["buy"]["steps"]
     key = {"key": steps[-1]["key"]} if "key" in steps[-1] else {}
-    steps[-1] = {"request": "q0", "replies": "answers", "timeout": timeout, **key}
-    data["queues"]["answers"] = {"persist": 0.01} if broker is None else {"broker": broker}
+    steps[-1] = {
+        "request": draw(st.sampled_from(["q0", "both"])),
+        "replies": "answers",
+        "timeout": timeout,
+        "reply_failures": draw(st.booleans()),
+        **key,
+    }
+    answers = {"persist": 0.01} if broker is None else {"broker": broker}
+    if draw(st.booleans()):
+        data["queues"]["answers"] = answers
+    else:
+        data["logs"] = {"answers": {"producer": {"request_timeout": 1.0, "delivery_timeout": 20.0}, "partitions": 2, **answers}}
     if broker is None:
         data["faults"] = [*data.get("faults", []), *draw(st.sampled_from([[], [{"outage": "answers", "at": 1.0, "for": 2.0}]]))]
     return Scenario.model_validate(data)
@@ -201,7 +213,7 @@ def logs(draw, safety=anyhow, reading=readers, outage=True, forgetful=True, **pu
         log |= draw(some(persist=st.sampled_from([0.01, {"exponential": 0.1}])))
     outages = [{"outage": "orders"}] if machine is None else [{"outage": "kafka"}, {"outage": "kafka", "node": 0}]
     lossy = [{"link": "worker", "loss": 0.3}, {"link": "shop -> orders" if machine is None else "shop -> kafka", "loss": 0.3}]
-    hurt = [{"crash": "worker"}, {"crash": "worker", "replica": 0}, {"stop": "worker"}, *lossy, *outages]
+    hurt = [{"crash": "worker"}, {"crash": "worker", "replica": 0}, {"stop": "worker"}, *lossy, {"crash": "shop"}, *outages]
     window = st.fixed_dictionaries({"at": st.sampled_from([0.0, 1.0, 3.03]), "for": st.sampled_from([0.2, 2.0])})
     faults = st.lists(st.tuples(st.sampled_from(hurt if outage else hurt[:5]), window), max_size=2)
     steps = [{"work": draw(laws)}, {"fail": draw(st.sampled_from([0.0, 0.2]))}]

@@ -1,54 +1,25 @@
-"""Calibration: traces with a known answer, recordings that are broken, and the real ones."""
+"""Calibration: traces with a known answer become the system that they came from."""
 
-import gzip
-import os
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spans_of import ORIGIN_NS, Trace, frame, spans_of_run
+from recorded_shop import LINK_S, UNLIMITED, shop_trace, simulated_system
+from spans_of import Trace, frame, spans_of_run
 
 from sim.errors import ScenarioError
 from sim.interop.calibrate import calibrate, compare_pages, recorded_pages
 from sim.interop.fitting import law_of, one_way_s, quantiles_of
 from sim.interop.order import template_of
 from sim.interop.replay import replay
-from sim.interop.spans import COLUMNS, read_spans
-from sim.interop.throttling import Stalls, find_throttled
-from sim.interop.throttling import _beat as beat
-from sim.interop.throttling import _renewed_s as renewal
 from sim.interop.written import yaml_text
 from sim.scenario.model import Scenario
-from sim.scenario.yaml import load, loads
 from sim.single import run
 
-ROOT = Path(__file__).parent.parent
-DATA = Path(os.environ.get("SIM_DATA", ROOT.parent / "shared" / "data")) / "online-boutique"
-needs_data = pytest.mark.skipif(
-    not (DATA / "fault-free.csv.gz").exists(), reason=f"no recordings at {DATA}; set SIM_DATA to their directory"
-)
-
-
 # ---------------------------------------------------------------- traces that can be counted on fingers
-
-
-def shop_trace(number, own_ms=10.0, carts=2, skew_ms=0.0):
-    """0 to 10 ms own work, then cart.Get twice in a row (5 ms each), then stock.Check and price.Ask at once."""
-    trace = Trace(f"t{number}", 1000 * number, skew_ms)
-    root = trace.add("root", "shop", "Shop/Buy", 0, own_ms + 5 * carts + 8)
-    at = own_ms
-    for _ in range(carts):
-        trace.call(root, "shop", "cart", "Get", at, at + 5)
-        at += 5
-    detail = trace.add(root, "shop", "gather", at, at + 8)
-    trace.call(detail, "shop", "stock", "Check", at, at + 8)
-    server = trace.call(detail, "shop", "price", "Ask", at + 0.5, at + 7.5)
-    trace.add(server, "price", "sql.query", at + 2, at + 3)
-    return trace.rows
 
 
 def test_a_trace_becomes_services_steps_work_and_links():
@@ -326,36 +297,6 @@ def test_beyond_the_ninetieth_percentile_it_is_waiting_at_the_callee_not_network
 
 # ---------------------------------------------------------------- a system with a known answer, recorded and calibrated
 
-LINK_S = 0.001
-
-
-def simulated_system(rates):
-    """A shop with two calls; `rates` is its converter of currencies."""
-    return Scenario(
-        services={
-            "shop": {
-                "workers": "unlimited",
-                "operations": {
-                    "buy": [
-                        {"work": {"lognormal": {"mean": "8ms", "cv": 0.5}}},
-                        {"call": "rates.convert", "count": 4},
-                        {"call": "stock.check"},
-                    ],
-                    "look": [{"work": "2ms"}, {"call": "rates.convert", "count": {1: 1, 2: 1}}],
-                },
-            },
-            "stock": {"workers": "unlimited", "operations": {"check": [{"work": {"exponential": "5ms"}}]}},
-            "rates": rates,
-        },
-        links={"shop": "1ms"},
-        load={"rate": 12, "mix": {"shop.buy": 1, "shop.look": 2}},
-        run={"duration": "240s"},
-    )
-
-
-UNLIMITED = {"workers": "unlimited", "operations": {"convert": [{"work": {"lognormal": {"mean": "4ms", "cv": 0.6}}}]}}
-LIMITED = {**UNLIMITED, "workers": 1, "cpu": {"quota": "20ms"}}
-
 
 def test_a_simulated_recording_calibrates_back_to_the_system_it_came_from():
     truth = simulated_system(UNLIMITED)
@@ -372,88 +313,6 @@ def test_a_simulated_recording_calibrates_back_to_the_system_it_came_from():
     assert len(pages) == 2
     assert pages.median_error_percent.abs().max() < 5
     assert pages.p90_error_percent.abs().max() < 8
-
-
-@pytest.fixture(scope="module")
-def limited():
-    return calibrate(spans_of_run(run(simulated_system(LIMITED), 1), LINK_S), name="shop")
-
-
-def test_a_cpu_limit_is_found_with_its_quota_and_its_work(limited):
-    (found,) = limited.throttled
-    assert found.service == "rates"
-    assert found.coherence > 0.9
-    assert found.limit.quota == pytest.approx(0.020, rel=0.05)
-    # What makes calls wait is the ratio of the two; nothing happened that the spans did not show.
-    work_s = found.work_s["rates.convert"]
-    assert found.limit.quota / work_s.mean() == pytest.approx(0.020 / 0.004, rel=0.06)
-    assert work_s.std() == pytest.approx(0.6 * 0.004, rel=0.15)  # what silences hide of a call is a guess, which widens the law
-    assert found.seen_quota_s == pytest.approx(0.020, rel=0.1)
-    assert found.limit.background is None
-    assert found.beats == 0
-
-
-def test_background_work_is_found_by_its_beat_and_is_no_work_of_calls():
-    background = {"every": "9s", "work": "60ms"}
-    truth = simulated_system({**LIMITED, "cpu": {"quota": "20ms", "background": background}})
-    (found,) = calibrate(spans_of_run(run(truth, 1), LINK_S)).throttled
-    assert found.limit.background.every == pytest.approx(9, rel=0.02)
-    assert found.limit.background.work == pytest.approx(0.060, rel=0.15)
-    assert 15 <= found.beats <= 240 / 9 + 1  # some while nobody called
-    assert found.limit.quota == pytest.approx(0.020, rel=0.07)
-    assert found.work_s["rates.convert"].mean() == pytest.approx(0.004, rel=0.06)
-    assert found.work_s["rates.convert"].max() < 0.04
-
-
-def silences(begin_s, length_s):
-    begin_s = np.asarray(begin_s, dtype=float)
-    return Stalls(begin_s, begin_s + length_s, coherence=1.0, renewed_s=0.0)
-
-
-def test_long_silences_at_random_are_no_background_work():
-    regular_s = 7.0 * np.arange(20) + 0.015
-    found = beat(silences(regular_s, 0.290))
-    assert (found.number, found.every_s, found.quotas) == (20, pytest.approx(7.0), pytest.approx(3.0))
-    assert beat(silences(np.delete(regular_s, [4, 9]), 0.290)).every_s == pytest.approx(7.0)  # two went unseen
-    assert beat(silences(regular_s, 0.090)) is None  # no silence lasts a whole period
-    assert beat(silences(regular_s[:7], 0.290)) is None
-    random_s = np.sort(np.random.default_rng(1).uniform(0, 140, 20)).round(1) + 0.015
-    assert beat(silences(random_s, 0.290)) is None
-
-
-def test_background_work_that_a_call_slips_through_is_counted_once():
-    begin_s = np.sort(np.concatenate([7.0 * np.arange(10) + 0.015, [14.0 + 0.31]]))
-    length_s = np.where(begin_s == 14.31, 0.195, 0.290)
-    found = beat(silences(begin_s, length_s))
-    assert found.number == 10
-    assert found.quotas == pytest.approx((10 * 3 + 2) / 10)
-
-
-def test_a_call_without_a_span_of_the_callee_is_no_silence():
-    rows = []
-    for n in range(60):
-        trace = Trace(f"t{n}", 100 * n)
-        root = trace.add("root", "shop", "Buy", 0, 95)
-        trace.call(root, "shop", "rates", "Convert", 0, 5)
-        for k in range(8):  # on the same beat every time, one after the other, and never seen at the callee
-            trace.add(root, "shop", "Shop/Lost", 5 + 10 * k, 15 + 10 * k)
-        trace.call(root, "shop", "rates", "Convert", 88, 95)
-        rows += trace.rows
-    found, suspicions = find_throttled(read_spans(frame(rows), unrecorded={"shop.Lost": "rates.Convert"}))
-    assert (found, suspicions) == ([], [])
-
-
-def test_a_system_under_a_cpu_limit_is_told_by_its_calibration(limited):
-    pages = compare_pages(limited.recorded, pd.concat([run(limited.scenario, seed).requests for seed in range(4)]))
-    assert pages.median_error_percent.abs().max() < 12
-    assert pages.p90_error_percent.abs().max() < 15
-
-
-def test_without_the_cpu_limit_it_would_not_be_told(limited):
-    rates = limited.scenario.services["rates"].model_copy(update={"cpu": None})
-    without = limited.scenario.model_copy(update={"services": {**limited.scenario.services, "rates": rates}})
-    pages = compare_pages(limited.recorded, run(without, 2).requests)
-    assert pages.p90_error_percent.max() < -40
 
 
 def test_recorded_arrivals_can_be_replayed():
@@ -510,221 +369,8 @@ def test_the_interval_of_a_recorded_percentile_covers_it_as_often_as_it_says():
 # ---------------------------------------------------------------- YAML
 
 
-def test_the_yaml_is_the_scenario_with_comments(limited):
-    text = limited.to_yaml()
-    assert loads(text, "x.yaml") == limited.scenario
-    assert max(map(len, text.splitlines())) <= 120
-    assert "# measured:" in text
-    assert "on the beat of 100 ms" in text
-
-
 def test_what_yaml_would_misread_is_quoted():
     data = {"name": "no", "question": "is it: 3 # or 4?", "services": {"on": {"x": "1e3", "y": "- z", "w": ["50 %", True]}}}
     from ruamel.yaml import YAML
 
     assert YAML(typ="safe", pure=True).load(yaml_text(data, {("services", "on"): "why\nand how"})) == data
-
-
-# ---------------------------------------------------------------- recordings that are broken
-
-HEADER = ",".join(COLUMNS)
-GOOD = f"t1,a,root,shop-668d5f85fb-jhwx9,Buy,{ORIGIN_NS},{ORIGIN_NS + 5_000_000}"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"x\.csv: the file is empty; the first row must name TraceID"),
-        (f"{HEADER}\n".encode(), r"x\.csv: no spans below the header"),
-        (b"TraceID,SpanID,Name\n1,2,3\n", r"x\.csv: no column ParentID, PodName, .*; found TraceID, SpanID, Name"),
-        (f"{HEADER}\n{GOOD}\nt1,b,a,shop,Buy,soon,5\n".encode(), r"x\.csv:3: StartTimeUnixNano 'soon' is not a whole number"),
-        (f"{HEADER}\n{GOOD}\nt1,b,a,shop,Buy,1.6e18,5\n".encode(), r"x\.csv:3: StartTimeUnixNano '1\.6e18' is not"),
-        (f"{HEADER}\n{GOOD}\nt1,b,a,shop,Buy,5\n".encode(), r"x\.csv:3: EndTimeUnixNano '' is not a whole number"),
-        (f"{HEADER}\n{GOOD}\n{GOOD},1\n".encode(), r"x\.csv: not a readable CSV file"),
-        (b"\xff\xfe\x00binary\x00", r"x\.csv: not a readable CSV file"),
-        (gzip.compress(f"{HEADER}\n{GOOD}\n".encode())[:-12], r"x\.csv: damaged gzip file"),
-        (b"\x1f\x8bnot really", r"x\.csv: damaged gzip file"),
-        (f"{HEADER}\n{GOOD}\n".encode(), r"x\.csv: one usable trace is not enough for a rate"),
-        (f"{HEADER}\n{GOOD}\n{GOOD.replace('t1', 't2')}\n".encode(), r"x\.csv: all traces begin at the same moment"),
-        (f"{HEADER}\n{GOOD.replace('root', 'lost')}\n".encode(), r"x\.csv: 1 of 1 traces left out: a parent is missing"),
-    ],
-)  # fmt: skip
-def test_a_broken_file_says_what_and_where(tmp_path, content, message):
-    path = tmp_path / "x.csv"
-    path.write_bytes(content)
-    with pytest.raises(ScenarioError, match=message):
-        calibrate(path)
-
-
-def test_a_missing_file_a_directory_and_a_wrong_duration_are_said_too(tmp_path):
-    with pytest.raises(ScenarioError, match=r"nowhere\.csv: no such file"):
-        calibrate(tmp_path / "nowhere.csv")
-    with pytest.raises(ScenarioError, match="not a readable CSV file"):
-        calibrate(tmp_path)
-    with pytest.raises(ScenarioError, match="duration: 'soon' is not a duration"):
-        calibrate(frame(shop_trace(1)), duration="soon")
-
-
-def test_gzip_is_known_by_its_content(tmp_path):
-    text = frame([row for n in range(3) for row in shop_trace(n)]).to_csv(index=False).encode()
-    packed, plain = tmp_path / "packed.csv", tmp_path / "plain.csv.gz"
-    packed.write_bytes(gzip.compress(text))
-    plain.write_bytes(text)
-    assert calibrate(packed, name="x").data == calibrate(plain, name="x").data
-
-
-BROKEN = {
-    "a parent is missing": [("b", "x", "root", "shop", "Buy", 0, 5), ("b", "y", "gone", "shop", "Buy", 1, 2)],
-    "parents form a circle": [
-        ("b", "x", "root", "shop", "Buy", 0, 5),
-        ("b", "y", "z", "shop", "Buy", 1, 2),
-        ("b", "z", "y", "shop", "Buy", 1, 2),
-    ],
-    "no root": [("b", "y", "z", "shop", "Buy", 1, 2), ("b", "z", "y", "shop", "Buy", 1, 2)],
-    "several roots": [("b", "x", "root", "shop", "Buy", 0, 5), ("b", "y", "", "shop", "Buy", 1, 2)],
-    "a span ends before it starts": [("b", "x", "root", "shop", "Buy", 5, 0)],
-    "a span id occurs twice": [("b", "x", "root", "shop", "Buy", 0, 5), ("b", "x", "root", "shop", "Buy", 0, 5)],
-}
-
-
-@pytest.mark.parametrize("problem", BROKEN)
-def test_a_broken_trace_is_left_out_counted_and_named(problem):
-    good = frame([row for n in range(3) for row in shop_trace(n)])
-    recording = read_spans(pd.concat([good, frame(BROKEN[problem])]))
-    assert len(recording.roots) == 3
-    assert len(recording.warnings) == 1
-    assert f"1 of 4 traces left out: {problem} (first: row " in recording.warnings[0]
-    assert "Note: DataFrame: 1 of 4 traces left out" in calibrate(pd.concat([good, frame(BROKEN[problem])])).to_yaml()
-
-
-def test_calls_that_outlast_their_caller_are_reported():
-    trace = Trace("t0", 0)
-    root = trace.add("root", "shop", "Buy", 0, 10)
-    trace.call(root, "shop", "mail", "Send", 5, 40)
-    (warning,) = read_spans(frame(trace.rows)).warnings
-    assert "1 calls outlast the operation that made them" in warning
-
-
-def test_a_callee_that_ends_after_its_caller_has_the_answer_is_reported():
-    rows = []
-    for n in range(4):
-        trace = Trace(f"t{n}", 100 * n)
-        root = trace.add("root", "shop", "Buy", 0, 30)
-        trace.call(root, "shop", "cart", "Get", 5, 15, network_ms=-2)
-        rows += trace.rows
-    assert any("4 of 4 calls end at the caller before" in warning for warning in calibrate(frame(rows)).warnings)
-
-
-# ---------------------------------------------------------------- the recordings
-
-PAGE_NAMES = {
-    "list_products": "home",
-    "get_ads_and_list_recommendations": "product",
-    "get_quote": "cart",
-    "add_item": "add_to_cart",
-    "no_calls": "set_currency",
-    "place_order": "checkout",
-}
-UNRECORDED = {"checkoutservice.ConvertCurrency": "currencyservice.Convert"}
-
-
-@pytest.fixture(scope="module")
-def boutique():
-    return calibrate(DATA / "fault-free.csv.gz", name="boutique", page_names=PAGE_NAMES, unrecorded=UNRECORDED)
-
-
-@needs_data
-def test_the_committed_scenario_is_what_the_recording_gives(boutique):
-    assert boutique.scenario == load(ROOT / "experiments" / "boutique" / "boutique.yaml")
-
-
-@needs_data
-def test_every_page_is_simulated_as_recorded(boutique):
-    scenario = boutique.scenario
-    length = scenario.run.model_copy(update={"duration": 600.0})
-    runs = [run(scenario.model_copy(update={"run": length}), seed).requests for seed in range(8)]
-    pages = compare_pages(boutique.recorded, pd.concat(runs), since_s=length.warmup, until_s=length.end)
-    judged = pages[pages.traces >= 30]
-    assert len(judged) == 5
-    # Asked for: median within 10 %, p90 within 20 %; the simulated figures themselves are known to about 2 %.
-    assert judged.median_error_percent.abs().max() < 12, pages
-    assert judged.p90_error_percent.abs().max() < 22, pages
-
-
-@needs_data
-def test_the_currency_service_stood_still_on_the_beat_of_a_cpu_limit(boutique):
-    (throttled,) = boutique.throttled
-    assert throttled.service == "currencyservice"
-    assert throttled.stalls > 200
-    assert throttled.coherence > 0.95
-    assert set(throttled.work_s) == {"currencyservice.Convert", "currencyservice.GetSupportedCurrencies"}
-    assert throttled.beats == 9
-    assert throttled.limit.background.every == pytest.approx(7, abs=0.7)
-
-
-@needs_data
-def test_rounds_are_those_of_the_shop_s_source(boutique):
-    shop, checkout = (boutique.data["services"][service]["operations"] for service in ("frontend", "checkoutservice"))
-    look, ask = {"call": "productcatalogservice.GetProduct"}, {"call": "currencyservice.Convert"}
-    assert [step["repeat"] for step in shop["cart"] if "repeat" in step] == [[ask, look]]
-    assert [step["repeat"] for step in checkout["PlaceOrder"] if "repeat" in step] == [[look, ask]]
-    assert not any("repeat" in step for step in shop["product"] + shop["home"])
-
-
-@needs_data
-@pytest.mark.parametrize("minute", ["14_31", "14_32"])
-def test_minutes_with_a_fault_are_foreseen_by_the_scenario_without(boutique, minute):
-    delayed = load(ROOT / "experiments" / "boutique" / "catalog-delay.yaml")
-    assert delayed.services == boutique.scenario.services
-    recorded = recorded_pages(DATA / f"catalog-delay-{minute}.csv.gz", delayed, unrecorded=UNRECORDED)
-    runs = [run(delayed, seed).requests for seed in range(8)]
-    pages = compare_pages(recorded, pd.concat(runs), since_s=delayed.run.warmup, until_s=delayed.run.end).set_index("page")
-    # Home pages make one call to the catalog and ten to the currency service, which had less to do in these minutes.
-    for page in ("frontend.product", "frontend.cart", "frontend.add_to_cart"):
-        assert abs(pages.loc[page, "median_error_percent"]) < 15, pages
-        assert pages.loc[page, "simulated_median_s"] > 1.5 * boutique.recorded.query("page == @page").latency_s.median()
-
-
-@needs_data
-@pytest.mark.parametrize("minute", ["14_31", "14_32"])
-def test_home_pages_are_foreseen_too_when_the_arrivals_of_the_minute_are_known(minute):
-    delayed = load(ROOT / "experiments" / "boutique" / "catalog-delay.yaml")
-    recorded = recorded_pages(DATA / f"catalog-delay-{minute}.csv.gz", delayed, unrecorded=UNRECORDED)
-    pages = compare_pages(recorded, pd.concat([replay(delayed, recorded, seed).requests for seed in range(30)])).set_index("page")
-    home = pages.loc["frontend.home"]
-    assert home.recorded_median_low_s < home.simulated_median_s < home.recorded_median_high_s
-
-
-def test_the_beat_is_where_the_wake_ups_crowd_not_where_the_first_of_them_is():
-    rng = np.random.default_rng(5)
-    on_the_beat_s = 0.1 * np.arange(100) + 0.03 + rng.exponential(0.002, 100)
-    astray_s = 0.1 * np.arange(15) + rng.uniform(0.005, 0.03, 15)
-    assert renewal(np.concatenate([on_the_beat_s, astray_s])) == pytest.approx(0.03, abs=0.001)
-    over_the_edge_s = np.concatenate([on_the_beat_s, astray_s]) + 0.069
-    assert (renewal(over_the_edge_s) + 0.05) % 0.1 == pytest.approx(0.049, abs=0.001)
-
-
-@needs_data
-@pytest.mark.parametrize("minute", ["14_30", "14_31", "14_32"])
-def test_every_recorded_minute_shows_the_same_quota(boutique, minute):
-    (known,) = boutique.throttled
-    found, _ = find_throttled(read_spans(DATA / f"catalog-delay-{minute}.csv.gz", unrecorded=UNRECORDED))
-    quotas_s = {throttled.service: throttled.seen_quota_s for throttled in found}
-    assert quotas_s["currencyservice"] == pytest.approx(known.seen_quota_s, rel=0.05)
-
-
-def test_a_recording_without_stalls_finds_no_limit():
-    found, suspicions = find_throttled(read_spans(frame([row for n in range(50) for row in shop_trace(n)])))
-    assert (found, suspicions) == ([], [])
-
-
-def test_the_first_decision_changes_nothing_in_the_shop_but_two_calls_into_messages():
-    comparison = load(ROOT / "experiments" / "checkout" / "sync_or_async.yaml")
-    found = {candidate: scenario for candidate, condition, scenario in comparison.scenarios() if condition == "normal load"}
-    operations = [found[candidate].services["checkoutservice"].operations for candidate in ("synchronous", "asynchronous")]
-    before, after = (operation["PlaceOrder"].steps for operation in operations)
-    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    assert [(old.call, new.publish) for old, new in changed] == [
-        ("shippingservice.ShipOrder", "shipments"),
-        ("emailservice.SendOrderConfirmation", "emails"),
-    ]

@@ -491,7 +491,8 @@ def test_a_file_in_the_way_of_the_results_is_named(place: Path) -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(place: Path) -> None:
-    services = "".join(f"  s{i}: {{workers: 1, operations: {{x: [{{work: 1ms}}]}}}}\n" for i in range(3000))
+    more_than_a_pipe_holds = range(1200)
+    services = "".join(f"  s{i}: {{workers: 1, operations: {{x: [{{work: 1ms}}]}}}}\n" for i in more_than_a_pipe_holds)
     (place / "big.yaml").write_text(f"services:\n{services}load: {{rate: 1/s, mix: s0.x}}")
     for command in ("show", "check"):
         line = [sys.executable, "-m", "sim", command, "big.yaml"]

@@ -47,9 +47,10 @@ def at_random(strategy, number, count):
 place, *examples = sys.argv[1:]
 for path in examples:
     loaded = sim.load(path)
-    cases = loaded.scenarios() if isinstance(loaded, sim.Comparison) else [("only", loaded)]
-    for *name, scenario in cases:
-        found[f"{path} {name}"] = fingerprint(sim.run(shortened(scenario), 3))
+    candidates = loaded.candidates if isinstance(loaded, sim.Comparison) else {"only": {"": loaded}}
+    for i, (candidate, by_condition) in enumerate(candidates.items()):
+        condition = list(by_condition)[i % len(by_condition)]  # one each: they are more of the same
+        found[f"{path} {candidate} {condition}"] = fingerprint(sim.run(shortened(by_condition[condition]), 3))
 
 if not Path(place).exists():
     kinds = (

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rows import fingerprint
+from rows import fingerprint, require_whole
 from strategies import connected
 
-from sim.records import PARTS
 from sim.scenario.model import Scenario
 from sim.single import run
 
@@ -39,14 +37,7 @@ def lives(changes):
 @thorough
 @given(connected(), seeds)
 def test_every_request_is_accounted_for_once_and_adds_up(scenario, seed):
-    result = run(scenario, seed)
-    requests = result.requests
-    assert requests.request.tolist() == list(range(len(requests)))
-    from_queues = result.effects[result.effects.queue.notna()]
-    assert requests.attempts.sum() == len(result.attempts) + from_queues.deliveries.sum()
-    ended = requests[requests.outcome != "in_flight"]
-    assert (ended[list(PARTS)] >= -1e-12).all().all()
-    assert np.allclose(ended[list(PARTS)].sum(axis=1), ended.ended_s - ended.arrived_s, rtol=0, atol=1e-9)
+    require_whole(run(scenario, seed))
 
 
 @thorough

@@ -6,13 +6,11 @@ import pytest
 from log_shop import rows, shop, simulate
 from pydantic import ValidationError
 
-from sim.errors import ScenarioError
 from sim.scenario.doubts import doubts
 from sim.scenario.messaging.log_doubts import hottest
 from sim.scenario.messaging.log_systems import LOGS
 from sim.scenario.messaging.logs import Log
 from sim.scenario.model import Scenario
-from sim.scenario.yaml import loads
 
 
 @pytest.mark.parametrize(
@@ -98,18 +96,6 @@ def test_a_group_says_otherwise_even_what_would_be_there_without_a_word():
     assert log.group("a").commit == "interval"
     again = Log.model_validate(log.model_dump(mode="json", exclude_defaults=True))
     assert again.group("a").commit == "interval"
-
-
-def test_logs_have_no_place_in_zones_so_far():
-    with pytest.raises(ScenarioError, match=r"logs.orders: logs have no place in zones so far; leave zones out, or write queues"):
-        loads(
-            "zones: [a, b]\n"
-            "logs: {orders: {partitions: 2, groups: {mails: {consumer: mail.send}}}}\n"
-            "services:\n"
-            "  shop: {workers: 1, operations: {buy: [{publish: orders}]}}\n"
-            "  mail: {workers: 1, operations: {send: [{work: 5ms}]}}\n"
-            "load: {rate: 1/s, mix: shop.buy}\n"
-        )
 
 
 def test_a_request_that_takes_longer_than_its_publisher_waits_is_written_again_and_again():

@@ -67,6 +67,8 @@ def written(queue="", queues="", more="", publish="mails", send="", slos=""):
         ("rabbit has nodes 0 to 0, not 1", {"more": "brokers: {rabbit: {}}\nfaults: [{outage: rabbit, node: 1, at: 1s}]"}),
         ("rabbit is a broker, which is slow as a whole", {
             "more": "brokers: {rabbit: {}}\nfaults: [{slow: rabbit, factor: 2, replica: 0, at: 1s}]"}),
+        ("blobs is a store, which is slow as a whole", {
+            "more": "stores: {blobs: {}}\nfaults: [{slow: blobs, factor: 2, replica: 0, at: 1s}]"}),
         ("notices_crash: false needs a visibility_timeout", {"queue": "notices_crash: false"}),
         ("overflow: reject_dead_letter needs a dead_letter", {"queue": "capacity: 5, overflow: reject_dead_letter"}),
         ("prefetch is read where messages are pushed", {"queue": "delivery: poll, prefetch: 5, receive_wait: 1s"}),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from mail_shop import done, fates, rows, simulate
 
-from sim.analysis import messages_by_queue
-from sim.analysis.messages import stored_bytes
+from sim.analysis import broker_storage, messages_by_queue
 from sim.scenario.messaging.doubts import doubts_of_messages
 from sim.scenario.model import Scenario
 
@@ -100,9 +99,21 @@ def test_sizes_are_drawn_with_the_mean_and_spread_that_are_said():
 
 def test_what_a_queue_keeps_rises_and_falls():
     result = mails(send={"payload": 2e6}, times=(0.0, 0.0))
-    kept = stored_bytes(result.effects, "mails")
+    kept = broker_storage(result.effects, {"mails": 1})
     assert kept.bytes.tolist()[0] == 2_000_000
     assert (kept.bytes.max(), kept.bytes.tolist()[-1]) == (4_000_000, 0)
+    assert kept.messages.tolist() == [1, 2, 1, 0]
+    copied = broker_storage(result.effects, {"mails": 3, "nothing": 1})
+    assert (copied.bytes.max(), copied.messages.max()) == (12_000_000, 6)
+
+
+def test_a_log_keeps_what_was_read_as_long_as_it_says():
+    result = mails(send={"payload": 2e6}, times=(0.0, 0.0))
+    [first, second] = sorted(result.effects.acked_s)
+    kept = broker_storage(result.effects, {"mails": 3}, {"mails": 60.0})
+    assert kept.time_s.tolist() == [first, second, first + 60, second + 60]
+    assert kept.bytes.tolist() == [6e6, 12e6, 6e6, 0]
+    assert broker_storage(result.effects, {"mails": 1}, {"mails": float("inf")}).messages.tolist() == [1, 2]
 
 
 def test_a_log_takes_the_sizes_of_its_batches():

@@ -39,7 +39,7 @@ from PIL import Image
 
 from sim import plots
 from sim.analysis.critical import EXPLAINED_PARTS
-from sim.analysis.sweeps import knees
+from sim.analysis.knee import knees
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.records import OUTCOMES, PARTS
@@ -347,7 +347,8 @@ def test_the_topology_stands_in_the_order_of_calls_and_says_what_flows() -> None
 
 def test_the_knee_of_m_m_1_is_at_half_of_the_capacity() -> None:
     table = swept_table().query("places == 1")
-    found = knees(table, "load")
+    points = table[table["metric"] == "mean_s"].rename(columns={"mean": "mean_s"}).assign(replication=0)
+    found = knees(points, "load", "mean_s")
     assert found["at"].tolist() == [0.5, 0.8, 0.8] * 2
     assert found["inside"].tolist() == [True, False, False] * 2  # 1.0 and 1.5 are beyond the points
     ax = plots.load_latency(table, setting="load", metric="mean_s", knees=found, condition="normal", units={"load": "/s"})

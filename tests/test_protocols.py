@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sim import theory
 from sim.analysis import traffic_by_edge
 from sim.policies.codecs import Compression
-from sim.policies.payloads import Size
+from sim.policies.payloads import PayloadSize
 from sim.scenario.doubts import doubts
 from sim.scenario.model import Scenario
 from sim.scenario.profiles import COMPRESSIONS, PROFILES
@@ -304,14 +304,14 @@ def test_what_is_written_of_connections_goes_over_the_protocol():
 def test_gzip_agrees_with_published_sizes():
     gzip = Protocol(profile="rest-json", compression=Compression(algorithm="gzip", ratio=0.267)).costs({}, {}).compressor
     for plain, published in [(102, 125), (133, 142), (396, 235), (724, 331), (6578, 1970), (65250, 17539)]:
-        assert gzip.compressed(Size(plain, 102)) == pytest.approx(published, rel=0.2)
-    assert gzip.compressed(Size(24013, 25), (65250 - 102) * 0.85) == pytest.approx(14808, rel=0.05)  # protobuf
-    assert gzip.compressed(Size(90, 90)) > 90
+        assert gzip.compressed(PayloadSize(plain, 102)) == pytest.approx(published, rel=0.2)
+    assert gzip.compressed(PayloadSize(24013, 25), (65250 - 102) * 0.85) == pytest.approx(14808, rel=0.05)  # protobuf
+    assert gzip.compressed(PayloadSize(90, 90)) > 90
 
 
 def test_compression_pays_on_narrow_links_only():
     gzip = Protocol(profile="rest-json", compression=Compression(algorithm="gzip")).costs({}, {}).compressor
-    page = Size(50_000, 500)
+    page = PayloadSize(50_000, 500)
     assert gzip.pays(page, 1.25e6)  # 10 Mbit/s
     assert not gzip.pays(page, 1.25e9)  # 10 Gbit/s
 
@@ -340,6 +340,14 @@ def test_compressed_bodies_take_fewer_bytes_and_more_time():
 def test_what_a_protocol_cannot_be(protocol, said):
     with pytest.raises(ValidationError, match=said):
         scenario(protocol)
+
+
+@pytest.mark.parametrize("name", ["gzip-x", "gzip", "lz-1"])
+@pytest.mark.parametrize("protocol", ["rest-json", "grpc", {"profile": "grpc", "compression": {"algorithm": "gzip"}}])
+def test_a_compression_is_called_by_its_algorithm_and_level(name, protocol):
+    cost = {"ratio": 0.2, "compress_per_kb": 3e-5, "decompress_per_kb": 4e-6}
+    with pytest.raises(ValidationError, match=f"'{name}' is not an algorithm and its level; write for example gzip-6"):
+        Scenario.model_validate(scenario(protocol).as_data() | {"compressions": {name: cost}})
 
 
 def test_a_message_that_is_not_there_is_told_with_its_place():

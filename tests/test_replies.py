@@ -145,8 +145,8 @@ def test_a_saga_undoes_what_it_does_not_know_of():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"step": {"request": "bills"}}, "request: bills is no queue, and one queue is asked"),
-        ({"step": {"replies": "bills"}}, "replies: no queue 'bills'"),
+        ({"step": {"request": "bills"}}, "request: no queue, topic or log .bills."),
+        ({"step": {"replies": "bills"}}, "replies: no queue or log .bills."),
         ({"queue": {"consumer": None}}, "nobody consumes quotes, so nobody replies"),
         ({"answers": {"capacity": 3}}, "queues.answers.capacity: answers carries replies"),
         ({"queue": {"dead_letter": "answers", "max_deliveries": 2}}, "answers carries replies, and nobody waits"),
@@ -167,3 +167,106 @@ def test_a_reviewer_doubts_timeouts_that_are_too_short_and_requests_that_outlive
     assert "timeout = 1 s ends before the reply is there, which takes 1.4 s" in doubts(timeout=1.0)
     assert "waits 10 s for a reply, and without a time_to_live" in doubts()
     assert doubts(queue={"time_to_live": 10.0}) == ""
+
+
+FAILS = {"steps": [{"work": 0.5}, {"fail": 1.0}]}
+
+
+def test_a_consumer_that_says_that_it_failed_ends_the_step_and_is_not_asked_again():
+    result = simulate(quote=FAILS, step={"reply_failures": True}, queue={"max_deliveries": 9})
+    [request] = result.requests.itertuples()
+    # 0.1, to the queue 0.1, to the consumer 0.1, 0.5 of work in vain, to the answers 0.1, to the shop 0.1, 0.1
+    assert (request.outcome, round(request.ended_s, 9), round(request.service_s, 9)) == ("error", 1.1, 0.5)
+    assert (fates(result, "quotes"), fates(result, "answers")) == (["failed"], ["done"])
+    assert of(result, "quotes").deliveries.tolist() == [1]
+
+
+def test_of_a_call_for_several_requests_each_caller_is_told():
+    scenario = ask(step={"reply_failures": True}, queue={"prefetch": 2, "batch": {"size": 2, "wait": 0.5}}, times=(0.0, 0.0))
+    result = run(scenario, 1)
+    assert (fates(result, "quotes"), result.requests.outcome.tolist()) == (["done", "done"], ["ok", "ok"])
+    result = simulate(quote=FAILS, step={"reply_failures": True}, times=(0.0, 0.0), queue={"prefetch": 2, "batch": {"size": 2}})
+    assert (fates(result, "quotes"), result.requests.outcome.tolist()) == (["failed", "failed"], ["error", "error"])
+
+
+def test_at_most_once_can_say_that_it_failed_too():
+    result = simulate(quote=FAILS, step={"reply_failures": True}, queue={"acknowledge": "before"})
+    assert (fates(result, "quotes"), result.requests.outcome.tolist()) == (["failed"], ["error"])
+
+
+def test_a_failure_that_cannot_be_told_brings_the_request_back():
+    # The answers are down when the first failure is told at 0.8; the second one, a second later, is heard.
+    result = simulate(quote=FAILS, step={"reply_failures": True}, faults=[{"outage": "answers", "at": 0.8, "for": 0.5}])
+    assert (fates(result, "quotes"), result.requests.outcome.tolist()) == (["failed"], ["error"])
+    assert of(result, "quotes").deliveries.tolist() == [2]
+
+
+def among_many(**settings):
+    """The same request to a topic with a fast and a slow one who quotes."""
+    data = ask(**settings).as_data()
+    data["services"]["slow"] = {"workers": "unlimited", "operations": {"make": [{"work": 2.0}]}}
+    data["queues"]["slow_quotes"] = {"consumer": "slow.make"}
+    data["topics"] = {"all": ["quotes", "slow_quotes"]}
+    data["services"]["shop"]["operations"]["buy"]["steps"][0]["request"] = "all"
+    return run(Scenario.model_validate(data), 1)
+
+
+def test_of_a_topic_the_first_reply_counts_and_the_second_is_discarded():
+    result = among_many()
+    assert (result.requests.outcome.tolist(), result.requests.ended_s.round(9).tolist()) == (["ok"], [1.6])
+    assert fates(result, "answers") == ["done", "duplicate"]
+    assert (fates(result, "quotes"), fates(result, "slow_quotes")) == (["done"], ["done"])
+    result = among_many(quote=FAILS, step={"reply_failures": True})
+    assert (result.requests.outcome.tolist(), result.requests.ended_s.round(9).tolist()) == (["error"], [1.1])
+
+
+def by_log(requests=(), replies=(), **settings):
+    """The same through two logs."""
+    data = ask(**settings).as_data()
+    data["queues"] = {}
+    group = {"consumer": "quote.make", "consumers": 2, "commit": "each"}
+    data["logs"] = {"quotes": {"partitions": 2, "groups": {"all": group}, **dict(requests)}, "answers": dict(replies)}
+    return run(Scenario.model_validate(data), 1)
+
+
+def test_through_logs_a_reply_takes_the_same_ways():
+    result = by_log()
+    assert (result.requests.outcome.tolist(), result.requests.ended_s.round(9).tolist()) == (["ok"], [1.6])
+    assert (fates(result, "quotes.all"), fates(result, "answers")) == (["done"], ["done"])
+    assert result.requests.attempts.tolist() == [5]
+    lingers = {"producer": {"linger": 0.2}}
+    assert by_log(lingers, lingers).requests.ended_s.round(9).tolist() == [2.0]
+
+
+def test_a_failure_is_told_through_logs():
+    result = by_log(quote=FAILS, step={"reply_failures": True})
+    assert (result.requests.outcome.tolist(), result.requests.ended_s.round(9).tolist()) == (["error"], [1.1])
+    assert fates(result, "quotes.all") == ["failed"]
+
+
+def test_a_reply_in_a_log_waits_for_those_who_cannot_fetch_it():
+    # There at 1.4; the only node is down from 1.35, the producer sends again after some 0.1 s, until the node is back at 2.0.
+    log = {"broker": "kafka", "producer": {"request_timeout": 0.5, "delivery_timeout": 20.0}}
+    brokers = {"kafka": {"write": 0.01}}
+    result = by_log(log, log, brokers=brokers, faults=[{"outage": "kafka", "at": 1.35, "for": 0.65}])
+    assert (result.requests.outcome.tolist(), fates(result, "answers")) == (["ok"], ["done"])
+    assert 2.1 < result.requests.ended_s[0] < 4.0
+    # Lost on the way to the shop between 1.42 and 1.6: fetched again after a request timeout.
+    cut = {"link": "kafka -> shop", "direction": "from", "partition": True, "at": 1.42, "for": 0.01}
+    lost = by_log(log, log, brokers=brokers, faults=[cut])
+    assert (lost.requests.outcome.tolist(), lost.requests.ended_s.round(9).tolist()) == (["ok"], [2.12])
+
+
+def test_a_request_that_a_log_has_twice_is_answered_twice():
+    # Written at 0.2, and the producer's answer is lost: it is sent again after a second and a pause.
+    requests = {"producer": {"idempotent": False, "request_timeout": 1.0, "delivery_timeout": 20.0}}
+    cut = {"link": "quotes -> shop", "direction": "from", "partition": True, "at": 0.15, "for": 0.1}
+    result = by_log(requests, faults=[cut])
+    assert (len(of(result, "quotes.all")), result.requests.outcome.tolist()) == (2, ["ok"])
+    assert fates(result, "answers") == ["done", "duplicate"]
+
+
+def test_nobody_waits_for_a_reply_beyond_the_deadline_that_came_along():
+    calls = {"default": {"propagate_deadline": True}, "client -> shop": {"timeout": 1.0}}
+    result = simulate(times=(0.0, 2.0), work=5.0, workers=1, calls=calls)
+    assert of(result, "quotes").published_s.round(6).tolist() == [0.1, 2.1], "the only worker was free at 1"

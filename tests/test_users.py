@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from spans_of import spans_of_run
-from test_calibrate import DATA, LINK_S, PAGE_NAMES, ROOT, UNLIMITED, UNRECORDED, frame, needs_data, shop_trace, simulated_system
+from recorded_shop import DATA, LINK_S, PAGE_NAMES, ROOT, UNLIMITED, UNRECORDED, needs_data, shop_trace, simulated_system
+from spans_of import frame, spans_of_run
 
 from sim.errors import ScenarioError
 from sim.interop.calibrate import calibrate, compare_pages, recorded_pages

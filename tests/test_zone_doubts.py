@@ -102,6 +102,20 @@ def test_an_outage_that_takes_all_of_something():
     assert "faults[0]: 1 of the 3 nodes of rabbit are left while zone a is down, and none of its queues works" in told
 
 
+def test_a_zone_that_takes_a_log_or_too_many_of_its_copies():
+    mail = {"mail": {"workers": 1, "replicas": 3, "operations": {"send": [{"work": 0.001}]}}}
+    down = [{"zone": "a", "at": 10.0, "for": 10.0}]
+    group = {"groups": {"all": {"consumer": "mail.send"}}}
+    told = said(faults=down, services=mail, logs={"orders": group})
+    assert "faults[0]: log orders is in zone a, and is gone while it is down" in told
+    brokers = {"kafka": {"nodes": 3, "copies": 3}}
+    logs = {"orders": {**group, "broker": "kafka", "min_insync": 3}}
+    told = "\n".join(said(faults=down, services=mail, brokers=brokers, logs=logs))
+    assert "faults[0]: 2 of 3 copies of log orders are left while zone a is down, fewer than min_insync = 3" in told
+    logs["orders"]["min_insync"] = 2
+    assert "min_insync" not in "\n".join(said(faults=down, services=mail, brokers=brokers, logs=logs))
+
+
 def test_a_partition_that_leaves_a_part_without_a_registry():
     cut = [{"partition": [["a"], ["b", "c"]], "at": 10.0, "for": 10.0}]
     two = {"heartbeat_interval": None, "crash_delay": 0, "nodes": 2, "zones": ["b", "c"]}

@@ -1,12 +1,10 @@
 """What holds with zones: over random systems with registries, proxies, queues, outages of zones and partitions."""
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rows import fingerprint
+from rows import fingerprint, require_whole
 from strategies import zoned
 
-from sim.records import PARTS
 from sim.scenario.model import Scenario
 from sim.single import run
 
@@ -20,13 +18,8 @@ seeds = st.integers(0, 2**32)
 @given(zoned(), seeds)
 def test_everything_is_accounted_for_and_adds_up(scenario, seed):
     result = run(scenario, seed)
-    requests, attempts = result.requests, result.attempts
-    assert requests.request.tolist() == list(range(len(requests)))
-    from_queues = result.effects[result.effects.queue.notna()]
-    assert requests.attempts.sum() == len(attempts) + from_queues.deliveries.sum()
-    ended = requests[requests.outcome != "in_flight"]
-    assert (ended[list(PARTS)] >= -1e-12).all().all()
-    assert np.allclose(ended[list(PARTS)].sum(axis=1), ended.ended_s - ended.arrived_s, rtol=0, atol=1e-9)
+    require_whole(result)
+    attempts = result.attempts
     inside = (attempts.started_s >= scenario.run.warmup) & (attempts.started_s < scenario.run.end)
     assert result.zone_calls.attempts.sum() == inside.sum()
     assert result.zone_calls.good.sum() == (inside & attempts.outcome.isin(["ok", "degraded"])).sum()

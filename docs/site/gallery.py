@@ -101,8 +101,10 @@ def of_sweep(swept: Sweep) -> Iterator[Shown]:
     summary = swept.summary
     few = summary[summary[workers] == summary[workers].min()]
     units = {load: "/s"}
-    found = {"setting": load, "knees": knees(few, load), "units": units}
-    yield Shown(plots.load_latency, 'swept.summary, setting="load.rate", knees=knees(swept.summary, "load.rate")', (few,), found)
+    points = swept.points[swept.points[workers] == few[workers].min()]
+    found = {"setting": load, "knees": knees(points, load, "p99_s"), "units": units}
+    call = 'swept.summary, setting="load.rate", knees=knees(swept.points, "load.rate", "p99_s")'
+    yield Shown(plots.load_latency, call, (few,), found)
     by = {"setting": load, "metric": "success", "by": [workers], "units": units}
     call = 'swept.summary, setting="load.rate", metric="success", by=["services.payment.workers"]'
     yield Shown(plots.metric_over_setting, call, (summary,), by)

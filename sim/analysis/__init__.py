@@ -15,14 +15,16 @@ from sim.analysis.curves import (
 )
 from sim.analysis.decision import Decision, verdict
 from sim.analysis.edges import edges
+from sim.analysis.hysteresis import trap_between, up_and_down
 from sim.analysis.intervals import paired_differences, summarise
-from sim.analysis.messages import backlog, broker_load, drain_s, messages_by_queue, out_of_order
+from sim.analysis.knee import knee, knees
+from sim.analysis.messages import backlog, broker_load, broker_storage, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
 from sim.analysis.recovery import recovery_s
+from sim.analysis.regret import Regret, regret
 from sim.analysis.states import staleness, staleness_metrics, state_spells
-from sim.analysis.sweeps import knees
 from sim.analysis.traffic import traffic_by_edge, traffic_metrics
 from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
 from sim.analysis.zones import cross_zone, cross_zone_share
@@ -30,11 +32,13 @@ from sim.analysis.zones import cross_zone, cross_zone_share
 __all__ = [
     "METRICS",
     "Decision",
+    "Regret",
     "attempts_over_time",
     "backlog",
     "backlog_over_time",
     "balance_metrics",
     "broker_load",
+    "broker_storage",
     "calls_by_replica",
     "connections",
     "cross_zone",
@@ -44,6 +48,7 @@ __all__ = [
     "edges",
     "gauges_over_time",
     "imbalance",
+    "knee",
     "knees",
     "latency_cdf",
     "messages_by_queue",
@@ -53,6 +58,7 @@ __all__ = [
     "pick_request",
     "read_staleness",
     "recovery_s",
+    "regret",
     "run_metrics",
     "sequence_diagram",
     "slo_verdicts",
@@ -64,6 +70,8 @@ __all__ = [
     "time_spent",
     "traffic_by_edge",
     "traffic_metrics",
+    "trap_between",
+    "up_and_down",
     "verdict",
     "waterfall",
 ]

@@ -159,7 +159,7 @@ def time_spent(requests: pd.DataFrame, attempts: pd.DataFrame, changes: pd.DataF
     ended = requests[requests["ended_s"].notna()]
     found = trees(attempts, ended["request"])
     made = handshakes(changes)
-    columns = ("request", "arrived_s", "ended_s", "queue_s", "service_s", "network_s", "backoff_s", "lost_s")
+    columns = ("request", "arrived_s", "ended_s", *PARTS)
     rows: list[tuple[int, str, str, str, float]] = []
     for request, arrived_s, ended_s, *parts in zip(*(ended[column].tolist() for column in columns), strict=True):
         shares = _Division(made).of_request(found[request], arrived_s, ended_s, dict(zip(PARTS, parts, strict=True)))
@@ -195,7 +195,7 @@ class _Division:
         """Divide it; `parts` are those of its row, which settle what attempts alone leave open."""
         chain = _waited_for(roots, arrived_s, ended_s)
         for one in chain:
-            self._attempt(one, one.ended_s, _retried(chain, one))
+            self._attempt(one, _retried(chain, one))
         left_s = ended_s - arrived_s - sum(one.seconds for one in chain)
         # Outside of all attempts there is no server: what a client's own cache took is service.
         served_s = sum(seconds for (_, part, _), seconds in self._shares.items() if part == SERVICE)
@@ -211,9 +211,9 @@ class _Division:
         key = (where, part, retry)
         self._shares[key] = self._shares.get(key, 0.0) + seconds
 
-    def _attempt(self, one: Attempt, until_s: float, retry: str) -> None:
+    def _attempt(self, one: Attempt, retry: str) -> None:
         if one.lost:
-            self._lost(one, until_s, retry)
+            self._lost(one, one.ended_s, retry)
             return
         handshake_s = self._handshake_s(one)
         self._add(one.service, QUEUE, retry, one.queue_s)
@@ -227,7 +227,7 @@ class _Division:
             self._left(one.children, [], one.started_s, one.service, room_s, retry)
             return
         for child in chain:
-            self._attempt(child, child.ended_s, retry or _retried(chain, child))
+            self._attempt(child, retry or _retried(chain, child))
         self._left(one.children, chain, one.started_s, one.service, room_s - inside_s, retry)
 
     def _lost(self, one: Attempt, until_s: float, retry: str) -> None:

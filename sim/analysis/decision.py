@@ -11,12 +11,10 @@ import pandas as pd
 from sim.analysis import words
 from sim.analysis.intervals import HIGHER, LOWER, NO_DIFFERENCE, NO_STATEMENT, headline, paired_differences, summarise
 from sim.analysis.metrics import COSTS, effects_in
-from sim.analysis.objectives import FAIL, PASS, UNCERTAIN, Objectives, slo_verdicts
+from sim.analysis.objectives import FAIL, RANK, UNCERTAIN, Objectives, slo_verdicts
 
-_RANK = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
-_PRICE = COSTS
 #: What decides nothing, and is told where it differs.
-_ASIDE = ("completeness", "effect_p99_s", *_PRICE)
+_ASIDE = ("completeness", "effect_p99_s", *COSTS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def verdict(
 
 def _told(latency: str) -> tuple[str, ...]:
     """The metrics whose differences are told; the first two decide."""
-    return ("success", latency, *(metric for metric in _ASIDE if metric != latency and metric not in _PRICE))
+    return ("success", latency, *(metric for metric in _ASIDE if metric != latency and metric not in COSTS))
 
 
 class _Case:
@@ -95,7 +93,7 @@ class _Case:
         self._headline = headline(self.summary, focus)
         self.judged = slo_verdicts(self.summary, objectives)
         self.effects = effects_in(per_replication)
-        told = per_replication["metric"].isin([*_told(latency), *_PRICE]) & headline(per_replication, focus)
+        told = per_replication["metric"].isin([*_told(latency), *COSTS]) & headline(per_replication, focus)
         rows = per_replication[told]
         tables = [paired_differences(rows, name) for name in self.candidates] if len(rows) else []
         self.differences = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -117,7 +115,7 @@ class _Case:
     def standing(self, candidate: str, conditions: tuple[str, ...]) -> int:
         """Rank of the worst verdict on any objective: 0 all pass, 1 uncertain, 2 one fails."""
         verdicts = [name for condition in conditions for name in self.objectives(candidate, condition)["verdict"]]
-        return max((_RANK[name] for name in verdicts), default=0)
+        return max((RANK[name] for name in verdicts), default=0)
 
     def difference(self, one: str, other: str, condition: str, metric: str) -> pd.Series | None:
         """The paired difference `one` minus `other`, if both have the metric."""
@@ -227,7 +225,7 @@ def _tie(case: _Case, best: list[str], condition: str) -> str:
             assert row is not None
             changes.append(f"{case.name(metric)} {_change(metric, row)}")
         told.append(f"{words.listing(changes)} ({best[0]} against {other})")
-    missed = "" if case.standing(best[0], (condition,)) < _RANK[FAIL] else "; all miss objectives"
+    missed = "" if case.standing(best[0], (condition,)) < RANK[FAIL] else "; all miss objectives"
     return f"{text}{missed}" + (f"; what differs: {'; '.join(told)}" if told else "")
 
 
@@ -250,7 +248,7 @@ def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator
             if name != best[0]:
                 yield f"{prefix}{best[0]} against {name}: {_difference_words(case, best[0], name, condition)}."
     for name in case.candidates:
-        price = "; ".join(f"{case.name(metric)} {case.value(name, condition, metric)}" for metric in _PRICE)
+        price = "; ".join(f"{case.name(metric)} {case.value(name, condition, metric)}" for metric in COSTS)
         yield f"{prefix}price of {name}: {price}."
 
 
@@ -269,7 +267,7 @@ def _why(case: _Case, winner: str, condition: str) -> str:
 
 def _all_miss(rank: int) -> str:
     """What is said where the best of them miss an objective all the same."""
-    return ", though it misses objectives, as all do" if rank == _RANK[FAIL] else ""
+    return ", though it misses objectives, as all do" if rank == RANK[FAIL] else ""
 
 
 def _objective_words(case: _Case, candidate: str, condition: str) -> str:
@@ -280,8 +278,8 @@ def _objective_words(case: _Case, candidate: str, condition: str) -> str:
     for state, word in ((FAIL, "misses"), (UNCERTAIN, "may or may not meet")):
         rows = judged[judged["verdict"] == state]
         named = [
-            f"{row.slo} ({words.with_interval(str(row.metric), row.value, row.low, row.high)})"  # type: ignore[arg-type]
-            for row in rows.itertuples()
+            f"{row['slo']} ({words.with_interval(row['metric'], row['value'], row['low'], row['high'])})"
+            for row in rows.to_dict("records")
         ]
         if named:
             texts.append(f"{word} {words.listing(named)}")

@@ -69,8 +69,7 @@ def slow_and_typical(requests: pd.DataFrame, at: str, *, start_s: float, end_s: 
         ScenarioError: `at` is no percentile.
     """
     level = level_of(at)
-    inside = requests[(requests["arrived_s"] >= start_s) & (requests["arrived_s"] < end_s) & requests["ended_s"].notna()]
-    inside = inside.assign(latency_s=inside["ended_s"] - inside["arrived_s"]).sort_values(["latency_s", "request"])
+    inside = by_latency(requests, start_s=start_s, end_s=end_s)
     is_good = inside["outcome"].isin(GOOD_OUTCOMES).to_numpy(dtype=bool)
     good = inside[is_good]
     first, last = (math.floor(share * len(good)) for share in TYPICAL_BETWEEN)
@@ -80,6 +79,12 @@ def slow_and_typical(requests: pd.DataFrame, at: str, *, start_s: float, end_s: 
     else:
         slow = good.iloc[len(good) - math.ceil((1 - level) * len(good) - 1e-9) if len(good) else 0 :]
     return {SLOW: _spaced(slow), TYPICAL: _spaced(typical)}
+
+
+def by_latency(requests: pd.DataFrame, *, start_s: float, end_s: float) -> pd.DataFrame:
+    """The requests that arrived in [start_s, end_s) and have ended, the fastest first."""
+    inside = requests[(requests["arrived_s"] >= start_s) & (requests["arrived_s"] < end_s) & requests["ended_s"].notna()]
+    return inside.assign(latency_s=inside["ended_s"] - inside["arrived_s"]).sort_values(["latency_s", "request"])
 
 
 def _spaced(rows: pd.DataFrame) -> pd.DataFrame:
@@ -129,11 +134,7 @@ def against_typical(found: pd.DataFrame) -> pd.DataFrame:
     `share` is that of the whole difference; shares add up to 1. Retries are not told apart here (`retries`).
     """
     index = ["candidate", "condition", "where", "part"]
-    wide = found.pivot_table(index=index, columns="group", values="mean_s", aggfunc="sum", observed=True).fillna(0.0)
-    for group in (SLOW, TYPICAL):
-        if group not in wide:
-            wide[group] = 0.0
-    table = wide.reset_index().rename(columns={SLOW: "slow_s", TYPICAL: "typical_s"})
+    table = _side_by_side(found, index)
     table["more_s"] = table["slow_s"] - table["typical_s"]
     whole = table.groupby(["candidate", "condition"], observed=True)["more_s"].transform("sum")
     table["share"] = np.where(whole != 0, table["more_s"] / whole.where(whole != 0, 1.0), np.nan)
@@ -143,14 +144,18 @@ def against_typical(found: pd.DataFrame) -> pd.DataFrame:
 
 def retries(found: pd.DataFrame) -> pd.DataFrame:
     """What retries cost, by edge: candidate, condition, retry, slow_s, typical_s: failed tries and the pauses after them."""
-    mine = found[found["retry"] != ""]
     index = ["candidate", "condition", "retry"]
-    wide = mine.pivot_table(index=index, columns="group", values="mean_s", aggfunc="sum", observed=True).fillna(0.0)
+    table = _side_by_side(found[found["retry"] != ""], index)
+    return table.sort_values("slow_s", ascending=False, kind="stable")[[*index, "slow_s", "typical_s"]].reset_index(drop=True)
+
+
+def _side_by_side(found: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+    """The seconds of both groups in two columns, slow_s and typical_s, summed by the columns of the index; nothing is 0."""
+    wide = found.pivot_table(index=index, columns="group", values="mean_s", aggfunc="sum", observed=True).fillna(0.0)
     for group in (SLOW, TYPICAL):
         if group not in wide:
             wide[group] = 0.0
-    table = wide.reset_index().rename(columns={SLOW: "slow_s", TYPICAL: "typical_s"})
-    return table.sort_values("slow_s", ascending=False, kind="stable")[[*index, "slow_s", "typical_s"]].reset_index(drop=True)
+    return wide.reset_index().rename(columns={SLOW: "slow_s", TYPICAL: "typical_s"})
 
 
 def phrase(where: str, part: str) -> str:

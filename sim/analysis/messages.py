@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from sim.records import FATES
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Columns of `messages_by_queue` beside one for each fate.
 _NUMBERS: Final = (
@@ -86,17 +85,36 @@ def _megabytes(rows: pd.DataFrame) -> float:
     return float(rows["bytes"].sum()) / 1e6 if "bytes" in rows else 0.0
 
 
-def stored_bytes(effects: pd.DataFrame, queue: str) -> pd.DataFrame:
-    """Bytes that a queue keeps over time, without copies: one row per change, `time_s` and `bytes`.
+def broker_storage(
+    effects: pd.DataFrame, copies: Mapping[str, int], kept_s: Mapping[str, float] = MappingProxyType({})
+) -> pd.DataFrame:
+    """What a broker stores over time, all copies of its messages together: one row per change, `time_s`, `messages` and `bytes`
+    (0 where publishes have no payload).
 
-    A message counts from its acknowledgement to its effect (`done_s`); without one, until the end. Logs keep theirs longer.
+    ::
+
+        broker_storage(effects, {"mails": 3, "orders.bills": 3}, {"orders.bills": 3600.0})
+                                 a queue     a log, by one of its groups       its retention.time; math.inf: for ever
+
+    A message of a queue counts from its acknowledgement to its effect (`done_s`); without one, until the end: what was given up
+    counts for too long. One of a log counts for its retention, read or not.
+
+    Args:
+        effects: the table of `sim.records`, of one replication.
+        copies: by queue, or one group of each log, how many nodes have its messages (`copies` of the broker).
+        kept_s: by group of a log, how long it keeps them, in seconds.
     """
-    mine = effects[(effects["queue"].astype(str) == queue) & effects["acked_s"].notna()]
-    gone = mine[mine["done_s"].notna()]
-    times_s = np.concatenate([mine["acked_s"], gone["done_s"]])
-    changes = np.concatenate([mine["bytes"], -gone["bytes"]])
-    order = np.argsort(times_s, kind="stable")
-    return pd.DataFrame({"time_s": times_s[order], "bytes": np.cumsum(changes[order])})
+    names = effects["queue"].astype(str)
+    changes = []
+    for name, number in copies.items():
+        mine = effects[(names == name) & effects["acked_s"].notna()]
+        gone_s = mine["acked_s"] + kept_s[name] if name in kept_s else mine["done_s"]
+        size = mine["bytes"] if "bytes" in mine else pd.Series(0.0, index=mine.index)
+        changes.append(pd.DataFrame({"time_s": mine["acked_s"], "messages": number, "bytes": number * size}))
+        changes.append(pd.DataFrame({"time_s": gone_s, "messages": -number, "bytes": -number * size}))
+    found = pd.concat(changes) if changes else pd.DataFrame(columns=["time_s", "messages", "bytes"], dtype=float)
+    found = found[found["time_s"] < math.inf].sort_values("time_s", kind="stable", ignore_index=True)
+    return found.assign(messages=found["messages"].cumsum(), bytes=found["bytes"].cumsum())
 
 
 def _percentiles(durations_s: pd.Series[float]) -> list[float]:

@@ -6,6 +6,7 @@ Everything downstream (intervals, differences, objectives, the verdict) works on
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,14 +17,13 @@ import pandas as pd
 from sim.analysis.messages import out_of_order, times_done, was_published
 from sim.analysis.recovery import recovery_s
 from sim.records import GOOD, OUTCOMES
+from sim.records import GOOD_OUTCOMES as GOOD_OUTCOMES
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Metric = tuple[str, str, float]
 
 #: Percentiles that are always measured, in percent; objectives may ask for more.
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
-#: Outcomes that answer the user, as they stand in the tables.
-GOOD_OUTCOMES: Final = tuple(OUTCOMES[code] for code in GOOD)
 #: Metrics that lie between 0 and 1, besides the `share_…` of each outcome.
 RATIOS: Final = frozenset({"success", "completeness", "cross_zone"})
 _OF_EFFECTS: Final = frozenset(
@@ -92,6 +92,19 @@ def is_ratio(metric: str) -> bool:
     (True, False)
     """
     return metric in RATIOS or metric.startswith("share_")
+
+
+#: Of these more is better, besides ratios of what is good.
+_MORE_IS_BETTER: Final = ("goodput_rps", "throughput_rps", "share_ok")
+
+
+def more_is_better(metric: str) -> bool:
+    """Whether a candidate with more of it is the better one.
+
+    >>> more_is_better("success"), more_is_better("share_timeout"), more_is_better("p99_s")
+    (True, False, False)
+    """
+    return metric in _MORE_IS_BETTER or (is_ratio(metric) and not metric.startswith(("share_", "cross_")))
 
 
 def is_of_effects(metric: str) -> bool:
@@ -174,7 +187,7 @@ def run_metrics(
             rows.append(("busy_s_per_good", of, _ratio(busy_s, int((mine.good & mine.measured).sum()))))
     rows += tries.by_target(whole)
     if len(effects) or any(effects_per_request.values() if effects_per_request else ()):
-        rows += _effect_rows(effects, requests[whole.measured], effects_per_request or {}, wanted)
+        rows += _effect_rows(effects, whole, effects_per_request or {}, wanted)
     names, of_whom, values = zip(*rows, strict=True)
     return pd.DataFrame({"metric": names, "of": of_whom, "value": np.array(values, dtype=float)})
 
@@ -289,77 +302,130 @@ def _times(prefix: str, durations_s: Floats, percentiles: Sequence[float]) -> di
     return {f"{prefix}mean_s": float(durations_s.mean())} | dict(zip(names, map(float, values), strict=True))
 
 
+@dataclass(frozen=True)
+class _Effects:
+    """The columns of the effects of measured requests as arrays."""
+
+    request: Any
+    #: Index in the entries of the requests.
+    entry: Any
+    #: Index in `names`.
+    effect: Any
+    names: Sequence[str]
+    arrived_s: Floats
+    published_s: Floats
+    acked_s: Floats
+    #: NaN: it has not happened.
+    done_s: Floats
+    times_done: Any
+    deliveries: Any
+    queued: Any
+    published: Any
+    #: Index in `fates`.
+    fate: Any
+    fates: Sequence[str]
+    late: Any
+
+    @staticmethod
+    def of(effects: pd.DataFrame, requests: _Requests) -> _Effects:
+        codes, names = _coded(effects["effect"])
+        fate, fates = _coded(effects["fate"])
+        request = effects["request"].to_numpy()
+        order = np.argsort(requests.number[requests.measured])
+        known, entry = requests.number[requests.measured][order], requests.entry[requests.measured][order]
+        place = np.minimum(np.searchsorted(known, request), max(0, len(known) - 1))
+        # What lies in a queue without a consumer is no effect.
+        mine = (known[place] == request) & (codes >= 0) if len(known) else np.zeros(len(effects), dtype=bool)
+        times_s = {name: effects[name].to_numpy(dtype=float)[mine] for name in ("arrived_s", "published_s", "acked_s", "done_s")}
+        return _Effects(
+            request=request[mine],
+            entry=entry[place[mine]],
+            effect=codes[mine],
+            names=names,
+            times_done=times_done(effects).to_numpy()[mine],
+            deliveries=effects["deliveries"].to_numpy()[mine],
+            queued=effects["queue"].notna().to_numpy()[mine],
+            published=was_published(effects).to_numpy()[mine],
+            fate=fate[mine],
+            fates=fates,
+            late=out_of_order(effects).to_numpy()[mine],
+            **times_s,
+        )
+
+    @property
+    def pair(self) -> Any:
+        """A number for each effect and request."""
+        return self.effect.astype(np.int64) * (int(self.request.max(initial=0)) + 1) + self.request
+
+    def useful(self, asked: Mapping[tuple[str, str], int], entries: Sequence[str]) -> Any:
+        """Which of them gave a request an effect that it still needed."""
+        # `done_s` decides, not the fate: an effect that happened has happened, also when its acknowledgement was lost.
+        happened = np.flatnonzero(~np.isnan(self.done_s))
+        pair = self.pair[happened]
+        happened = happened[np.lexsort((self.done_s[happened], pair))]
+        pair = np.sort(pair)
+        rank = np.arange(len(pair)) - np.searchsorted(pair, pair)
+        needed = np.ones(len(pair), dtype=np.int64)
+        for (entry, effect), count in asked.items():
+            if count > 1 and effect in self.names:
+                is_it = self.effect[happened] == self.names.index(effect)
+                needed[is_it & (self.entry[happened] == entries.index(entry))] = count
+        found = np.zeros(len(self.request), dtype=bool)
+        found[happened] = rank < needed
+        return found
+
+    def shown(self) -> Iterator[tuple[int, str]]:
+        """The entry (its index) and effect of each request that shows an effect, however often."""
+        _, first = np.unique(self.pair, return_index=True)
+        yield from zip(self.entry[first].tolist(), (self.names[code] for code in self.effect[first]), strict=True)
+
+
 def _effect_rows(
-    effects: pd.DataFrame,
-    measured: pd.DataFrame,
-    expected: Mapping[str, Mapping[str, int]],
-    percentiles: Sequence[float],
+    effects: pd.DataFrame, requests: _Requests, expected: Mapping[str, Mapping[str, int]], percentiles: Sequence[float]
 ) -> Iterator[Metric]:
     """The metrics of every effect and of all together; nothing where no effect exists."""
-    entry_of = measured.set_index("request")["entry"].astype(str)
-    # What lies in a queue without a consumer is no effect.
-    late = out_of_order(effects)
-    rows = effects[effects["request"].isin(entry_of.index) & effects["effect"].notna()]
-    rows = rows.assign(effect=rows["effect"].astype(str), entry=entry_of.reindex(rows["request"]).to_numpy())
-    requests_of = entry_of.value_counts()
+    mine = _Effects.of(effects, requests)
+    counts = np.bincount(requests.entry[requests.measured], minlength=len(requests.entries))
+    requests_of = {name: int(count) for name, count in zip(requests.entries, counts, strict=True) if count}
     asked = {
         (entry, effect): count
-        for entry, counts in expected.items()
-        for effect, count in counts.items()
-        if entry in requests_of.index and count > 0
+        for entry, counts_of in expected.items()
+        for effect, count in counts_of.items()
+        if entry in requests_of and count > 0
     }
-    names = sorted({*rows["effect"].unique(), *(effect for _, effect in asked)})
+    names = sorted({*(mine.names[code] for code in np.unique(mine.effect)), *(effect for _, effect in asked)})
     if not names:
         return
-    useful, asked_for = _useful_effects(rows, asked, requests_of)
-    for of in ("all", *names):
-        mine = rows if of == "all" else rows[rows["effect"] == of]
-        total = sum(count for effect, count in asked_for.items() if of in ("all", effect))
-        numbers = _effect_numbers(mine, useful.loc[mine.index], late.loc[mine.index], total, percentiles)
-        yield from ((metric, of, value) for metric, value in numbers.items())
-
-
-def _useful_effects(
-    rows: pd.DataFrame, asked: Mapping[tuple[str, str], int], requests_of: pd.Series[int]
-) -> tuple[pd.Series[bool], dict[str, int]]:
-    """Which rows gave a request an effect that it still needed, and how many of each effect were asked for."""
-    # `done_s` decides, not the fate: an effect that happened has happened, also when its acknowledgement was lost.
-    done = rows[rows["done_s"].notna()].sort_values(["effect", "request", "done_s"], kind="stable")
-    rank = done.groupby(["effect", "request"], sort=False).cumcount()
-    needed = pd.Series(1, index=done.index)
+    useful = mine.useful(asked, requests.entries)
+    asked_for = Counter[str]()
     for (entry, effect), count in asked.items():
-        if count > 1:
-            needed[(done["entry"] == entry) & (done["effect"] == effect)] = count
-    useful = pd.Series(False, index=rows.index)
-    useful.loc[done.index] = (rank < needed).to_numpy()
-
-    asked_for: dict[str, int] = {}
-    for (entry, effect), count in asked.items():
-        asked_for[effect] = asked_for.get(effect, 0) + count * int(requests_of[entry])
-    pairs = rows.drop_duplicates(["effect", "request"]).groupby(["entry", "effect"]).size()
-    for (entry, effect), count in pairs.items():  # type: ignore[misc]
-        if (entry, effect) not in asked:
-            asked_for[effect] = asked_for.get(effect, 0) + int(count)
-    return useful, asked_for
+        asked_for[effect] += count * requests_of[entry]
+    asked_for.update(effect for entry, effect in mine.shown() if (requests.entries[entry], effect) not in asked)
+    everything = np.ones(len(useful), dtype=bool)
+    yield from _effect_numbers("all", mine, everything, useful, asked_for.total(), percentiles)
+    for name in names:
+        chosen = mine.effect == mine.names.index(name) if name in mine.names else ~everything
+        yield from _effect_numbers(name, mine, chosen, useful, asked_for[name], percentiles)
 
 
 def _effect_numbers(
-    rows: pd.DataFrame, useful: pd.Series[bool], late: pd.Series[bool], asked_for: int, percentiles: Sequence[float]
-) -> dict[str, float]:
-    complete = rows[useful]
-    fates = rows["fate"].astype(str).value_counts()
-    messages = rows[rows["queue"].notna()]
-    ack_s = (rows["acked_s"] - rows["published_s"])[was_published(rows)].dropna().to_numpy(dtype=float)
-    effect_s = (complete["done_s"] - complete["arrived_s"]).to_numpy(dtype=float)
-    return {
-        "completeness": _ratio(len(complete), asked_for),
-        "duplicates": float(times_done(rows).sum() - len(complete)),
-        "out_of_order": float(late.sum()),
-        "dead": float(fates.get("dead", 0)),
-        "expired": float(fates.get("expired", 0)),
-        "dropped": float(fates.get("dropped", 0)),
-        "unfinished": float(fates.get("in_flight", 0)),
-        "deliveries_per_message": _ratio(float(messages["deliveries"].sum()), len(messages)),
-        **_times("ack_", ack_s, percentiles),
-        **_times("effect_", effect_s, percentiles),
+    of: str, effects: _Effects, chosen: Any, useful: Any, asked_for: int, percentiles: Sequence[float]
+) -> Iterator[Metric]:
+    complete = chosen & useful
+    fates = np.bincount(effects.fate[chosen], minlength=len(effects.fates))
+    ended = dict(zip(effects.fates, map(float, fates), strict=True))
+    messages = effects.deliveries[chosen & effects.queued]
+    ack_s = (effects.acked_s - effects.published_s)[chosen & effects.published]
+    numbers = {
+        "completeness": _ratio(int(complete.sum()), asked_for),
+        "duplicates": float(effects.times_done[chosen].sum() - complete.sum()),
+        "out_of_order": float(effects.late[chosen].sum()),
+        "dead": ended.get("dead", 0.0),
+        "expired": ended.get("expired", 0.0),
+        "dropped": ended.get("dropped", 0.0),
+        "unfinished": ended.get("in_flight", 0.0),
+        "deliveries_per_message": _ratio(float(messages.sum()), len(messages)),
+        **_times("ack_", ack_s[~np.isnan(ack_s)], percentiles),
+        **_times("effect_", (effects.done_s - effects.arrived_s)[complete], percentiles),
     }
+    yield from ((metric, of, value) for metric, value in numbers.items())

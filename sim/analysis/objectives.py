@@ -14,6 +14,8 @@ from sim.analysis.metrics import is_ratio, percentile_name
 PASS: Final = "pass"
 FAIL: Final = "fail"
 UNCERTAIN: Final = "uncertain"
+#: The better the verdict, the lower.
+RANK: Final = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
 
 
 class Objective(Protocol):

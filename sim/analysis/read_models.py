@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from sim.analysis.curves import RUN
 from sim.analysis.metrics import GOOD_OUTCOMES, Floats
 
-#: What tells one run from the others, where the rows are of several.
-_RUN: Final = ("candidate", "condition", "replication")
 _COLUMNS: Final = ("updates", "never", "share_stale", "mean_s", "p99_s", "max_s")
 
 
@@ -43,7 +42,7 @@ def read_staleness(
         effect: operation that brings the view up to date, "service.operation".
         start_s, end_s: the window, clock time; the end of the last effect where it is infinite.
     """
-    labels = [name for name in _RUN if name in requests]
+    labels = [name for name in RUN if name in requests]
     mine = effects.loc[effects["effect"].astype(str) == effect, [*labels, "request", "done_s"]]
     first = mine.groupby([*labels, "request"], observed=True, sort=False, as_index=False)["done_s"].min()
     good = requests.loc[requests["outcome"].isin(GOOD_OUTCOMES), [*labels, "request", "ended_s"]]
@@ -101,7 +100,7 @@ def done_all_the_same(
         undone_by: operation that undoes it (a saga's compensation); a request counts as undone if its last one came after the
             first of the effect.
     """
-    labels = [name for name in _RUN if name in requests]
+    labels = [name for name in RUN if name in requests]
     mine = effects.loc[effects["effect"].astype(str) == effect, [*labels, "request", "done_s"]]
     first = mine.groupby([*labels, "request"], observed=True, sort=False, as_index=False)["done_s"].min()
     if undone_by is not None:

@@ -74,13 +74,9 @@ def kim_nelson(
     sign = 1.0 if lower_is_better else -1.0
     series = {name: sign * np.asarray(mine, dtype=float) for name, mine in values.items()}
     for name, mine in series.items():
-        if np.isnan(mine).any():
-            raise ScenarioError(f"{name}: replication {int(np.isnan(mine).argmax())} has no value; choose a metric that all have")
-        if len(mine) < first or first < FEWEST:
-            raise ScenarioError(f"{name}: {min(len(mine), first)} replications to begin with are too few; take {FEWEST} or more")
+        _require_values(name, mine, first)
     spread = {(a, b): float(np.var(series[a][:first] - series[b][:first], ddof=1)) for a, b in permutations(names, 2)}
-    eta = 0.5 * ((2 * (1 - confidence) / (len(names) - 1)) ** (-2 / (first - 1)) - 1)
-    reach = 2 * eta * (first - 1)
+    reach = _reach(len(names), first, confidence)
     dropped: dict[str, int] = {}
     left, count = names, first
     while len(left) > 1:
@@ -97,6 +93,19 @@ def kim_nelson(
     return Selection(best, tuple(left), count, dropped)
 
 
+def _require_values(name: str, values: Floats, first: int) -> None:
+    if np.isnan(values).any():
+        raise ScenarioError(f"{name}: replication {int(np.isnan(values).argmax())} has no value; choose a metric that all have")
+    if len(values) < first or first < FEWEST:
+        raise ScenarioError(f"{name}: {min(len(values), first)} replications to begin with are too few; take {FEWEST} or more")
+
+
+def _reach(candidates: int, first: int, confidence: float) -> float:
+    """How far the boundary lies from 0 at the beginning, in variances of a difference over the indifference zone: h² of KN."""
+    risk: float = (2 * (1 - confidence) / (candidates - 1)) ** (-2 / (first - 1))
+    return (risk - 1) * (first - 1)
+
+
 def _room(variance: float, reach: float, indifference: float, count: int) -> float:
     """By how much the sum of a candidate may be worse than a rival's without being dropped."""
     return max(0.0, indifference / 2 * (reach * variance / indifference**2 - count))
@@ -108,8 +117,7 @@ def replications_at_most(variance: float, candidates: int, indifference: float, 
     >>> replications_at_most(4.0, 2, 1.0, first=10)
     25
     """
-    eta = 0.5 * ((2 * (1 - confidence) / (candidates - 1)) ** (-2 / (first - 1)) - 1)
-    return max(first, int(2 * eta * (first - 1) * variance / indifference**2) + 1)
+    return max(first, int(_reach(candidates, first, confidence) * variance / indifference**2) + 1)
 
 
 def probability_of_best(

@@ -8,6 +8,8 @@ from typing import Final
 
 import pandas as pd
 
+from sim.analysis.curves import RUN
+
 #: What tells one breaker or endpoint, as one caller process knows it, from the others.
 KNOWN_BY: Final = ("caller", "process", "target", "endpoint")
 _OF_ENDPOINTS: Final = ("ejected", "returned")
@@ -15,8 +17,6 @@ _OF_ENDPOINTS: Final = ("ejected", "returned")
 CALLS_STATES: Final = ("closed", "open", "half_open", *_OF_ENDPOINTS)
 #: Changes of single connections, of which an endpoint may have several.
 OF_CONNECTIONS: Final = ("connected", "draining", "disconnected")
-#: What tells one run from the others, where the rows are of several.
-_RUN: Final = ("candidate", "condition", "replication")
 #: What is measured of each service with a registry whose replicas went.
 STALENESS: Final = ("deaths", "stale_mean_s", "stale_max_s")
 
@@ -60,7 +60,7 @@ def staleness(changes: pd.DataFrame) -> pd.DataFrame:
     Args:
         changes: the table of `sim.records`, of one or several replications, decoded.
     """
-    labels = [name for name in _RUN if name in changes]
+    labels = [name for name in RUN if name in changes]
     rows = changes.astype({"caller": str, "target": str, "state": str}).sort_values("time_s", kind="stable")
     found = []
     for label, run in rows.groupby(labels, sort=False, observed=True) if labels else [((), rows)]:

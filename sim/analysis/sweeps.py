@@ -103,43 +103,5 @@ def summarise_file(
     return pd.concat(some, ignore_index=True) if some else parts[-1]
 
 
-def knees(summary: pd.DataFrame, setting: str, *, metric: str = "mean_s", of: str = "all") -> pd.DataFrame:
-    """Where more load begins to cost more latency than it is worth: the load with the most *power*, load / latency.
-
-    ::
-
-        latency   |            .
-                  |           .            of M/M/1 the knee is at half of the capacity, whatever the work takes
-                  |        .
-                  | . . x  <- knee
-                  +-------------- load
-
-    Columns: candidate, condition, at (the setting), value (the metric there), inside: whether the power falls again on both
-    sides of it, so that the knee was seen; else it lies at, or beyond, an end of the points.
-
-    Not for settings that are no load, and not for the border at which objectives fail: that is what `sim search` is for.
-    Source: Kleinrock, "Power and deterministic rules of thumb for probabilistic problems in computer communications" (1979).
-
-    Args:
-        summary: as `summarise_points` makes it.
-        setting: the column of the load, such as ``load.rate``.
-        metric: a latency.
-        of: all requests, or an operation.
-
-    >>> points = pd.DataFrame({"candidate": "a", "condition": "b", "load.rate": [0.2, 0.5, 0.8], "metric": "mean_s", "of": "all",
-    ...                        "mean": [1.25, 2.0, 5.0]})
-    >>> knees(points, "load.rate")[["at", "value", "inside"]].values.tolist()
-    [[0.5, 2.0, True]]
-    """
-    rows = summary[(summary["metric"] == metric) & (summary["of"] == of) & summary["mean"].gt(0)]
-    found = []
-    for (candidate, condition), points in rows.groupby(["candidate", "condition"], sort=False, observed=True):
-        ordered = points.sort_values(setting, kind="stable").reset_index(drop=True)
-        best = int((ordered[setting] / ordered["mean"]).to_numpy(dtype=float).argmax())
-        inside = 0 < best < len(ordered) - 1
-        found.append((candidate, condition, ordered[setting][best], ordered["mean"][best], inside))
-    return pd.DataFrame(found, columns=["candidate", "condition", "at", "value", "inside"])
-
-
 def _metric_columns(columns: Iterable[str], settings: Sequence[str]) -> list[str]:
     return [column for column in columns if column not in (*LABELS, *settings, *RUN_LABELS)]

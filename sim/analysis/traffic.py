@@ -6,9 +6,9 @@ from typing import Final
 
 import pandas as pd
 
+from sim.analysis.curves import RUN
+
 _EDGE: Final = ["caller", "target"]
-#: What tells one run from the others, where the rows are of several.
-_RUN: Final = ("candidate", "condition", "replication")
 
 
 def traffic_metrics(traffic: pd.DataFrame, requests: float) -> dict[str, float]:
@@ -36,7 +36,7 @@ def traffic_by_edge(traffic: pd.DataFrame) -> pd.DataFrame:
 
     Columns: candidate and condition where `traffic` has them, caller, target, and all numbers of the table.
     """
-    labels = [name for name in _RUN[:2] if name in traffic] + _EDGE
-    numbers = [name for name in traffic if name not in (*_RUN, *_EDGE)]
+    labels = [name for name in RUN[:2] if name in traffic] + _EDGE
+    numbers = [name for name in traffic if name not in (*RUN, *_EDGE)]
     rows = traffic.astype(dict.fromkeys(_EDGE, object))
     return rows.groupby(labels, sort=False, observed=True)[numbers].mean().reset_index()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.critical import Attempt, critical_path, trees
-from sim.analysis.explaining import FAILED, level_of
+from sim.analysis.explaining import FAILED, by_latency, level_of
 from sim.analysis.metrics import GOOD_OUTCOMES
 from sim.errors import ScenarioError
 from sim.records import OUTCOMES
@@ -41,14 +41,13 @@ def pick_request(requests: pd.DataFrame, at: str, *, start_s: float, end_s: floa
     if at.isdecimal():
         return int(at) if (requests["request"] == int(at)).any() else None
     level = 0.5 if at == MEDIAN else level_of(at)
-    inside = requests[(requests["arrived_s"] >= start_s) & (requests["arrived_s"] < end_s) & requests["ended_s"].notna()]
+    inside = by_latency(requests, start_s=start_s, end_s=end_s)
     good = inside["outcome"].isin(GOOD_OUTCOMES)
     chosen = inside[~good] if at == FAILED else inside[good]
     if chosen.empty:
         return None
-    ordered = chosen.assign(latency_s=chosen["ended_s"] - chosen["arrived_s"]).sort_values(["latency_s", "request"])
-    place = math.ceil((0.5 if level is None else level) * len(ordered)) - 1
-    return int(ordered["request"].iloc[max(place, 0)])
+    place = math.ceil((0.5 if level is None else level) * len(chosen)) - 1
+    return int(chosen["request"].iloc[max(place, 0)])
 
 
 def waterfall(requests: pd.DataFrame, attempts: pd.DataFrame, request: int) -> pd.DataFrame:
@@ -104,7 +103,7 @@ def sequence_diagram(table: pd.DataFrame, title: str = "") -> str:
     names: dict[str, str] = {}
     for name in np.ravel(np.column_stack([callers, services])):
         names.setdefault(str(name), f"p{len(names)}")
-    lines = ["sequenceDiagram", *(f"    title {_safe(title)}" for _ in range(bool(title)))]
+    lines = ["sequenceDiagram", *([f"    title {_safe(title)}"] if title else [])]
     lines += [f"    participant {alias} as {_safe(name)}" for name, alias in names.items()]
     events: list[tuple[float, int, int, str]] = []
     until: dict[tuple[int, str], float] = {}  # when the last try of a call ended

@@ -25,11 +25,15 @@ def amount(metric: str, value: float) -> str:
         return NEVER if metric == "recovery_s" else "no value"
     if is_ratio(metric):
         return f"{_percent(value)} %"
-    if metric.endswith("_s") or metric == "busy_s_per_good":
+    if _is_time(metric):
         return format_duration(value)
     if metric.endswith("_rps"):
         return f"{value:.3g} /s" if abs(value) < 1000 else f"{value:.0f} /s"
     return f"{value:.3g}"
+
+
+def _is_time(metric: str) -> bool:
+    return metric.endswith("_s") or metric == "busy_s_per_good"
 
 
 def _percent(ratio: float) -> str:
@@ -89,7 +93,7 @@ def _unit(metric: str, numbers: Sequence[float]) -> tuple[str, float]:
     """The unit of the number that leads (see `_leading`); and what a value in base units is multiplied with."""
     if is_ratio(metric):
         return " %", 100.0
-    if metric.endswith("_s") or metric == "busy_s_per_good":
+    if _is_time(metric):
         unit = format_duration(_leading(numbers)).rpartition(" ")[2]
         return f" {unit}", {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit]
     return (" /s" if metric.endswith("_rps") else ""), 1.0
@@ -114,6 +118,15 @@ def _alike(numbers: Sequence[float], decimals: int) -> list[str]:
     texts = [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers]
     spare = min(len(text) - len(text.rstrip("0")) for text in texts) if decimals else 0
     return [f"{round(number, decimals) + 0.0:.{max(0, decimals - spare)}f}" for number in numbers]
+
+
+def with_unit(value: float, unit: str) -> str:
+    """The value of a setting, whose unit is s, /s, B or none.
+
+    >>> with_unit(0.05, "s"), with_unit(120.0, "/s"), with_unit(3, "")
+    ('50 ms', '120/s', '3')
+    """
+    return format_duration(value) if unit == "s" else f"{value:.6g}{f' {unit}' if unit == 'B' else unit}"
 
 
 def metric_words(metric: str, effects: Sequence[str] = ()) -> str:

@@ -7,9 +7,9 @@ from typing import Final
 
 import pandas as pd
 
+from sim.analysis.curves import RUN
+
 _EDGE: Final = ["caller", "target"]
-#: What tells one run from the others, where the rows are of several.
-_RUN: Final = ("candidate", "condition", "replication")
 
 
 def cross_zone_share(zone_calls: pd.DataFrame) -> float:
@@ -34,7 +34,7 @@ def cross_zone(zone_calls: pd.DataFrame, *, by_zone: bool = False) -> pd.DataFra
         zone_calls: the table of `sim.records`, of one replication or several, decoded.
         by_zone: whether callers in each zone have a row of their own; callers outside of all zones are left out then.
     """
-    labels = [name for name in _RUN if name in zone_calls] + _EDGE + (["from_zone"] if by_zone else [])
+    labels = [name for name in RUN if name in zone_calls] + _EDGE + (["from_zone"] if by_zone else [])
     rows = zone_calls.astype(dict.fromkeys([*_EDGE, "from_zone", "to_zone"], object))
     found = []
     for label, mine in rows.groupby(labels, sort=False, observed=True):

@@ -15,6 +15,7 @@ from sim.units import format_duration, parse
 
 if TYPE_CHECKING:
     from sim.analysis.steady import Warmup
+    from sim.study.execute import Workers
     from sim.study.selecting import Selected
 
 
@@ -26,7 +27,7 @@ def show_warmup(
     duration: str | None,
     replications: int | None,
     seed: int | None,
-    workers: int | None,
+    workers: Workers,
     output: Format,
     directory: Path | None,
     charts: bool,
@@ -102,7 +103,7 @@ class Wanted:
 
 
 def show_selection(
-    wanted: Wanted, *, duration: str | None, seed: int | None, workers: int | None, output: Format, quiet: bool
+    wanted: Wanted, *, duration: str | None, seed: int | None, workers: Workers, output: Format, quiet: bool
 ) -> None:
     """Do what ``sim select`` does."""
     from sim.cli.files import all_lasting

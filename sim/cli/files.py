@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim.errors import ScenarioError
 from sim.scenario.limits import problems_of_size
@@ -10,6 +12,9 @@ from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.scenario.yaml import load
 from sim.units import parse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def one_scenario(path: Path, candidate: str | None, condition: str | None) -> Scenario:
@@ -106,3 +111,29 @@ def known_candidate(option: str, name: str | None, found: Comparison) -> None:
     """
     if name is not None and name not in found.candidates:
         raise ScenarioError(f"{option}: no candidate {name!r}; {nearest(name, list(found.candidates))}")
+
+
+def share_of(option: str, text: str) -> float:
+    """What an option says in percent, as a ratio.
+
+    Raises:
+        ScenarioError: the text is no share.
+    """
+    try:
+        return parse(text, "ratio", bare_numbers=False)
+    except ValueError as exc:
+        raise ScenarioError(f"{option}: {exc}") from exc
+
+
+def write_tables(target: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write tables as CSV into a directory, which is made if it is not there.
+
+    Raises:
+        ScenarioError: it cannot be written.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            table.to_csv(target / f"{name}.csv", index=False)
+    except OSError as exc:
+        raise ScenarioError(f"{target}: cannot be written ({exc.strerror}); choose another directory with --out") from exc

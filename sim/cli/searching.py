@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from sim.cli.files import share_of, write_tables
 from sim.cli.terminal import INTERRUPTED, Format, out, print_json, say
-from sim.errors import ScenarioError
 from sim.scenario.yaml import load
-from sim.units import parse
 
 if TYPE_CHECKING:
     from sim.study import Search
+    from sim.study.execute import Workers
 
 _FILES: Final = ("borders", "probes")
 
@@ -37,7 +37,7 @@ class Sought:
 
 
 def carry_out(
-    sought: Sought, *, replications: int, at_most: int, seed: int | None, workers: int | None, output: Format, quiet: bool
+    sought: Sought, *, replications: int, at_most: int, seed: int | None, workers: Workers, output: Format, quiet: bool
 ) -> None:
     """Do what ``sim search`` does."""
     from sim.study import default_directory, search
@@ -48,10 +48,7 @@ def carry_out(
         for text, option in ((sought.largest, "--largest"), (sought.smallest, "--smallest"), (sought.over, "--over"))
     )
     target = sought.directory or default_directory(f"{load(sought.file).name}-search")
-    try:
-        share = parse(sought.tolerance, "ratio", bare_numbers=False)
-    except ValueError as exc:
-        raise ScenarioError(f"--tolerance: {exc}") from exc
+    share = share_of("--tolerance", sought.tolerance)
     try:
         found = search(
             sought.file, largest=one, smallest=other, over=over, recovers=sought.recovers, replications=replications,
@@ -62,22 +59,13 @@ def carry_out(
     except KeyboardInterrupt:
         say("interrupted; finished runs are kept, the same command goes on", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
-    _keep(found, target)
+    write_tables(target, {name: getattr(found, name) for name in _FILES})
     _write(found, output)
     if not quiet:
         say(f"results   {target}/ (borders.csv, probes.csv)")
     if found.partial:
         say("interrupted: what is shown is finished; the same command goes on", style="yellow")
         raise typer.Exit(INTERRUPTED)
-
-
-def _keep(found: Search, target: Path) -> None:
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in _FILES:
-            getattr(found, name).to_csv(target / f"{name}.csv", index=False)
-    except OSError as exc:
-        raise ScenarioError(f"{target}: cannot be written ({exc.strerror}); choose another directory with --out") from exc
 
 
 def _write(found: Search, output: Format) -> None:

@@ -122,6 +122,9 @@ def _show_verdict(console: Console, results: Results) -> None:
             told = f"{name} is best{decision.grounds[condition]}" if name is not None else decision.ties[condition]
             where = f"under {_plain(condition)}: " if len(results.conditions) > 1 else ""
             console.print(f"  {where}{_plain(told)}", soft_wrap=True)
+    if len(results.conditions) > 1:
+        for sentence in results.regret().sentences(decision.chosen):
+            console.print(_plain(sentence), soft_wrap=True)
 
 
 def _number_tables(results: Results, condition: str, width: int) -> Iterator[Table]:

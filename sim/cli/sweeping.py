@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.study import Standing, Sweep
+    from sim.study.execute import Workers
 
 #: What is shown when nobody asks for other metrics.
 _SHOWN: Final = ("success", "p99_s")
 #: More failures and points than these are in the files only.
 _MOST_FAILURES: Final = 10
 _MOST_POINTS: Final = 60
+_LOAD: Final = "load.rate"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def carry_out(
     *,
     replications: int | None,
     seed: int | None,
-    workers: int | None,
+    workers: Workers,
     output: Format,
     charts: bool,
     quiet: bool,
@@ -61,7 +64,7 @@ def carry_out(
     require_metrics(source, swept.metrics)
     target = swept.directory or default_directory(f"{source.name}-sweep")
     try:
-        with _progress(quiet) as tell:
+        with standing(quiet) as tell:
             found = sweep(
                 swept.file, settings, replications, workers, tell, zipped=swept.zipped, sample=swept.sample, seed=seed,
                 duration=swept.duration, out=target, archive=swept.archive, rows=swept.rows,
@@ -129,7 +132,7 @@ def _shown(directory: Path) -> Path:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Standing], None]]:
+def standing(quiet: bool) -> Iterator[Callable[[Standing], None]]:
     """Say what it will cost; then a bar with the time that is left where somebody watches, else one line after the first runs."""
     if quiet:
         yield lambda standing: None
@@ -233,6 +236,31 @@ def _show(found: Sweep, metrics: Sequence[str]) -> None:
     out().print(table)
     if len(groups) > _MOST_POINTS:
         out().print(f"… and {len(groups) - _MOST_POINTS} more, in summary.csv")
+    for line in knees_in_words(found, metrics):
+        out().print(line, soft_wrap=True, markup=False)
+
+
+def knees_in_words(found: Sweep, metrics: Sequence[str]) -> list[str]:
+    """Where each latency has its knee, if the load was swept: one line for each candidate and value of other settings."""
+    from sim.analysis.knee import knees
+    from sim.analysis.words import metric_words, with_unit
+
+    told: list[str] = []
+    latencies = [metric for metric in metrics if metric == "mean_s" or re.fullmatch(r"p[\d.]+_s", metric)]
+    if _LOAD not in found.settings or found.points.empty:
+        return told
+    others = ["candidate", "condition", *(path for path in found.settings if path != _LOAD)]
+    several = [name for name in others if found.points[name].nunique() > 1]
+    for metric in latencies:
+        curves = knees(found.points, _LOAD, metric, others)
+        for curve in curves[curves["inside"]].to_dict("records"):
+            who = ", ".join(curve[name] for name in several)
+            spread = (
+                "" if curve["low"] == curve["high"] else f" (single runs: {curve['low']:g} to {with_unit(curve['high'], '/s')})"
+            )
+            whose = f"{metric_words(metric)}{f' of {who}' if who else ''}"
+            told.append(f"knee of {whose}: {with_unit(curve['at'], '/s')}{spread}")
+    return told
 
 
 def _setting(value: Any) -> str:

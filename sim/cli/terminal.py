@@ -46,6 +46,14 @@ class ReportFormat(StrEnum):
     MD = "md"
 
 
+class Method(StrEnum):
+    """How inputs are moved."""
+
+    ONE_AT_A_TIME = "one-at-a-time"
+    MORRIS = "morris"
+    SOBOL = "sobol"
+
+
 class TraceFormat(StrEnum):
     """What simulated requests are written as."""
 
@@ -75,6 +83,17 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
 
     return guarded
+
+
+def crew(workers: int | None, scheduler: str | None) -> int | str | None:
+    """Who runs a study, from --workers and --scheduler.
+
+    Raises:
+        ScenarioError: both are given.
+    """
+    if workers is not None and scheduler is not None:
+        raise ScenarioError("--workers and --scheduler: one of them; a cluster's workers are as many as were started there")
+    return workers if scheduler is None else scheduler
 
 
 def out() -> Console:

@@ -34,6 +34,7 @@ from sim.interop.throttling import NETWORK_QUANTILE, Throttled, describe, find_t
 from sim.interop.users import AT_ONCE_S, find_users
 from sim.interop.written import yaml_text
 from sim.laws import Law
+from sim.records import GOOD_OUTCOMES
 from sim.scenario.edges import operations_of
 from sim.scenario.edges import steps_of as scenario_steps
 from sim.scenario.model import Scenario
@@ -433,7 +434,7 @@ def compare_pages(
     """
     import pandas as pd
 
-    within = simulated["outcome"].isin(["ok", "degraded"]) & simulated["arrived_s"].between(since_s, until_s, inclusive="left")
+    within = simulated["outcome"].isin(GOOD_OUTCOMES) & simulated["arrived_s"].between(since_s, until_s, inclusive="left")
     answered = simulated[within]
     latencies = (answered["ended_s"] - answered["arrived_s"]).groupby(answered["entry"].astype(str))
     by_page = {str(page): np.sort(seconds.to_numpy()) for page, seconds in latencies}

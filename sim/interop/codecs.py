@@ -16,6 +16,12 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple
 from xml.etree import ElementTree
 
+_Write = Callable[[Any], bytes]
+_Read = Callable[[bytes], Any]
+#: How an encoder writes and reads, and what it makes of plain data before it can write them.
+_Encoder = tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]
+_Compressor = tuple[_Write, _Read]
+
 #: Sizes of the two lists of which the cost per message and per byte are told apart.
 _FEW, _MANY = 1, 200
 _WORDS: Final = (
@@ -69,10 +75,6 @@ def measure(seconds_each: float = 0.2, fast_json: bool = False) -> Measured:
     return Measured(codecs, compressions, tuple(missing))
 
 
-_Write = Callable[[Any], bytes]
-_Read = Callable[[bytes], Any]
-
-
 def _codec(write: _Write, read: _Read, prepare: Callable[[dict[str, Any]], Any], seconds: float) -> dict[str, float]:
     few, many = prepare(sample(_FEW)), prepare(sample(_MANY))
     short, long = write(few), write(many)
@@ -120,26 +122,26 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _encoders(fast_json: bool) -> dict[str, Callable[[], tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]]]:
+def _encoders(fast_json: bool) -> dict[str, Callable[[], _Encoder]]:
     return {"json": _orjson if fast_json else _json, "xml": _xml, "protobuf": _protobuf, "msgpack": _msgpack}
 
 
-def _json() -> tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]:
+def _json() -> _Encoder:
     write = json.JSONEncoder(separators=(",", ":"))
     return lambda value: write.encode(value).encode(), json.loads, _same
 
 
-def _orjson() -> tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]:
+def _orjson() -> _Encoder:
     orjson: Any = import_module("orjson")
     return orjson.dumps, orjson.loads, _same
 
 
-def _msgpack() -> tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]:
+def _msgpack() -> _Encoder:
     msgpack: Any = import_module("msgpack")
     return msgpack.packb, msgpack.unpackb, _same
 
 
-def _xml() -> tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]:
+def _xml() -> _Encoder:
     def prepare(value: dict[str, Any]) -> Any:
         root = ElementTree.Element("product")
         _into(root, value)
@@ -158,7 +160,7 @@ def _into(parent: Any, value: dict[str, Any]) -> None:
                 element.text = str(item)
 
 
-def _protobuf() -> tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]:
+def _protobuf() -> _Encoder:
     descriptors: Any = import_module("google.protobuf.descriptor_pb2")
     pools: Any = import_module("google.protobuf.descriptor_pool")
     factory: Any = import_module("google.protobuf.message_factory")
@@ -177,7 +179,7 @@ def _protobuf() -> tuple[_Write, _Read, Callable[[dict[str, Any]], Any]]:
     return lambda message: message.SerializeToString(), kind.FromString, lambda value: kind(**value)
 
 
-def _compressors() -> dict[str, Callable[[], tuple[_Write, _Read]]]:
+def _compressors() -> dict[str, Callable[[], _Compressor]]:
     return {
         **{f"gzip-{level}": _gzip(level) for level in (1, 6, 9)},
         **{f"zstd-{level}": _zstd(level) for level in (1, 3, 9)},
@@ -185,20 +187,20 @@ def _compressors() -> dict[str, Callable[[], tuple[_Write, _Read]]]:
     }
 
 
-def _gzip(level: int) -> Callable[[], tuple[_Write, _Read]]:
+def _gzip(level: int) -> Callable[[], _Compressor]:
     return lambda: (lambda body: gzip.compress(body, level, mtime=0), gzip.decompress)
 
 
-def _zstd(level: int) -> Callable[[], tuple[_Write, _Read]]:
-    def make() -> tuple[_Write, _Read]:
+def _zstd(level: int) -> Callable[[], _Compressor]:
+    def make() -> _Compressor:
         zstandard: Any = import_module("zstandard")
         return zstandard.ZstdCompressor(level=level).compress, zstandard.ZstdDecompressor().decompress
 
     return make
 
 
-def _brotli(level: int) -> Callable[[], tuple[_Write, _Read]]:
-    def make() -> tuple[_Write, _Read]:
+def _brotli(level: int) -> Callable[[], _Compressor]:
+    def make() -> _Compressor:
         brotli: Any = import_module("brotli")
         return lambda body: brotli.compress(body, quality=level), brotli.decompress
 

@@ -22,6 +22,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from sim.records import GOOD_OUTCOMES
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 EPOCH_NS: Final = 1_704_067_200 * 10**9
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(1, 6)
 _KINDS: Final = {INTERNAL: "internal", SERVER: "server", CLIENT: "client", PRODUCER: "producer", CONSUMER: "consumer"}
-_GOOD: Final = ("ok", "degraded")
 _SILENT: Final = ("timeout", "unreachable")
 _CLIENT: Final = "client"
 
@@ -69,9 +70,8 @@ def spans_of(
     spans: list[ExportedSpan] = []
     wanted = set(requests["request"].tolist())
     calls: dict[int, list[dict[Any, Any]]] = {}
-    for row in (
-        attempts[attempts["request"].isin(wanted)].astype({"caller": str, "target": str, "outcome": str}).to_dict("records")
-    ):
+    made = attempts[attempts["request"].isin(wanted)].astype({"caller": str, "target": str, "outcome": str})
+    for row in made.to_dict("records"):
         calls.setdefault(int(row["request"]), []).append(row)
     for row in requests.astype({"entry": str, "outcome": str}).to_dict("records"):
         spans += _Trace(row, calls.get(int(row["request"]), []), seed, inside).spans()
@@ -85,7 +85,6 @@ class _Trace:
 
     def __init__(self, request: dict[Any, Any], calls: list[dict[Any, Any]], seed: int, inside: bool) -> None:
         self._request = request
-        self._calls = calls
         self._inside = inside
         self._trace = _trace_id(seed, int(request["request"]))
         self._below: dict[int, list[dict[Any, Any]]] = {}
@@ -104,7 +103,7 @@ class _Trace:
         if math.isnan(request["ended_s"]):
             return
         root = _span_id(0, 3 + int(request["request"]))
-        error = "" if request["outcome"] in _GOOD else request["outcome"]
+        error = "" if request["outcome"] in GOOD_OUTCOMES else request["outcome"]
         attributes = {"sim.request": int(request["request"]), "sim.outcome": request["outcome"]}
         times = _ns(request["arrived_s"]), _ns(request["ended_s"])
         who = (_CLIENT, f"{_CLIENT}-0", _method(request["entry"]), INTERNAL)
@@ -118,7 +117,7 @@ class _Trace:
                 continue
             span = _span_id(1, int(call["attempt"]))
             who = (service, instance, _method(call["target"]), PRODUCER if _is_queue(call) else CLIENT)
-            error = "" if call["outcome"] in _GOOD else call["outcome"]
+            error = "" if call["outcome"] in GOOD_OUTCOMES else call["outcome"]
             times = _ns(call["started_s"]), _ns(call["ended_s"])
             yield ExportedSpan(trace, span, parent, *who, *times, error, _client_attributes(call))
             yield from self._server(call, trace, span)
@@ -137,7 +136,7 @@ class _Trace:
         # Whose caller gave up may work on: at least until its own calls were answered.
         known = [child["ended_s"] for child in self._below.get(attempt, ()) if silent and not math.isnan(child["ended_s"])]
         times = _ns(start_s), _ns(max([start_s, end_s, *known]))
-        error = call["outcome"] if call["outcome"] not in (*_GOOD, *_SILENT) else ""
+        error = call["outcome"] if call["outcome"] not in (*GOOD_OUTCOMES, *_SILENT) else ""
         attributes = {
             "rpc.system.name": "sim", "rpc.method": _method(call["target"]), "sim.queue_s": call["queue_s"],
             "sim.service_s": call["service_s"],

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sim.records import GOOD_OUTCOMES
+
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Upper ends of the buckets that the conventions advise, in seconds.
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-_GOOD: Final = ("ok", "degraded")
 
 
 def openmetrics(
@@ -44,7 +45,7 @@ def _lines(requests: pd.DataFrame, attempts: pd.DataFrame, totals: pd.DataFrame,
     calls = attempts[attempts["ended_s"].notna()].astype({"caller": str, "target": str, "outcome": str})
     for (caller, target, outcome), rows in calls.groupby(["caller", "target", "outcome"], sort=True):
         mine = labels | {"service_name": str(caller), "rpc_method": str(target).replace(".", "/", 1), "rpc_system_name": "sim"}
-        mine |= {} if outcome in _GOOD else {"error_type": str(outcome)}
+        mine |= {} if outcome in GOOD_OUTCOMES else {"error_type": str(outcome)}
         yield from _histogram(name, rows["ended_s"] - rows["started_s"], mine | {"sim_outcome": str(outcome)})
     name = "sim_busy_worker_seconds"
     yield from _head(name, "counter", "Time for which workers were held, abandoned work included.", "seconds")
@@ -74,7 +75,8 @@ def _histogram(name: str, seconds: pd.Series[Any], labels: dict[str, str]) -> It
 
 def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
     inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inside}}} {value!r}" if not isinstance(value, np.generic) else f"{name}{{{inside}}} {value.item()!r}"
+    plain = value.item() if isinstance(value, np.generic) else value
+    return f"{name}{{{inside}}} {plain!r}"
 
 
 def _escaped(text: str) -> str:

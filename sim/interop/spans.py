@@ -151,13 +151,13 @@ def _as_name(text: str) -> str:
 def read_spans(source: str | Path | pd.DataFrame, *, unrecorded: Mapping[str, str] | None = None) -> Recording:
     """Read recorded spans, from a CSV file or OTLP/JSON (gzip or not), or a DataFrame with the same columns.
 
+    A trace that cannot be used (a missing parent, a circle, no or several roots, a span that ends before it starts) is left out,
+    counted and named in `Recording.warnings`: real recordings are cut at both ends.
+
     Args:
         source: the file, or the frame.
         unrecorded: calls whose callee left no span because the trace context was lost on the way: from the span's
             ``service.operation`` to the operation that it calls, for example ``{"checkout.Convert": "currency.Convert"}``.
-
-    A trace that cannot be used (a missing parent, a circle, no or several roots, a span that ends before it starts) is left out,
-    counted and named in `Recording.warnings`: real recordings are cut at both ends.
 
     Raises:
         ScenarioError: no such file, not a CSV file of spans, times that are not numbers, or no usable trace.

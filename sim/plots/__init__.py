@@ -15,6 +15,7 @@ from sim.plots.amounts import (
 )
 from sim.plots.explained import explanation, waterfall
 from sim.plots.files import charts, small_multiples
+from sim.plots.hysteresis import hysteresis
 from sim.plots.lines import (
     latency_ccdf,
     latency_cdf,
@@ -24,11 +25,13 @@ from sim.plots.lines import (
 )
 from sim.plots.network import attempts_per_tier, topology_under_load
 from sim.plots.recovering import recovery_after_fault
+from sim.plots.regret import regret_map
 from sim.plots.rows import difference_forest, effect_times, metric_bars, outcomes, where_time_went
 from sim.plots.settling import warmup_over_time
 from sim.plots.spells import states_over_time
 from sim.plots.style import Look, looks
 from sim.plots.sweeps import heat_map, load_latency, metric_over_setting, sweep_charts
+from sim.plots.tornado import tornado
 
 __all__ = [
     "Look",
@@ -42,6 +45,7 @@ __all__ = [
     "explanation",
     "goodput_over_time",
     "heat_map",
+    "hysteresis",
     "latency_ccdf",
     "latency_cdf",
     "latency_percentiles",
@@ -51,6 +55,7 @@ __all__ = [
     "metric_over_setting",
     "outcomes",
     "recovery_after_fault",
+    "regret_map",
     "replicas_over_time",
     "small_multiples",
     "staleness_cdf",
@@ -58,6 +63,7 @@ __all__ = [
     "success_over_time",
     "sweep_charts",
     "topology_under_load",
+    "tornado",
     "waiting_over_time",
     "warmup_over_time",
     "waterfall",

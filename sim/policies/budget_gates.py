@@ -29,9 +29,7 @@ from sim.policies.budget import (
     WindowedRatioBudget,
 )
 from sim.policies.slots import SlottedSum
-
-#: Outcomes of a call that succeeded.
-_GOOD: Final = ("ok", "degraded")
+from sim.records import GOOD_OUTCOMES
 
 _MILLI: Final = 1000  # gRPC and Finagle count in whole thousandths
 
@@ -188,7 +186,7 @@ class WindowedGate(BudgetGate, Account):
 
     def end(self, now_s: float, outcome: str) -> None:
         """A call is over; a good one pays in, if that is what counts."""
-        if not self._on_call and outcome in _GOOD:
+        if not self._on_call and outcome in GOOD_OUTCOMES:
             self._sum.add(now_s, self._deposit)
 
     def _balance(self, now_s: float) -> int:
@@ -230,7 +228,7 @@ class _TokenGate(BudgetGate, Account):
         return self._tokens > self._threshold
 
     def end(self, now_s: float, outcome: str) -> None:
-        if outcome in _GOOD:
+        if outcome in GOOD_OUTCOMES:
             self._tokens = min(self._most, self._tokens + self._ratio)
 
 
@@ -271,7 +269,7 @@ class _QuotaAccount(Account):
         return True
 
     def end(self, now_s: float, outcome: str) -> None:
-        if outcome in _GOOD:
+        if outcome in GOOD_OUTCOMES:
             self._gate.refund(self._refund)
 
 
@@ -296,7 +294,7 @@ class _DepositGate(BudgetGate, Account):
         return True
 
     def end(self, now_s: float, outcome: str) -> None:
-        if not self._on_call and outcome in _GOOD:
+        if not self._on_call and outcome in GOOD_OUTCOMES:
             self._fill()
 
     def _fill(self) -> None:

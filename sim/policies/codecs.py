@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from sim.policies.payloads import Size as PayloadSize
+from sim.policies.payloads import PayloadSize
 from sim.values import Duration, Ratio, Size, Spec
 
 Algorithm = Literal["gzip", "zstd", "brotli"]

@@ -116,7 +116,7 @@ class Message(Spec):
 
 
 @dataclass(frozen=True)
-class Size:
+class PayloadSize:
     """How large a message is in one encoding.
 
     Attributes:
@@ -127,11 +127,11 @@ class Size:
     bytes: int
     fresh: int
 
-    def __add__(self, other: Size) -> Size:
-        return Size(self.bytes + other.bytes, self.fresh + other.fresh)
+    def __add__(self, other: PayloadSize) -> PayloadSize:
+        return PayloadSize(self.bytes + other.bytes, self.fresh + other.fresh)
 
 
-_NOTHING: Final = Size(0, 0)
+_NOTHING: Final = PayloadSize(0, 0)
 
 
 class Payloads:
@@ -147,9 +147,9 @@ class Payloads:
 
     def __init__(self, messages: Mapping[str, Message]) -> None:
         self._messages = messages
-        self._found: dict[tuple[str, Encoding], Size] = {}
+        self._found: dict[tuple[str, Encoding], PayloadSize] = {}
 
-    def size(self, name: str, encoding: Encoding) -> Size:
+    def size(self, name: str, encoding: Encoding) -> PayloadSize:
         """The size of a message, in bytes.
 
         Raises:
@@ -157,8 +157,7 @@ class Payloads:
         """
         size = self._found.get((name, encoding))
         if size is None:
-            fields = self.fields(name)
-            size = _SIZES[encoding](fields, name)
+            size = _size(self.fields(name), name, encoding)
             if size.bytes > LARGEST_BYTES:
                 raise ValueError(f"{name} has {size.bytes:,} bytes: more than anybody sends; look at the counts of its lists")
             self._found[name, encoding] = size
@@ -215,18 +214,31 @@ def _narrowed(shape: _Shape, paths: list[str], of: str) -> _Shape:
     return _Shape(shape.spec, _selected(shape.fields, tuple(paths), of), None)
 
 
-def _both(size: int) -> Size:
-    return Size(size, size)
+def _size(fields: dict[str, _Shape], name: str, encoding: Encoding) -> PayloadSize:
+    """The size of a message, whose name stands in XML alone."""
+    match encoding:
+        case "json":
+            return _json_fields(fields)
+        case "xml":
+            return _xml_message(fields, name)
+        case "protobuf":
+            return _protobuf_fields(fields)
+        case "msgpack":
+            return _msgpack_fields(fields)
 
 
-def _times(item: Size, count: int, between: int = 0) -> Size:
+def _both(size: int) -> PayloadSize:
+    return PayloadSize(size, size)
+
+
+def _times(item: PayloadSize, count: int, between: int = 0) -> PayloadSize:
     """So many items in a row, with so many bytes between two; only the first is fresh."""
     if count == 0:
         return _NOTHING
-    return Size(item.bytes * count + between * (count - 1), item.fresh)
+    return PayloadSize(item.bytes * count + between * (count - 1), item.fresh)
 
 
-def _total(sizes: list[Size]) -> Size:
+def _total(sizes: list[PayloadSize]) -> PayloadSize:
     return sum(sizes, _NOTHING)
 
 
@@ -238,15 +250,15 @@ def _number(value: float) -> int:
 # JSON: {"name":value,...}
 
 
-def _json_fields(fields: dict[str, _Shape], name: str) -> Size:
+def _json_fields(fields: dict[str, _Shape]) -> PayloadSize:
     parts = [_both(len(field) + 3) + _json(shape) for field, shape in fields.items()]
     return _total(parts) + _both(2 + max(0, len(parts) - 1))
 
 
-def _json(shape: _Shape) -> Size:
+def _json(shape: _Shape) -> PayloadSize:
     spec = shape.spec
     if shape.fields is not None:
-        return _json_fields(shape.fields, "")
+        return _json_fields(shape.fields)
     if shape.item is not None:
         return _both(2) + _times(_json(shape.item), spec.count, between=1)
     return _both(_text(spec) + (2 if spec.kind in ("string", "enum", "bytes") else 0))
@@ -273,11 +285,11 @@ def _text(spec: MessageField) -> int:
 _DECLARATION: Final = len("<?xml version='1.0' encoding='UTF-8'?>\n")
 
 
-def _xml_message(fields: dict[str, _Shape], name: str) -> Size:
+def _xml_message(fields: dict[str, _Shape], name: str) -> PayloadSize:
     return _both(_DECLARATION) + _element(name, _xml_fields(fields))
 
 
-def _xml_fields(fields: dict[str, _Shape]) -> Size:
+def _xml_fields(fields: dict[str, _Shape]) -> PayloadSize:
     parts = []
     for field, shape in fields.items():
         item = shape if shape.item is None else shape.item
@@ -286,7 +298,7 @@ def _xml_fields(fields: dict[str, _Shape]) -> Size:
     return _total(parts)
 
 
-def _xml(shape: _Shape, name: str) -> Size:
+def _xml(shape: _Shape, name: str) -> PayloadSize:
     if shape.fields is not None:
         return _xml_fields(shape.fields)
     if shape.item is not None:  # a list of lists
@@ -294,7 +306,7 @@ def _xml(shape: _Shape, name: str) -> Size:
     return _both(_text(shape.spec))
 
 
-def _element(name: str, inside: Size) -> Size:
+def _element(name: str, inside: PayloadSize) -> PayloadSize:
     empty = inside.bytes == 0
     return _both(len(name) + len("< />")) if empty else inside + _both(2 * len(name) + len("<></>"))
 
@@ -311,11 +323,11 @@ def _tag(number: int) -> int:
     return _varint(number << 3)
 
 
-def _protobuf_fields(fields: dict[str, _Shape], name: str) -> Size:
+def _protobuf_fields(fields: dict[str, _Shape]) -> PayloadSize:
     return _total([_protobuf_field(shape, number) for number, shape in enumerate(fields.values(), 1)])
 
 
-def _protobuf_field(shape: _Shape, number: int) -> Size:
+def _protobuf_field(shape: _Shape, number: int) -> PayloadSize:
     spec = shape.spec
     if shape.item is None:
         return _NOTHING if _is_default(spec) else _both(_tag(number)) + _protobuf(shape)
@@ -326,7 +338,7 @@ def _protobuf_field(shape: _Shape, number: int) -> Size:
         raise ValueError("protobuf has no lists of lists; put the inner list into a message")
     if item.fields is None and item.spec.kind in ("int", "float", "double", "bool", "enum"):
         inside = _times(_protobuf(item), spec.count)  # packed
-        return Size(_tag(number) + _varint(inside.bytes) + inside.bytes, _tag(number) + 1 + inside.fresh)
+        return PayloadSize(_tag(number) + _varint(inside.bytes) + inside.bytes, _tag(number) + 1 + inside.fresh)
     return _times(_both(_tag(number)) + _protobuf(item), spec.count)
 
 
@@ -335,11 +347,11 @@ def _is_default(spec: MessageField) -> bool:
     return any(value is not None and not value for value in values)
 
 
-def _protobuf(shape: _Shape) -> Size:
+def _protobuf(shape: _Shape) -> PayloadSize:
     spec = shape.spec
     if shape.fields is not None:
-        inside = _protobuf_fields(shape.fields, "")
-        return Size(_varint(inside.bytes) + inside.bytes, _varint(inside.fresh) + inside.fresh)
+        inside = _protobuf_fields(shape.fields)
+        return PayloadSize(_varint(inside.bytes) + inside.bytes, _varint(inside.fresh) + inside.fresh)
     match spec.kind:
         case "int":
             return _both(_varint(spec.int_ or 0))
@@ -363,15 +375,15 @@ def _header(count: int, short: int, wide: bool = True) -> int:
     return 2 if wide and count < 2**8 else 3 if count < 2**16 else 5
 
 
-def _msgpack_fields(fields: dict[str, _Shape], name: str) -> Size:
+def _msgpack_fields(fields: dict[str, _Shape]) -> PayloadSize:
     parts = [_both(_header(len(field), 32) + len(field)) + _msgpack(shape) for field, shape in fields.items()]
     return _both(_header(len(parts), 16, wide=False)) + _total(parts)
 
 
-def _msgpack(shape: _Shape) -> Size:
+def _msgpack(shape: _Shape) -> PayloadSize:
     spec = shape.spec
     if shape.fields is not None:
-        return _msgpack_fields(shape.fields, "")
+        return _msgpack_fields(shape.fields)
     if shape.item is not None:
         return _both(_header(spec.count, 16, wide=False)) + _times(_msgpack(shape.item), spec.count)
     match spec.kind:
@@ -395,6 +407,3 @@ def _msgpack_int(value: int) -> int:
     limits = (8, 16, 32, 64)
     bits = next(b for b in limits if (value < 2**b if value >= 0 else value >= -(2 ** (b - 1))))
     return 1 + bits // 8
-
-
-_SIZES: Final = {"json": _json_fields, "xml": _xml_message, "protobuf": _protobuf_fields, "msgpack": _msgpack_fields}

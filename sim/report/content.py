@@ -15,6 +15,7 @@ from sim.analysis import words
 from sim.analysis.intervals import headline
 from sim.analysis.metrics import effects_in
 from sim.analysis.objectives import margins
+from sim.analysis.regret import regret_in_words
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.plots.files import DECIDING, save
@@ -70,6 +71,7 @@ def content_of(results: Results, *, charts: bool = True) -> Content:
         *_candidates(results),
         *_numbers(results),
         *_survival(results),
+        *_robustness(results, charts),
         *_margins(results),
         *(_pictures(results) if charts else ()),
         *_reasons(results, charts),
@@ -210,6 +212,31 @@ def _survival(results: Results) -> Iterator[Block]:
         yield Heading("What was survived")
         columns = ["under", "fault", "candidate", "objectives", "success", "recovery after the last fault"]
         yield Table(columns, rows, "Faults at fixed times, and how candidates came through")
+
+
+def _robustness(results: Results, charts: bool) -> Iterator[Block]:
+    """How far each candidate is from the best of each condition, where there is a choice in more than one world."""
+    if min(len(results.candidates), len(results.conditions)) < 2:
+        return
+    found = results.regret()
+    yield Heading("Good in more than one world")
+    yield Text(
+        f"Regret: how far a candidate is from the best one of each condition, in {words.metric_words(found.metric)}. Never far "
+        f"is {found.minimax}{'' if found.sure else ', though with other seeds it might be another'}; expected, with all "
+        f"conditions alike, is the least for {found.least_expected}."
+    )
+    yield Bullets(found.sentences(results.verdict().chosen)[1:])
+    rows: list[list[Cell | str]] = []
+    for row in found.totals.to_dict("records"):
+        mine = found.table[found.table["candidate"] == row["candidate"]]
+        numbers = [*mine["regret"], row["worst"], row["expected"]]
+        rows.append([str(row["candidate"]), *(Cell(regret_in_words(found.metric, one), float(one)) for one in numbers)])
+    yield Table(["candidate", *results.conditions, "worst case", "expected"], rows, "Regret; 0 is the best one itself")
+    if charts:
+        figure = plots.regret_map(found.table, found.totals, metric=found.metric).get_figure()
+        with tempfile.TemporaryDirectory() as place:
+            svg = save(figure, Path(place) / "regret", ("svg",))[0].read_bytes()  # type: ignore[arg-type]
+        yield Chart("How far from the best", "candidates by conditions, the darker the farther from the best", svg)
 
 
 def _margins(results: Results) -> Iterator[Block]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sim.kernel.tasks import TIMED_OUT, Pool, Reply, Steps, Tally, Tasks
 from sim.laws import sampler
+from sim.policies.zones import OUTSIDE
 from sim.records import OK, REJECTED, UNREACHABLE
 from sim.runtime.network import crossed_s
 from sim.streams import child, salt
@@ -106,6 +107,10 @@ class Broker:
     def alive(self) -> int:
         """Nodes that are up."""
         return sum(not node.outages for node in self.nodes)
+
+    def zone_of(self, seat: Seat) -> int:
+        """The zone of whoever leads a queue or partition; OUTSIDE where there are no zones."""
+        return self.zones[seat.leader] if self.zones else OUTSIDE
 
     def spent(self) -> tuple[float, int]:
         """Integral of the workers held so far, in seconds, and what they did."""
@@ -208,15 +213,20 @@ class Broker:
         zoning = self.world.zoning
         return not self.nodes[node].outages and (zoning is None or not zoning.cut(self.zones[leader], self.zones[node]))
 
-    def hand_out(self, seat: Seat, bits: int, size: float = 0.0) -> Steps:
-        """Steps that a delivery of `size` bytes takes at the broker."""
+    def copy_in(self, seat: Seat, zone: int) -> int:
+        """The node in a zone that has all of a queue or partition: that which leads it before others; -1 if there is none."""
+        nodes = (seat.leader, *seat.copies)
+        return next((node for node in nodes if self.zones and self.zones[node] == zone and self._reaches(seat.leader, node)), -1)
+
+    def hand_out(self, seat: Seat, bits: int, size: float = 0.0, node: int = -1) -> Steps:
+        """Steps that a delivery of `size` bytes takes at the broker, at its leader's node or another one."""
         if self._deliver is not None or self._weighs:
             work_s = 0.0 if self._deliver is None else self._deliver.draw(child(bits, _HAND_OUT))
-            yield from self._hold(seat, work_s + size / self._bandwidth)
+            yield from self._hold(seat, work_s + size / self._bandwidth, node)
 
-    def _hold(self, seat: Seat, work_s: float) -> Steps:
-        """Hold a worker of the leader's node; return how long that had to be waited for, in seconds."""
-        node, era, tasks = self.nodes[seat.leader], seat.era, self.world.tasks
+    def _hold(self, seat: Seat, work_s: float, at: int = -1) -> Steps:
+        """Hold a worker of the leader's node, or of another one; return how long that had to be waited for, in seconds."""
+        node, era, tasks = self.nodes[seat.leader if at < 0 else at], seat.era, self.world.tasks
         pool, began_s = node.pool, tasks.now_s()
         if not pool.take():
             ticket = pool.line_up()

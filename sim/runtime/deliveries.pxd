@@ -7,6 +7,10 @@ from sim.runtime.steps cimport Plan
 from sim.runtime.visit cimport Visit
 from sim.streams cimport child
 
+cdef int DEGRADED
+cdef int ERROR
+cdef int OK
+
 
 @cython.final
 cdef class Consumer:
@@ -35,3 +39,4 @@ cdef class Inbox:
     cdef readonly Plan plan
 
 
+cpdef int done(Message message, Visit visit, Inbox inbox, int outcome, double now_s) except -1

@@ -71,12 +71,19 @@ def perform(tasks: Tasks, replica: Replica, message: Message, bits: cython.ulong
     elif message.store is not None:
         plan = message.store.plan(plan)
         visit.stamp = message
-    outcome: int = yield from replica.serve(visit, plan)
-    if outcome not in (OK, DEGRADED):
+    outcome: cython.int = yield from replica.serve(visit, plan)
+    outcome = done(message, visit, inbox, outcome, tasks.now_s())
+    if message.correlation is not None:
+        outcome = yield from reply_to(replica, message, visit, outcome)
+    return outcome
+
+
+def done(message: Message, visit: Visit, inbox: Inbox | None, outcome: cython.int, now_s: float) -> cython.int:
+    """What work with this outcome means for a message: its own outcome. An effect that happened is written into the message."""
+    if outcome != OK and outcome != DEGRADED:
         return outcome
     if message.poisoned:
         return ERROR
-    now_s = tasks.now_s()
     # What was done before, or meanwhile by another, is not done again: its writing wins, and this one's is undone.
     if inbox is None or not inbox.gate.knows(message.id, now_s):
         if inbox is not None:
@@ -85,6 +92,4 @@ def perform(tasks: Tasks, replica: Replica, message: Message, bits: cython.ulong
         if isnan(message.done_s):
             message.started_s = visit.started_s
             message.done_s = now_s
-    if message.pending is not None:
-        outcome = yield from reply_to(replica, message, visit)
     return outcome

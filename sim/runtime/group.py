@@ -12,13 +12,14 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from sim.kernel.entry import Entry
 from sim.kernel.tasks import Steps
 from sim.policies.backlog_lines import GONE, READY
 from sim.policies.groups import GroupGate
-from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_IN_FLIGHT
+from sim.records import FATE_DEAD, FATE_DONE, FATE_DROPPED, FATE_DUPLICATE, FATE_EXPIRED, FATE_FAILED, FATE_IN_FLIGHT
+from sim.runtime.alarm import Alarm
 from sim.runtime.reader import Reader, Reading
 from sim.runtime.together import Together
+from sim.runtime.ways import Ways
 from sim.streams import child, key, salt
 
 if TYPE_CHECKING:
@@ -31,21 +32,10 @@ if TYPE_CHECKING:
 _NEWS = salt("group", "news")
 #: The fate of a message that is in a log and has not ended.
 IN_LOG: Final = -2
+#: The fates of messages that their reader has done with, without an effect.
+_SETTLED: Final = (FATE_DEAD, FATE_DUPLICATE, FATE_FAILED)
 #: A state beyond `GONE`: the log has it no more, so that no replay brings it back.
 _DELETED: Final = GONE + 1
-
-
-class _Alarm(Entry):
-    """Wakes a coordinator when a member is overdue."""
-
-    __slots__ = ("_group",)
-
-    def __init__(self, group: Group) -> None:
-        self.callbacks = None
-        self._group = group
-
-    def fire(self) -> None:
-        self._group.ring()
 
 
 class Group:
@@ -62,9 +52,7 @@ class Group:
         self.plan = world.plans[spec.consumer]
         self.inbox = world.inbox(spec.consumer)
         self.together = None if spec.batch is None else Together(world.tasks, spec.batch, self.plan, self.inbox)
-        service, place = spec.consumer.split(".")[0], world.scenario.place(log.name)
-        self.there = world.network.line(place, service)  # to the members
-        self.back = world.network.line(service, place)
+        self.ways = Ways(world, log.name, spec.consumer.split(".")[0])  # to the members and back
         self.dead_letters: MessageQueue | None = None if spec.dead_letter is None else world.queues[spec.dead_letter]
         self.gate = GroupGate(spec, log.spec.partitions)
         self.readings = [Reading(number) for number in range(log.spec.partitions)]
@@ -76,6 +64,11 @@ class Group:
         self._rings_s = inf
         self._key = key(world.seed, "group", self.name)
         self._told = 0
+
+    @property
+    def zone(self) -> int:
+        """In which zone its coordinator is, where there are zones: with the leader of the first partition."""
+        return self.log.partitions[0].zone
 
     # --- from the log ------------------------------------------------------------------------------------------------------
 
@@ -89,8 +82,8 @@ class Group:
     def look(self, partition: int) -> None:
         """There may be something to be read."""
         reader = self.readings[partition].reader
-        if reader is not None and reader.asking is not None:
-            reader.asking.settle(True)
+        if reader is not None and (asking := reader.asking.get(reader.source(partition))) is not None:
+            asking.settle(True)
 
     # --- members -----------------------------------------------------------------------------------------------------------
 
@@ -136,7 +129,7 @@ class Group:
         next_s = self.gate.next_s()
         if next_s < self._rings_s:
             self._rings_s = next_s
-            self.tasks.schedule(_Alarm(self), next_s)
+            self.tasks.schedule(Alarm(self), next_s)
 
     def ring(self) -> None:
         """A member may be overdue."""
@@ -152,8 +145,9 @@ class Group:
         self._told += 1
         bits, ways = child(child(self._key, _NEWS), self._told), 1 if self.spec.protocol == "server" else 3
         for way in range(ways):
-            line = self.there if way % 2 == 0 else self.back
-            delay_s = line.travel_s(child(bits, way))
+            own = child(bits, way)
+            travel_s = self.ways.to_s if way % 2 == 0 else self.ways.from_s
+            delay_s = travel_s(reader.replica, self.zone, own)
             delay_s = self.log.spec.producer.request_timeout if delay_s < 0 else delay_s  # it asks again
             if delay_s > 0:
                 yield delay_s
@@ -225,7 +219,7 @@ class Group:
             message = reading.messages.pop(offset, None)
             if message is not None:
                 message.state = _DELETED
-                if message.fate not in (FATE_DEAD, FATE_DUPLICATE):
+                if message.fate not in _SETTLED:
                     message.fate = FATE_EXPIRED
                 if message.at_work == 0:
                     self._bury(message)
@@ -252,7 +246,7 @@ class Group:
         self.presence.less()
 
     def _record(self, message: Message) -> None:
-        fate = message.fate if message.fate in (FATE_DEAD, FATE_DUPLICATE, FATE_EXPIRED) else FATE_DROPPED
+        fate = message.fate if message.fate in (*_SETTLED, FATE_EXPIRED) else FATE_DROPPED
         self.world.recorder.message(self.effect, self.code, message, FATE_DONE if message.times_done else fate)
 
     @property

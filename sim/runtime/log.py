@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.laws import sampler
 from sim.policies.backlog_lines import READY
+from sim.policies.zones import OUTSIDE
 from sim.records import FATE_DROPPED, FATE_EXPIRED, FATE_IN_FLIGHT, FATE_KEPT, OK, REJECTED, UNREACHABLE
 from sim.runtime.group import IN_LOG, Group
 from sim.runtime.messages import Mailbox, Message, Stamp, message_of, wants_no_confirm
@@ -66,6 +67,7 @@ def _second(message: Message) -> Message:
     """The same message once more: a duplicate, that asks for the same work."""
     again = Message(message.request, message.arrived_s, message.entry, child(message.bits, _AGAIN), message.published_s)
     again.id = message.id
+    again.correlation = message.correlation
     again.group = message.group
     again.poisoned = message.poisoned
     again.bytes, again.payload_bytes, again.store = message.bytes, message.payload_bytes, message.store
@@ -93,6 +95,11 @@ class Partition:
     def stored(self) -> int:
         """None: what a log keeps is its retention's affair."""
         return 0
+
+    @property
+    def zone(self) -> int:
+        """In which zone its leader is, where there are zones."""
+        return self.log.place if self.seat is None or self.log.broker is None else self.log.broker.zone_of(self.seat)
 
     @property
     def up(self) -> bool:
@@ -176,7 +183,7 @@ class Partition:
                 if isnan(message.acked_s):
                     message.acked_s = now_s
             if not self.log.groups:
-                self.log.kept += copies
+                self.log.show(copies[0])
             if self._ages is not None:
                 self._ages.append(copies[0].published_s)
             self.end += 1
@@ -247,6 +254,7 @@ class PartitionedLog(Mailbox):
         self.name = name
         self.spec = spec
         self.broker = broker
+        self.place = world.place_of(spec.zone)  # its zone, without a broker
         self.persist = sampler(spec.persist)
         self._most_bytes = inf if spec.max_size is None else spec.max_size
         self.outages = 0
@@ -272,10 +280,16 @@ class PartitionedLog(Mailbox):
         """Whether any of its partitions takes messages."""
         return any(partition.up for partition in self.partitions)
 
+    @property
+    def zone(self) -> int:
+        """Of no zone: who publishes reaches it through its own process, which sends on to wherever the partitions are led."""
+        return OUTSIDE
+
     def receive(self, visit: Visit) -> None:
         """A process publishes: what it sends, and when, is its producer's affair."""
         assert visit.edge is not None
-        stamp: Stamp = visit.stamp  # type: ignore[assignment]  # only steps publish
+        stamp = visit.stamp
+        assert isinstance(stamp, Stamp)  # only steps publish
         producer = self._producer(visit.edge.names[0], stamp.process)
         copies = [message_of(visit, place if place else -1) for place in range(max(1, len(self.groups)))]
         if copies[0].bytes > self._most_bytes:
@@ -294,7 +308,8 @@ class PartitionedLog(Mailbox):
             network, place = self.world.network, self.world.scenario.place(self.name)
             lines = network.line(caller, place), network.line(place, caller)
             bits = child(key(self.world.seed, "producer", self.name, caller, process), self._lives.get((caller, process), 0))
-            producer = self._producers[caller, process] = Producer(self, lines, bits)
+            zone = OUTSIDE if self.world.zoning is None else self.world.zoning.zones_of(caller)[process]
+            producer = self._producers[caller, process] = Producer(self, lines, bits, zone)
         return producer
 
     def process_died(self, service: str, process: int) -> None:
@@ -310,10 +325,18 @@ class PartitionedLog(Mailbox):
 
     # --- for its producers -------------------------------------------------------------------------------------------------
 
+    def show(self, message: Message) -> None:
+        """A message is there that no group reads."""
+        self.kept.append(message)
+
     def node_of(self, partition: int) -> int:
         """The node that leads a partition."""
         seat = self.partitions[partition].seat
         return 0 if seat is None else seat.leader
+
+    def zone_of(self, node: int) -> int:
+        """The zone of a node, where there are zones."""
+        return self.place if self.broker is None or self.world.zoning is None else self.broker.zones[node]
 
     def append(self, batches: list[Batch]) -> Steps:
         """Steps that write the batches of one request; they return the outcome of each."""

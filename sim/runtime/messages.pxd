@@ -2,9 +2,12 @@ cimport cython
 
 from sim.laws cimport Sampler
 from sim.policies.backlog_lines cimport Item
-from sim.runtime.visit cimport Endpoint, Target, Visit
+from sim.runtime.visit cimport Edge, Endpoint, Target, Visit
 from sim.streams cimport child, uniform
 
+cdef int FATE_DONE
+cdef int FATE_DUPLICATE
+cdef int FATE_FAILED
 cdef int OK
 cdef int UNREACHABLE
 cdef double inf
@@ -35,14 +38,13 @@ cdef class Stamp:
     cdef readonly bint confirmed
     cdef readonly long process
     cdef public unsigned long long bits
-    cdef public object pending
-    cdef public tuple spent
+    cdef public object correlation
     cdef object _step
     cdef dict _by_process
 
     cpdef Stamp of(self, long process)
     cpdef Stamp entry(self, unsigned long long bits, long process)
-    cpdef Stamp asking(self, object pending)
+    cpdef Stamp correlated(self, object correlation)
 
 
 @cython.final
@@ -62,7 +64,8 @@ cdef class Message(Item):
     cdef public int at_work
     cdef public int fate
     cdef public bint poisoned
-    cdef public object pending
+    cdef public bint failed
+    cdef public object correlation
     cdef public double way_s
     cdef public double bytes
     cdef public double payload_bytes
@@ -71,6 +74,8 @@ cdef class Message(Item):
     cdef public double copied_s
     cdef public double waited_s
     cdef public double wrote_s
+
+    cpdef int settled_as(self)
 
 
 cdef class Mailbox(Endpoint):
@@ -88,6 +93,7 @@ cpdef Message message_of(Visit visit, long subscription=*)
 cdef _weigh(Message message, Payload payload, unsigned long long bits)
 @cython.locals(letter=Message)
 cpdef Message dead_letter(Message message, int queue, double now_s)
+cpdef Mailbox mailbox_of(Edge edge)
 @cython.locals(stamp=Stamp)
 cpdef bint wants_no_confirm(Visit visit) except -1
 cpdef account(Visit visit, Message message)

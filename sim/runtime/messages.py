@@ -9,7 +9,7 @@ from sim.kernel.tasks import Reply, Steps, Task
 from sim.laws import Lognormal, Sampler, sampler
 from sim.policies.backlog_lines import Item
 from sim.policies.popularity import Popularity
-from sim.records import OK, UNREACHABLE
+from sim.records import FATE_DONE, FATE_DUPLICATE, FATE_FAILED, OK, UNREACHABLE
 from sim.runtime.visit import Endpoint, Target, View, Visit
 from sim.streams import child, salt, uniform
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import cython
 
     from sim.runtime.queue import MessageQueue
+    from sim.runtime.visit import Edge
     from sim.runtime.world import World
     from sim.scenario.services import Payload as PayloadSpec
     from sim.scenario.services import Publish
@@ -51,13 +52,12 @@ class Stamp:
         "_step",
         "bits",
         "confirmed",
+        "correlation",
         "payload",
-        "pending",
         "poison",
         "popularity",
         "priority",
         "process",
-        "spent",
     )
 
     def __init__(
@@ -72,8 +72,7 @@ class Stamp:
         self.priority = step.priority
         self.poison = step.poison
         self.confirmed = step.confirm
-        self.pending: Any = None  # who waits for a reply to what is published, or for what is published as the reply
-        self.spent = (0.0, 0.0)  # of a reply: seconds of the work, and of the request's way to the consumer
+        self.correlation: Any = None  # of a request: who waits for its reply; of a reply: what it tells whom
 
     def of(self, process: cython.long) -> Stamp:
         """The same, with the name of the process that publishes."""
@@ -88,10 +87,10 @@ class Stamp:
         stamp.bits = bits
         return stamp
 
-    def asking(self, pending: Any) -> Stamp:
-        """The same for a request, with who waits for its reply."""
+    def correlated(self, correlation: Any) -> Stamp:
+        """The same for a request or a reply, with what it belongs to."""
         stamp = Stamp(self._step, self.process, self.popularity)
-        stamp.pending = pending
+        stamp.correlation = correlation
         return stamp
 
 
@@ -99,9 +98,9 @@ class Message(Item):
     """One message in one queue: what it asks for and what has become of it."""
 
     __slots__ = (
-        "acked_s", "arrived_s", "at_work", "bits", "bytes", "copied_s", "dead_letter_of", "done_s", "entry", "fate", "id",
-        "partition", "payload_bytes", "pending", "poisoned", "published_s", "request", "started_s", "store", "times_done",
-        "waited_s", "way_s", "write_bits", "wrote_s",
+        "acked_s", "arrived_s", "at_work", "bits", "bytes", "copied_s", "correlation", "dead_letter_of", "done_s", "entry",
+        "failed", "fate", "id", "partition", "payload_bytes", "poisoned", "published_s", "request", "started_s", "store",
+        "times_done", "waited_s", "way_s", "write_bits", "wrote_s",
     )  # fmt: skip
 
     def __init__(self, request: int, arrived_s: float, entry: int, bits: int, published_s: float) -> None:
@@ -121,7 +120,8 @@ class Message(Item):
         self.at_work = 0  # deliveries of which a consumer still thinks that they are its
         self.fate = -1  # once it has ended
         self.poisoned = False
-        self.pending: Any = None  # who waits for the reply to a request
+        self.failed = False  # whether a consumer has failed, and said so in its reply
+        self.correlation: Any = None  # of a request: who waits for its reply; of a reply: what it tells whom
         self.way_s = 0.0  # of its way to the latest consumer; of a reply, of that to its queue
         self.bytes = 0.0  # its size
         self.store: Any = None  # that has its payload, if it is not in the message
@@ -130,6 +130,12 @@ class Message(Item):
         self.copied_s = inf  # when a second node had it
         self.waited_s = 0.0  # for a worker of the broker
         self.wrote_s = 0.0  # from then until it was confirmed
+
+    def settled_as(self) -> cython.int:
+        """The fate of a message that its consumer has acknowledged."""
+        if self.times_done:
+            return FATE_DONE
+        return FATE_FAILED if self.failed else FATE_DUPLICATE
 
 
 def message_of(visit: Visit, subscription: cython.long = -1) -> Message:
@@ -144,7 +150,7 @@ def message_of(visit: Visit, subscription: cython.long = -1) -> Message:
     if isinstance(visit.stamp, Stamp):
         stamp: Stamp = visit.stamp
         message.rank = stamp.priority
-        message.pending = stamp.pending
+        message.correlation = stamp.correlation
         if stamp.popularity is not None:
             message.group = stamp.popularity.key_of(uniform(child(bits, _KEY)))
         if stamp.payload is not None:
@@ -170,7 +176,7 @@ def dead_letter(message: Message, queue: cython.int, now_s: float) -> Message:
     letter.group = message.group
     letter.rank = message.rank
     letter.poisoned = message.poisoned
-    letter.pending = message.pending
+    letter.correlation = message.correlation
     letter.bytes, letter.payload_bytes, letter.store = message.bytes, message.payload_bytes, message.store
     letter.dead_letter_of = queue
     return letter
@@ -211,6 +217,13 @@ class Mailbox(Endpoint):
     def never_came(self, visit: Visit) -> None:
         """A publish that nobody confirms has failed, and nobody knows: its message is lost."""
         raise NotImplementedError
+
+
+def mailbox_of(edge: Edge) -> Mailbox:
+    """Where the publishes of an edge lead."""
+    mailbox = edge.target.endpoints[0]
+    assert isinstance(mailbox, Mailbox)
+    return mailbox
 
 
 def wants_no_confirm(visit: Visit) -> cython.bint:

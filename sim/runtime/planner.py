@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, assert_never
 
 from sim.runtime.messages import Payload, Stamp
 from sim.runtime.publishing import OutboxStep, PublishStep, RequestStep
+from sim.runtime.replies import Terms
 from sim.runtime.steps import (
     CachedSteps,
     CallStep,
@@ -53,6 +54,7 @@ class Planner:
         edge_to: Callable[[str], Edge],
         edge_from: Callable[[str, str], Edge],
         consumer_of: Callable[[str], str],
+        consumers_of: Callable[[str], Collection[str]],
         stores: Mapping[str, Store],
         wires: dict[tuple[str, str], Wire] | None,
     ) -> None:
@@ -61,6 +63,7 @@ class Planner:
         self._edge_to = edge_to
         self._edge_from = edge_from
         self._consumer_of = consumer_of
+        self._consumers_of = consumers_of
 
     def fill(self, plan: Plan, operation: Operation) -> None:
         """Give a plan its steps."""
@@ -97,10 +100,9 @@ class Planner:
                     return OutboxStep(edge, stamp, step.probability, step_salt, step.outbox.interval, store)
                 return PublishStep(edge, stamp, step.probability, step_salt, store)
             case RequestReply():
-                consumer = self._consumer_of(step.request)
-                replies = self._edge_from(consumer.split(".")[0], step.replies)
                 edge, stamp = self._edge_to(step.request), Stamp(step.published)
-                return RequestStep(edge, stamp, step.probability, next_salt(consumer), replies, step.timeout)
+                step_salt = next_salt(self._consumer_of(step.request))
+                return RequestStep(edge, stamp, step.probability, step_salt, self._terms(step), step.timeout)
             case Parallel():
                 return ParallelStep([self._all(branch, seen) for branch in step.parallel])
             case ReadVersion():
@@ -114,6 +116,12 @@ class Planner:
                 return SagaStep(parts, step.undo_failed)
             case _:
                 assert_never(step)
+
+    def _terms(self, step: RequestReply) -> Terms:
+        """How a request is answered, by whoever may get it."""
+        services = dict.fromkeys(consumer.split(".")[0] for consumer in self._consumers_of(step.request))
+        edges = {service: self._edge_from(service, step.replies) for service in services}
+        return Terms(edges, step.replies, step.reply_failures)
 
     def _payload(self, step: Publish) -> tuple[Payload | None, Store | None]:
         """How large the messages of a publish are, and through which store they go."""

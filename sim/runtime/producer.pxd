@@ -3,7 +3,7 @@ cimport cython
 from sim.kernel.tasks cimport Reply, Tasks
 from sim.policies.batching cimport Accumulator, Batch
 from sim.runtime.messages cimport Message
-from sim.runtime.network cimport Line
+from sim.runtime.network cimport Line, crossed_s
 from sim.runtime.visit cimport Visit
 from sim.streams cimport child, uniform
 
@@ -40,6 +40,7 @@ cdef class Connection:
 cdef class Producer:
     cdef readonly object log
     cdef object _spec
+    cdef long _zone
     cdef Tasks _tasks
     cdef Line _there
     cdef Line _back

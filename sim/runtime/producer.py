@@ -17,6 +17,7 @@ from sim.kernel.tasks import TIMED_OUT, Reply, Steps
 from sim.policies.batching import Accumulator, Batch
 from sim.policies.partitions import Sticky, partition_of
 from sim.records import OK, REJECTED, UNREACHABLE
+from sim.runtime.network import crossed_s
 from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ class Connection:
 class Producer:
     """One process that publishes to a log."""
 
-    def __init__(self, log: PartitionedLog, lines: tuple[Line, Line], bits: int) -> None:
+    def __init__(self, log: PartitionedLog, lines: tuple[Line, Line], bits: int, zone: int) -> None:
         spec = log.spec.producer
         self.log = log
+        self._zone = zone
         self._spec = spec
         self._tasks = log.world.tasks
         self._there, self._back = lines
@@ -180,7 +182,7 @@ class Producer:
         reply = Reply(tasks)
         self.log.presence.more()
         if self._spec.acks == 0:
-            tasks.start(self._carry(connection, batches, bits, reply))
+            tasks.start(self._carry(connection, node, batches, bits, reply))
             connection.in_flight -= 1
             for batch in batches:
                 self._answer(batch, OK)
@@ -189,7 +191,7 @@ class Producer:
         if not connection.watched:
             connection.watched = True
             tasks.start(self._watch(connection))
-        tasks.start(self._carry(connection, batches, bits, reply))
+        tasks.start(self._carry(connection, node, batches, bits, reply))
         answer = reply.value if reply.settled else (yield reply)
         if not self._alive:
             return
@@ -219,10 +221,13 @@ class Producer:
                 oldest.settle(TIMED_OUT)
         connection.watched = False
 
-    def _carry(self, connection: Connection, batches: list[Batch], bits: int, reply: Reply) -> Steps:
+    def _carry(self, connection: Connection, node: int, batches: list[Batch], bits: int, reply: Reply) -> Steps:
         """The way there, the broker's work, the way back."""
-        tasks = self._tasks
+        tasks, zoning = self._tasks, self.log.world.zoning
+        own, others = self._zone, self.log.zone_of(node)
         there_s = self._there.travel_s(child(bits, _THERE))
+        if zoning is not None:
+            there_s = crossed_s(there_s, zoning.crossing(own, others), child(bits, _THERE))
         if there_s < 0:
             self._unheard(batches, [UNREACHABLE] * len(batches))
             self.log.presence.less()
@@ -245,6 +250,8 @@ class Producer:
         if self._spec.acks == 0 or not self._alive:
             return
         back_s = self._back.travel_s(child(bits, _BACK))
+        if zoning is not None:
+            back_s = crossed_s(back_s, zoning.crossing(others, own), child(bits, _BACK))
         if back_s < 0:
             return
         if back_s > 0:

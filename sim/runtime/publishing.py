@@ -6,9 +6,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Steps
-from sim.records import DEGRADED, OK, TIMEOUT
-from sim.runtime.messages import Mailbox, Stamp
-from sim.runtime.replies import Pending
+from sim.records import DEGRADED, ERROR, OK, TIMEOUT
+from sim.runtime.messages import Stamp, mailbox_of
+from sim.runtime.replies import Answer, Pending, Terms
 from sim.runtime.steps import CallStep
 from sim.runtime.visit import new_visit
 from sim.streams import child, uniform
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class PublishStep(CallStep):
     """Publish to a queue or topic: a call whose message bears a stamp, or that nobody waits for."""
 
-    __slots__ = ("_by_process", "_stamp", "_store")
+    __slots__ = ("_by_process", "_plain", "_stamp", "_store")
 
     def __init__(
         self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, store: Store | None = None
@@ -35,13 +35,15 @@ class PublishStep(CallStep):
         CallStep.__init__(self, edge, 1, False, probability, True, step_salt)
         self._stamp = stamp
         self._store = store  # that payloads are put into first
-        mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
-        self._by_process = mailbox.by_process
+        self._plain = stamp.confirmed and store is None  # whether it is one call and nothing else
+        self._by_process = mailbox_of(edge).by_process
 
     def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """The publish, if its caller does nothing special."""
+        """The publish, if it is no more than that and its caller does nothing special."""
+        if not self._plain:
+            return None
         context.stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
-        return CallStep.begun_call(self, replica, context) if self._stamp.confirmed and self._store is None else None
+        return CallStep.begun_call(self, replica, context)
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Publish; wait for the answer, if anybody wants one."""
@@ -83,8 +85,7 @@ class PublishStep(CallStep):
             lost = new_visit(own, edge)
             lost.call_key = key
             lost.sent_s = sent_s
-            mailbox: Mailbox = edge.target.endpoints[0]  # type: ignore[assignment]  # publishes lead to mailboxes
-            mailbox.never_came(lost)
+            mailbox_of(edge).never_came(lost)
         replica.world.beside.pop(own, None)
         ledger.closed(own)
 
@@ -105,14 +106,10 @@ class OutboxStep(PublishStep):
     ) -> None:
         PublishStep.__init__(self, edge, stamp, probability, step_salt, store)
         self._interval_s = interval_s
-
-    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """None: the publish is made by the relay."""
-        return None
+        self._plain = False  # the publish is made by the relay
 
     def _publish(self, replica: Replica, context: Context) -> Steps:
-        """Write the entry, which is part of what the operation writes anyway."""
-        return self._write(replica, context)
+        return self._write(replica, context)  # the entry, which is part of what the operation writes anyway
 
     def _write(self, replica: Replica, context: Context) -> Steps:
         if self._times(context):
@@ -150,29 +147,26 @@ class OutboxStep(PublishStep):
 class RequestStep(PublishStep):
     """Publish a request, and wait for its reply."""
 
-    __slots__ = ("_replies", "_timeout_s")
+    __slots__ = ("_terms", "_timeout_s")
 
     def __init__(
-        self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, replies: Edge, timeout_s: cython.double
+        self, edge: Edge, stamp: Stamp, probability: float, step_salt: cython.ulonglong, terms: Terms, timeout_s: cython.double
     ) -> None:
         PublishStep.__init__(self, edge, stamp, probability, step_salt)
-        self._replies = replies
+        self._terms = terms
         self._timeout_s = timeout_s
-
-    def begun_call(self, replica: Replica, context: Context) -> CallInMotion | None:
-        """None: there is more to wait for than the publish."""
-        return None
+        self._plain = False  # there is more to wait for than the publish
 
     def _publish(self, replica: Replica, context: Context) -> Steps:
-        """Ask, and wait."""
         return self._ask(replica, context)
 
     def _ask(self, replica: Replica, context: Context) -> Steps:
         if not self._times(context):
             return OK
         tasks = replica.tasks
-        pending = Pending(tasks, replica, self._replies)
-        context.stamp = self._stamp.asking(pending)
+        pending = Pending(tasks, replica, self._terms)
+        stamp = self._stamp.of(replica.index) if self._by_process else self._stamp
+        context.stamp = stamp.correlated(pending)
         caller: Caller = replica.caller(self._edge)
         until_s = tasks.now_s() + self._timeout_s
         if self._edge.propagate_deadline:
@@ -185,10 +179,11 @@ class RequestStep(PublishStep):
             if not pending.settled and until_s > waits_from_s:
                 yield from pending.within(until_s - waits_from_s)
             waited_s = tasks.now_s() - waits_from_s
-            if not pending.answered:
+            answer: Answer | None = pending.answer
+            if answer is None:
                 context.lost_s += waited_s
                 return TIMEOUT
-            pending.account(context, waited_s)
-            return OK
+            answer.account(context, waited_s)
+            return ERROR if answer.failed else OK
         finally:
             pending.given_up = True

@@ -1,17 +1,16 @@
 cimport cython
 
-from sim.kernel.entry cimport Entry
 from sim.kernel.tasks cimport Reply, Tasks
 from sim.policies.backlog cimport BacklogGate
 from sim.policies.competing cimport Turns
 from sim.runtime.deliveries cimport Consumer, Delivery, Inbox
 from sim.runtime.ledger cimport Open
 from sim.runtime.messages cimport Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
-from sim.runtime.network cimport Line, crossed_s
 from sim.runtime.recorder cimport Recorder
 from sim.runtime.replica cimport Replica
 from sim.runtime.steps cimport Plan
 from sim.runtime.visit cimport Visit
+from sim.runtime.ways cimport Ways
 from sim.streams cimport child
 
 cdef int OK
@@ -22,22 +21,17 @@ cdef int UNREACHABLE
 cdef int FATE_DEAD
 cdef int FATE_DONE
 cdef int FATE_DROPPED
-cdef int FATE_DUPLICATE
 cdef int FATE_EXPIRED
 cdef int FATE_IN_FLIGHT
 cdef int FATE_KEPT
 cdef double inf
+cdef int OUTSIDE
 cdef int NEW
 cdef int IN_PROCESS
 cdef double _APART_S
 cdef unsigned long long _PERSIST
 cdef unsigned long long _DELIVER
 cdef unsigned long long _ACKNOWLEDGE
-
-
-@cython.final
-cdef class _Alarm(Entry):
-    cdef MessageQueue _queue
 
 
 cdef class MessageQueue(Mailbox):
@@ -49,8 +43,7 @@ cdef class MessageQueue(Mailbox):
     cdef readonly BacklogGate gate
     cdef public MessageQueue dead_letters
     cdef Plan _plan
-    cdef Line _there
-    cdef Line _back
+    cdef Ways _ways
     cdef object _persist
     cdef object _broker
     cdef object _seat
@@ -71,10 +64,10 @@ cdef class MessageQueue(Mailbox):
     cdef object _room
     cdef bint _alarmed
     cdef readonly long _place
+    cdef bint _zoned
 
     cpdef double to_s(self, Consumer consumer, unsigned long long bits) except? -2
     cpdef double from_s(self, Consumer consumer, unsigned long long bits) except? -2
-    cdef double _crossed_s(self, double delay_s, Consumer consumer, bint there, unsigned long long bits) except? -2
     cdef bint _is_up(self) except -1
     cpdef _accept(self, Message message)
     cpdef _dispatch(self)

@@ -14,32 +14,32 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from sim.kernel.entry import Entry
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import sampler
 from sim.policies.backlog import DEAD, DROPPED, EXPIRED, IN_PROCESS, NEW, BacklogGate, Ended
 from sim.policies.competing import Turns
+from sim.policies.zones import OUTSIDE
 from sim.records import (
     DEGRADED,
     ERROR,
     FATE_DEAD,
     FATE_DONE,
     FATE_DROPPED,
-    FATE_DUPLICATE,
     FATE_EXPIRED,
     FATE_IN_FLIGHT,
     FATE_KEPT,
     OK,
     REJECTED,
     UNREACHABLE,
-)
+)  # fmt: skip
+from sim.runtime.alarm import Alarm
 from sim.runtime.deliveries import Consumer, Delivery, Inbox, perform
 from sim.runtime.ledger import Open
 from sim.runtime.messages import Mailbox, Message, account, dead_letter, message_of, wants_no_confirm
-from sim.runtime.network import crossed_s
 from sim.runtime.room import Room
 from sim.runtime.together import Gathering, Together
 from sim.runtime.visit import Visit
+from sim.runtime.ways import Ways
 from sim.streams import child, key, salt
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from sim.kernel.tasks import Tasks
     from sim.runtime.broker import Broker
-    from sim.runtime.network import Line
     from sim.runtime.recorder import Recorder
     from sim.runtime.replica import Replica
     from sim.runtime.steps import Plan
@@ -60,19 +59,6 @@ _APART_S: Final = 1e-9
 _FATES: Final = {DEAD: FATE_DEAD, EXPIRED: FATE_EXPIRED, DROPPED: FATE_DROPPED}
 
 
-class _Alarm(Entry):
-    """Wakes a queue when something of it comes due."""
-
-    __slots__ = ("_queue",)
-
-    def __init__(self, queue: MessageQueue) -> None:
-        self.callbacks = None
-        self._queue = queue
-
-    def fire(self) -> None:
-        self._queue.ring()
-
-
 class MessageQueue(Mailbox):
     """One queue with its messages and its consumers; also the endpoint that publishers call."""
 
@@ -83,7 +69,7 @@ class MessageQueue(Mailbox):
         spec: Queue,
         code: int,
         plan: Plan | None,
-        lines: tuple[Line, Line] | None,
+        ways: Ways | None,
         broker: Broker | None,
         inbox: Inbox | None,
     ) -> None:
@@ -96,8 +82,7 @@ class MessageQueue(Mailbox):
         self.gate = BacklogGate(spec, spec.acknowledge == "before")
         self.dead_letters: MessageQueue | None = None
         self._plan = plan
-        self._there: Line | None = None if lines is None else lines[0]  # to the consumers
-        self._back: Line | None = None if lines is None else lines[1]
+        self._ways = ways  # to the consumers and back
         self._persist = sampler(spec.persist)
         self._broker = broker
         self._seat = None if broker is None else broker.seat(self)
@@ -112,11 +97,9 @@ class MessageQueue(Mailbox):
         self._dispatching = False
         self._before = spec.acknowledge == "before"
         self._timed = spec.visibility_timeout is not None
-        zones = world.places(None if spec.zone is None else {spec.zone: 1}, 1)
-        self._place = zones[0] if zones else -1  # its zone, without a broker
-        self._together: Together | None = None
-        if spec.batch is not None and plan is not None:
-            self._together = Together(world.tasks, spec.batch, plan, inbox)
+        self._place = world.place_of(spec.zone)  # its zone, without a broker
+        self._zoned = world.zoning is not None
+        self._together = None if spec.batch is None or plan is None else Together(world.tasks, spec.batch, plan, inbox)
         self._room = Room(world.tasks, self.gate, spec.max_block) if spec.overflow == "block" else None
         self._alarmed = broker is not None and broker.spec.high_watermark != "unlimited"
         self._most_bytes = inf if spec.max_size is None else spec.max_size
@@ -150,24 +133,17 @@ class MessageQueue(Mailbox):
     @property
     def zone(self) -> int:
         """In which zone it is, where there are zones; on a broker, where its leader is."""
-        return self._place if self._broker is None or self._seat is None else self._broker.zones[self._seat.leader]
+        return self._place if self._broker is None or self._seat is None else self._broker.zone_of(self._seat)
 
     def to_s(self, consumer: Consumer, bits: cython.ulonglong) -> float:
         """Seconds of a message to a consumer; negative if it never arrives."""
-        assert self._there is not None
-        return self._crossed_s(self._there.travel_s(bits), consumer, True, bits)
+        assert self._ways is not None
+        return self._ways.to_s(consumer.replica, self.zone if self._zoned else OUTSIDE, bits)
 
     def from_s(self, consumer: Consumer, bits: cython.ulonglong) -> float:
         """Seconds of a consumer's word to the queue; negative if it never arrives."""
-        assert self._back is not None
-        return self._crossed_s(self._back.travel_s(bits), consumer, False, bits)
-
-    def _crossed_s(self, delay_s: float, consumer: Consumer, there: cython.bint, bits: cython.ulonglong) -> float:
-        zoning = self.world.zoning
-        if zoning is None:
-            return delay_s
-        ends = self.zone, consumer.replica.service.zones[consumer.replica.index]
-        return crossed_s(delay_s, zoning.crossing(*(ends if there else ends[::-1])), bits)
+        assert self._ways is not None
+        return self._ways.from_s(consumer.replica, self.zone if self._zoned else OUTSIDE, bits)
 
     def _is_up(self) -> cython.bint:
         return self._outages == 0 and (self._seat is None or self._seat.available)
@@ -339,7 +315,7 @@ class MessageQueue(Mailbox):
             self._dispatching = False
         if gate.next_s < self._rings_s:
             self._rings_s = gate.next_s
-            self._tasks.schedule(_Alarm(self), gate.next_s)
+            self._tasks.schedule(Alarm(self), gate.next_s)
         if self._alarmed and self._broker is not None:
             self._broker.emptied()
         if self._room is not None:
@@ -367,9 +343,10 @@ class MessageQueue(Mailbox):
         return True
 
     def _hand_out(self, consumer: Consumer, after: Message | None) -> Delivery | None:
-        message: Message = self.gate.take(self._tasks.now_s(), after)  # type: ignore[assignment]  # only messages come in
+        message = self.gate.take(self._tasks.now_s(), after)
         if message is None:
             return None
+        assert isinstance(message, Message)  # only those come in
         self._recorder.count_attempt(message.request, message.entry, message.arrived_s)
         delivery = Delivery(message, consumer)
         consumer.held[delivery] = None
@@ -447,7 +424,7 @@ class MessageQueue(Mailbox):
             return
         elif outcome in (OK, DEGRADED):
             if gate.acknowledge(message, delivery.era):
-                self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+                self._end(message, message.settled_as())
         else:
             self._given_up(gate.refuse(message, delivery.era, self._tasks.now_s()))
 
@@ -456,7 +433,7 @@ class MessageQueue(Mailbox):
         if outcome not in (OK, DEGRADED) and not message.times_done:
             self._end(message, FATE_DROPPED)
         else:
-            self._end(message, FATE_DONE if message.times_done else FATE_DUPLICATE)
+            self._end(message, message.settled_as())
 
     # --- what happens to it ---------------------------------------------------------------------------------------------
 
@@ -506,8 +483,8 @@ class MessageQueue(Mailbox):
 
     def _given_up(self, ended: Ended, buried: cython.bint = True) -> None:
         for item, reason in ended:
-            message: Message = item  # type: ignore[assignment]  # only messages come in
-            self._end(message, _FATES[reason], buried)
+            assert isinstance(item, Message)  # only those come in
+            self._end(item, _FATES[reason], buried)
 
     def _end(self, message: Message, fate: cython.int, buried: cython.bint = True) -> None:
         message.fate = fate

@@ -6,7 +6,6 @@ from sim.runtime.replica cimport Replica
 from sim.streams cimport child, uniform
 
 cdef int DEGRADED
-cdef int FATE_DUPLICATE
 cdef int OK
 cdef int GONE
 cdef unsigned long long _ASK
@@ -47,14 +46,14 @@ cdef class Reader:
     cdef bint _out
     cdef object _buffer
     cdef object _batch
-    cdef public Reply asking
+    cdef readonly dict asking
     cdef Reply _bell
     cdef double _polled_s
     cdef bint _polling
     cdef double _commits_s
     cdef Task _loop
     cdef Task _beating
-    cdef Task _fetching
+    cdef dict _fetching
     cdef list _others
 
     cdef unsigned long long _bits(self, unsigned long long purpose) except? 0
@@ -62,6 +61,8 @@ cdef class Reader:
     @cython.locals(reading=Reading, message=Message)
     cdef _take(self)
     @cython.locals(reading=Reading)
-    cdef list _found(self)
+    cdef list _found(self, long zone)
+    cdef _fetch_anew(self)
+    cpdef long source(self, long number) except? -2
     @cython.locals(reading=Reading)
     cdef bint _reset(self, Reading reading) except -1

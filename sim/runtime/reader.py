@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from sim.kernel.tasks import Reply, Steps, Task
 from sim.policies.backlog_lines import GONE
 from sim.policies.groups import REBALANCING, UNKNOWN
-from sim.records import DEGRADED, FATE_DUPLICATE, OK
+from sim.policies.zones import OUTSIDE
+from sim.records import DEGRADED, OK
 from sim.runtime.deliveries import perform
 from sim.streams import child, key, salt, uniform
 
@@ -74,14 +75,14 @@ class Reader:
         self._out = True  # whether it is no member
         self._buffer: deque[tuple[Reading, int, int, Message]] = deque()  # fetched: partition, its era, offset, message
         self._batch: deque[tuple[Reading, int, Message]] = deque()  # polled, the one that is worked on first
-        self.asking: Reply | None = None  # its fetch, that waits at the broker
+        self.asking: dict[int, Reply] = {}  # its fetches that wait at the brokers, by zone
         self._bell: Reply | None = None  # its poll, that waits for anything
         self._polled_s = 0.0
         self._polling = True
         self._commits_s = 0.0
         self._loop: Task | None = None
         self._beating: Task | None = None
-        self._fetching: Task | None = None
+        self._fetching: dict[int, Task] = {}  # by zone
         self._others: list[Task] = []
 
     # --- from the group ----------------------------------------------------------------------------------------------------
@@ -120,10 +121,11 @@ class Reader:
 
     def end(self) -> None:
         """Nothing of it goes on."""
-        for task in (self._loop, self._beating, self._fetching, *self._others):
+        for task in (self._loop, self._beating, *self._fetching.values(), *self._others):
             if task is not None:
                 task.kill()
-        self.asking = self._bell = None
+        self.asking.clear()
+        self._bell = None
 
     def processed(self) -> dict[int, int]:
         """Up to where it has done all, by partition."""
@@ -155,8 +157,8 @@ class Reader:
                 self._commits_s = now_s + spec.commit_interval
                 self._meanwhile(self._commit(self.processed()))
             self._take()
-            if not self._buffer and (self._fetching is None or not self._fetching.alive):
-                self._fetching = tasks.start(self._fetch())
+            if not self._buffer:
+                self._fetch_anew()
             if self._batch:
                 self._polled_s = tasks.now_s()
                 self._polling = False
@@ -222,7 +224,7 @@ class Reader:
                 if outcome not in (OK, DEGRADED):
                     failed.append(message)
                 elif not message.times_done:
-                    message.fate = FATE_DUPLICATE
+                    message.fate = message.settled_as()
             messages = failed
             if messages and tries == spec.max_deliveries:
                 for message in messages:
@@ -242,7 +244,7 @@ class Reader:
             outcome = yield from perform(self._tasks, self.replica, message, bits, group.plan, group.inbox)
             if outcome in (OK, DEGRADED):
                 if not message.times_done:
-                    message.fate = FATE_DUPLICATE
+                    message.fate = message.settled_as()
                 return
             if tries == spec.max_deliveries:
                 group.give_up(message)
@@ -252,28 +254,47 @@ class Reader:
 
     # --- fetches -----------------------------------------------------------------------------------------------------------
 
-    def _fetch(self) -> Steps:
+    def source(self, number: cython.long) -> int:
+        """The zone from which it fetches a partition: that of its leader, or its own, where a copy is that has all."""
+        log = self.group.log
+        if log.world.zoning is None:
+            return OUTSIDE
+        partition, own = log.partitions[number], self.replica.service.zones[self.replica.index]
+        if self._spec.fetch_from == "nearest" and log.broker is not None and partition.seat is not None:
+            return own if log.broker.copy_in(partition.seat, own) >= 0 else partition.zone
+        return partition.zone
+
+    def _fetch_anew(self) -> None:
+        """Ask where it does not ask already: one fetch at a time for each zone."""
+        sources = dict.fromkeys(map(self.source, self.owned)) if self.group.world.zoning is not None else (OUTSIDE,)
+        for zone in sources:
+            task = self._fetching.get(zone)
+            if task is None or not task.alive:
+                self._fetching[zone] = self._tasks.start(self._fetch(zone))
+
+    def _fetch(self, zone: cython.long) -> Steps:
         """Ask for messages, wait for them, and put them into the buffer."""
         group, tasks = self.group, self._tasks
         bits = self._bits(_ASK)
-        delay_s = group.back.travel_s(bits)
+        delay_s = group.ways.from_s(self.replica, zone, bits)
         if delay_s < 0:
             yield group.log.spec.producer.request_timeout
             return
         if delay_s > 0:
             yield delay_s
-        found = self._found()
+        found = self._found(zone)
         if not found:
-            self.asking = Reply(tasks)
-            yield from self.asking.within(self._spec.fetch_wait)
-            self.asking = None
-            found = self._found()
+            asking = self.asking[zone] = Reply(tasks)
+            yield from asking.within(self._spec.fetch_wait)
+            del self.asking[zone]
+            found = self._found(zone)
         for reading in dict.fromkeys(each[0] for each in found):
             partition = group.log.partitions[reading.number]
             if group.log.broker is not None and partition.seat is not None:
                 size = sum([each[3].bytes for each in found if each[0] is reading])
-                yield from group.log.broker.hand_out(partition.seat, child(bits, reading.number), size)
-        delay_s = group.there.travel_s(child(bits, _DELIVER))
+                node = group.log.broker.copy_in(partition.seat, zone)
+                yield from group.log.broker.hand_out(partition.seat, child(bits, reading.number), size, node)
+        delay_s = group.ways.to_s(self.replica, zone, child(bits, _DELIVER))
         if delay_s < 0:
             for reading, era, offset, _ in found:
                 if reading.era == era:
@@ -285,14 +306,14 @@ class Reader:
         self._buffer += found
         self._ring()
 
-    def _found(self) -> list[tuple[Reading, int, int, Message]]:
-        """What is there to be fetched: of each partition in turn."""
+    def _found(self, zone: cython.long) -> list[tuple[Reading, int, int, Message]]:
+        """What is there to be fetched from a zone: of each partition in turn."""
         group, room = self.group, self._spec.max_poll_records
         found: list[tuple[Reading, int, int, Message]] = []
         start = self._drawn % max(1, len(self.owned))
         for number in (*self.owned[start:], *self.owned[:start]):
             reading = group.readings[number]
-            if reading.reader is not self or not group.log.partitions[number].up:
+            if reading.reader is not self or not group.log.partitions[number].up or self.source(number) != zone:
                 continue
             if reading.fetched < reading.start and not self._reset(reading):
                 continue
@@ -316,7 +337,7 @@ class Reader:
     def _commit(self, offsets: dict[int, int]) -> Steps:
         """Say how far it is; whether that has arrived."""
         group, membership = self.group, self.membership
-        delay_s = group.back.travel_s(self._bits(_COMMIT))
+        delay_s = group.ways.from_s(self.replica, group.zone, self._bits(_COMMIT))
         if delay_s < 0:
             return False
         if delay_s > 0:
@@ -329,7 +350,7 @@ class Reader:
         membership = self.membership
         while membership == self.membership and not self._out:
             arrived = yield from self._commit(offsets)
-            back_s = self.group.there.travel_s(self._bits(_DELIVER)) if arrived else -1.0
+            back_s = self.group.ways.to_s(self.replica, self.group.zone, self._bits(_DELIVER)) if arrived else -1.0
             if back_s > 0:
                 yield back_s
             if back_s >= 0:
@@ -348,7 +369,7 @@ class Reader:
             yield wait_s
             if not self._polling and tasks.now_s() >= self._polled_s + spec.max_poll_interval:
                 self._out = True
-                delay_s = self.group.back.travel_s(self._bits(_LEAVE))
+                delay_s = self.group.ways.from_s(self.replica, self.group.zone, self._bits(_LEAVE))
                 if delay_s > 0:
                     yield delay_s
                 if delay_s >= 0:
@@ -365,7 +386,7 @@ class Reader:
     def _say_alive(self) -> Steps:
         """One heartbeat and its answer; whether it is still a member."""
         group, membership = self.group, self.membership
-        delay_s = group.back.travel_s(self._bits(_BEAT))
+        delay_s = group.ways.from_s(self.replica, group.zone, self._bits(_BEAT))
         if delay_s < 0:
             return True
         if delay_s > 0:
@@ -373,7 +394,7 @@ class Reader:
         answer = group.gate.heartbeat(self, self.owned, self._tasks.now_s())
         if group.gate.news:
             group.look_ahead()
-        delay_s = group.there.travel_s(self._bits(_BEAT))
+        delay_s = group.ways.to_s(self.replica, group.zone, self._bits(_BEAT))
         if delay_s < 0 or membership != self.membership:
             return True
         if delay_s > 0:
@@ -418,7 +439,7 @@ class Reader:
 
     def _ask_to_join(self, owned: tuple[int, ...]) -> Steps:
         group, membership = self.group, self.membership
-        while (delay_s := group.back.travel_s(self._bits(_JOIN))) < 0:
+        while (delay_s := group.ways.from_s(self.replica, group.zone, self._bits(_JOIN))) < 0:
             yield group.log.spec.producer.request_timeout
         if delay_s > 0:
             yield delay_s
@@ -455,8 +476,8 @@ class Reader:
             if number not in self.owned:
                 self.group.readings[number].read_by(self)
         self.owned = partitions
-        if self.asking is not None:
-            self.asking.settle(True)
+        for asking in self.asking.values():
+            asking.settle(True)
 
     def _meanwhile(self, steps: Any) -> None:
         self._others = [task for task in self._others if task.alive]

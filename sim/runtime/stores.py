@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sim.kernel.tasks import Steps
 from sim.laws import Sampler, sampler
 from sim.records import ERROR, OK, UNREACHABLE
+from sim.runtime.messages import Message
 from sim.runtime.steps import Plan, Runnable
 from sim.streams import child, salt
 
 if TYPE_CHECKING:
     from sim.runtime.context import Context
-    from sim.runtime.messages import Message
     from sim.runtime.replica import Replica
     from sim.runtime.world import World
     from sim.scenario.messaging.stores import Store as StoreSpec
@@ -106,5 +106,6 @@ class GetStep(Runnable):
 
     def run(self, replica: Replica, context: Context) -> Steps:
         """Get it; what fails ends the operation."""
-        message: Message = context.stamp  # type: ignore[assignment]  # consumers put it there
+        message = context.stamp
+        assert isinstance(message, Message)  # its consumer has put it there
         return self._store.get(context, message)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from math import isnan
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Reply, Steps, Tasks
 from sim.records import DEGRADED, ERROR, OK
-from sim.runtime.deliveries import Consumer, Delivery, Inbox
+from sim.runtime.deliveries import Consumer, Delivery, Inbox, done
 from sim.runtime.replies import reply_to
 from sim.runtime.steps import EachStep, Plan
 from sim.runtime.visit import Visit
@@ -45,28 +44,13 @@ class Together:
             self._with_each = self._plan.beginning_with(EachStep(self.spec.each, _EACH))
         plan = self._with_each if fresh or inbox is None else inbox.plan
         outcome: int = yield from replica.serve(visit, plan)
-        if outcome not in (OK, DEGRADED):
-            return [outcome] * len(messages)
-        if self.spec.on_failure == "all" and any(each.poisoned for each in messages):
-            return [ERROR] * len(messages)
-        outcomes = []
-        for message in messages:
-            outcomes.append(ERROR if message.poisoned else (yield from self._done(replica, visit, message, outcome)))
+        if outcome in (OK, DEGRADED) and self.spec.on_failure == "all" and any(each.poisoned for each in messages):
+            outcome = ERROR
+        outcomes = [done(message, visit, inbox, outcome, self.tasks.now_s()) for message in messages]
+        for place, message in enumerate(messages):
+            if message.correlation is not None:
+                outcomes[place] = yield from reply_to(replica, message, visit, outcomes[place])
         return outcomes
-
-    def _done(self, replica: Replica, visit: Visit, message: Message, outcome: int) -> Steps:
-        """A message is done: its effect, once if somebody remembers, and its reply."""
-        now_s, inbox = self.tasks.now_s(), self._inbox
-        if inbox is None or not inbox.gate.knows(message.id, now_s):
-            if inbox is not None:
-                inbox.gate.remember(message.id, now_s)
-            message.times_done += 1
-            if isnan(message.done_s):
-                message.started_s = visit.started_s
-                message.done_s = now_s
-        if message.pending is not None:
-            return (yield from reply_to(replica, message, visit))
-        return outcome
 
 
 class Gathering:

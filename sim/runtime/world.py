@@ -14,8 +14,8 @@ from sim.kernel.clock import new_environment
 from sim.kernel.tasks import Steps, Task, Tasks
 from sim.policies.deduplication import DeduplicationGate
 from sim.policies.discovery import Discovery
-from sim.policies.zones import ZoneGate
-from sim.records import OUTCOMES, STATES
+from sim.policies.zones import OUTSIDE, ZoneGate
+from sim.records import OUTCOMES
 from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
@@ -28,6 +28,7 @@ from sim.runtime.group import Group
 from sim.runtime.ledger import Ledger, Presence
 from sim.runtime.log import PartitionedLog
 from sim.runtime.messages import Mailbox, Topic
+from sim.runtime.meters import Meters
 from sim.runtime.network import Line, Network
 from sim.runtime.origin import Origin, Request
 from sim.runtime.planner import Planner
@@ -38,18 +39,20 @@ from sim.runtime.recorder import Recorder
 from sim.runtime.registry import OwnView, Registry
 from sim.runtime.replica import Replica
 from sim.runtime.replies import ReplyQueue
+from sim.runtime.reply_log import ReplyLog
 from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
 from sim.runtime.stores import Store
 from sim.runtime.visit import Edge, Target, View, Visit
+from sim.runtime.ways import Ways
 from sim.runtime.wire import Way, Wire, traffic
 from sim.runtime.zones import Zoning
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.faults import ReplayGroup
-from sim.scenario.messaging.requests import reply_queues
+from sim.scenario.messaging.requests import carriers_of_replies
 from sim.scenario.model import Scenario
 from sim.streams import key, salt
 
@@ -78,6 +81,7 @@ class World:
         operations = operations_of(scenario)
         self.names: tuple[str, ...] = names_of(scenario)
         self.recorder = Recorder(self.tasks, scenario.run, len(self.names))
+        self._meters = Meters(self)
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
         self.edges: dict[tuple[str, str], Edge] = {}
@@ -102,7 +106,7 @@ class World:
         self.stores = {name: Store(self, name, spec) for name, spec in scenario.stores.items()}
         self.beside: dict[Context, Task] = {}  # publishes that go on after what made them, while they do
         self._inboxes: dict[str, Inbox] = {}  # of idempotent consumers, by operation
-        carriers = reply_queues(scenario)
+        self._carriers = carriers = carriers_of_replies(scenario)
         self.replies = {name: self._reply_queue(name) for name in scenario.queues if name in carriers}
         self.queues = {name: self._queue(name, plans) for name in scenario.queues if name not in carriers}
         for name, queue in self.queues.items():
@@ -120,7 +124,8 @@ class World:
         wires = self.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            planner = Planner(partial(self._edge, caller), self._edge, self._consumer_of, self.stores, wires)
+            edge_to = partial(self._edge, caller)
+            planner = Planner(edge_to, self._edge, self._consumer_of, self._consumers_of, self.stores, wires)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
@@ -146,7 +151,7 @@ class World:
             for replica in service.replicas:
                 if replica.alive:
                     service.consumers_start(replica)
-        for group in self._groups():
+        for group in self.groups():
             group.begin()
         for log in self.logs.values():
             if log.spec.retention is not None:
@@ -164,9 +169,7 @@ class World:
             self.tasks.start(fleet.run())
             if autoscaling is not None:
                 self.tasks.start(fleet.follow(autoscaling))
-        self.tasks.start(self._gauges(run.sample_every or run.end / 100))
-        self._spent_before: dict[str, tuple[float, int]] = {}
-        self.tasks.start(self._measure_from(run.warmup))
+        self._meters.start()
         for process in processes:
             self.env.process(process(self))
         Source(self, self.scenario.load, run.end).start()
@@ -206,55 +209,17 @@ class World:
         yield time_s
         self._finish()
 
-    def _measure_from(self, warmup_s: float) -> Steps:
-        if warmup_s > 0:
-            yield warmup_s
-        self._spent_before = {name: what.spent() for name, what in self._spenders()}
-
-    def _spenders(self) -> Iterator[tuple[str, ServiceGroup | Registry | Broker | Store]]:
-        yield from self.services.items()
-        yield from self.proxies.items()
-        yield from self.registries.items()
-        yield from self.brokers.items()
-        yield from self.stores.items()
-
-    def _gauges(self, every_s: float) -> Steps:
-        while True:
-            for name, service in (*self.services.items(), *self.proxies.items()):
-                self.recorder.gauge(self._codes[name], service.tally.busy, service.tally.waiting, service.alive)
-            for name, registry in self.registries.items():
-                self.recorder.gauge(self._codes[name], registry.tally.busy, registry.tally.waiting, registry.alive)
-            for queue in self.all_queues():
-                self.recorder.gauge(queue.code, queue.at_consumers, queue.waiting, int(queue.up))
-            for group in self._groups():
-                self._gauge_group(group)
-            for name, broker in self.brokers.items():
-                self.recorder.gauge(self._codes[name], broker.tally.busy, broker.tally.waiting, broker.alive)
-            for name, store in self.stores.items():
-                self.recorder.gauge(self._codes[name], store.busy, 0, int(store.up))
-            yield every_s
-
     def all_queues(self) -> list[MessageQueue | ReplyQueue]:
         """Those that are consumed, and those of replies."""
         return [*self.queues.values(), *self.replies.values()]
 
-    def _groups(self) -> list[Group]:
+    def groups(self) -> list[Group]:
+        """Of all logs."""
         return [group for log in self.logs.values() for group in log.groups.values()]
 
-    def _gauge_group(self, group: Group) -> None:
-        """A sample of a group, and one of each of its partitions."""
-        self.recorder.gauge(group.code, group.at_consumers, group.ready, int(group.log.up))
-        for reading in group.readings:
-            code = self._codes[f"{group.name}/{reading.number}"]
-            uncommitted, ready = reading.position - reading.committed, reading.end - reading.position
-            self.recorder.gauge(code, uncommitted, ready, int(group.log.partitions[reading.number].up))
-
     def _collect(self) -> dict[str, Columns]:
-        for name, what in self._spenders():
-            before_s, before = self._spent_before.get(name, (0.0, 0))
-            busy_worker_s, served = what.spent()
-            self.recorder.total(self._codes[name], busy_worker_s - before_s, served - before)
-        for pool in self._all_pools():
+        self._meters.record_totals()
+        for pool in self.all_pools():
             pool.end_run()
         # What is still open gets its row from its own `finally`, in the order in which it began.
         for open_ in self.ledger.everything():
@@ -272,7 +237,7 @@ class World:
             queue.end_run()
         for log in self.logs.values():
             log.end_run()
-        self._record_changes()
+        self._meters.record_changes()
         if self.zoning is not None:
             self.zoning.record()
         return {**self.recorder.tables(), "traffic": traffic(self)}
@@ -286,29 +251,6 @@ class World:
             if fallback is not None and fallback.call is not None:
                 edge.fallback = self._edge(caller, fallback.call)
         return edge
-
-    def _record_changes(self) -> None:
-        """What the callers' breakers and their knowledge of endpoints went through, in the order of time."""
-        found = [
-            (time_s, caller.caller_code, caller.process, caller.target_code, endpoint, STATES.index(state))
-            for caller in self.callers
-            for time_s, endpoint, state in caller.changes()
-        ]
-        codes, code_of = self._codes, STATES.index
-        for registry in self.registries.values():
-            for time_s, caller, process, service, replica, state in registry.changes():
-                found.append((time_s, codes[caller], process, codes[service], replica, code_of(state)))
-        for name, broker in self.brokers.items():
-            found += [(time_s, codes[name], -1, codes[name], -1, code_of(state)) for time_s, state in broker.alarms]
-        for pool in self._all_pools():
-            for time_s, endpoint, state in pool.gate.changes:
-                found.append((time_s, *pool.names, endpoint, code_of(state)))
-        for name, group in self.services.items():
-            for time_s, replica, alive in group.lives:
-                found.append((time_s, codes[name], replica, codes[name], replica, code_of("up" if alive else "down")))
-        # Of one and the same, the order in which they happened stays: half-open and open again may be one moment.
-        for change in sorted(found, key=lambda change: change[:-1]):
-            self.recorder.change(*change)
 
     def view(self, edge: Edge, process: int) -> View:
         """What a caller process believes of the target of an edge: as all do, or through a registry of its own."""
@@ -334,6 +276,11 @@ class World:
     def places(self, shares: Mapping[str, int] | None, count: int) -> list[int]:
         """Zones of so many things by index; none where the scenario has none."""
         return [] if self.zoning is None else self.zoning.places(shares, count)
+
+    def place_of(self, zone: str | None) -> int:
+        """The zone of what is in one only; without a word, the first; OUTSIDE where the scenario has none."""
+        zones = self.places(None if zone is None else {zone: 1}, 1)
+        return zones[0] if zones else OUTSIDE
 
     def tiers(self) -> list[ProxyGroup]:
         """Proxies that do not live and die with a replica."""
@@ -378,7 +325,8 @@ class World:
             group.pools.append(pool)
         return pool
 
-    def _all_pools(self) -> list[Pool]:
+    def all_pools(self) -> list[Pool]:
+        """Of all processes that have made a call over connections."""
         return [pool for own in self._pools.values() for pool in own.values()]
 
     def _reached(self, edge: Edge) -> ServiceGroup:
@@ -491,11 +439,10 @@ class World:
         broker = None if spec.broker is None else self.brokers[spec.broker]
         if spec.consumer is None:
             return MessageQueue(self, name, spec, code, None, None, broker, None)
-        service, place = self.services[spec.consumer.split(".")[0]], self.scenario.place(name)
-        lines = self.network.line(place, service.name), self.network.line(service.name, place)
+        service = self.services[spec.consumer.split(".")[0]]
         inbox = self.inbox(spec.consumer)
         kind = PolledQueue if spec.delivery == "poll" else MessageQueue
-        queue = kind(self, name, spec, code, plans[spec.consumer], lines, broker, inbox)
+        queue = kind(self, name, spec, code, plans[spec.consumer], Ways(self, name, service.name), broker, inbox)
         service.queues.append(queue)
         return queue
 
@@ -505,7 +452,8 @@ class World:
 
     def _log(self, name: str) -> PartitionedLog:
         spec = self.scenario.logs[name]
-        log = PartitionedLog(self, name, spec, None if spec.broker is None else self.brokers[spec.broker])
+        kind = ReplyLog if name in self._carriers else PartitionedLog
+        log = kind(self, name, spec, None if spec.broker is None else self.brokers[spec.broker])
         for group in log.groups.values():
             self.services[group.spec.consumer.split(".")[0]].queues.append(group)
         for service in self.services.values():
@@ -535,10 +483,14 @@ class World:
             self._inboxes[address] = Inbox(DeduplicationGate(operation.deduplicate), again)
         return self._inboxes.get(address)
 
+    def _consumers_of(self, name: str) -> list[str]:
+        """Who handles what is published to a queue, topic or log."""
+        return list(self.scenario.consumers(name).values())
+
     def _consumer_of(self, name: str) -> str:
         """What draws of a publish are named by: the operation that a synchronous design would call, where there is one."""
         if name in self.scenario.queues or name in self.scenario.logs:
-            return next(iter(self.scenario.consumers(name).values()), name)
+            return next(iter(self._consumers_of(name)), name)
         return name
 
 

@@ -167,6 +167,7 @@ class Zoning:
         for broker in world.brokers.values():
             mends.append(broker.outage([i for i, other in enumerate(broker.zones) if other == zone]))
         mends += [queue.outage() for queue in world.all_queues() if queue.spec.broker is None and queue.zone == zone]
+        mends += [log.outage() for log in world.logs.values() if log.spec.broker is None and log.place == zone]
         return _all(mends)
 
     def _fell(self, replica: Replica, silent: bool) -> Mend:

@@ -48,12 +48,22 @@ class Rollout(_Deployment):
             raise ValueError("a rollout with max_surge: 0 and max_unavailable: 0 cannot begin; allow one of them")
         return self
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"rollout of {self.rollout}"
+
 
 class Scale(_Deployment):
     """The service gets so many replicas: new ones start, or those with the highest indices are asked to stop."""
 
     scale: Name = Field(description="the service")
     replicas: Annotated[int, Field(ge=0, le=100_000)] = Field(description="how many there are to be")
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"{self.scale} to {self.replicas} replicas"
 
 
 def _kind(value: Any) -> str | None:

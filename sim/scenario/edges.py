@@ -55,6 +55,12 @@ def steps_of(steps: tuple[Step, ...], path: str = "") -> Iterator[tuple[str, Ste
                 yield from steps_of(part.undo, f"{path}[{i}].saga[{j}].undo")
 
 
+def publishes_of(scenario: Scenario) -> Iterator[tuple[str, Publish]]:
+    """Every publish, with the operation that makes it."""
+    for address, operation in operations_of(scenario).items():
+        yield from ((address, step) for _, step in steps_of(operation.steps) if isinstance(step, Publish))
+
+
 def selectors_of(caller: str, target: str, proxy: bool = False) -> list[str]:
     """The selectors that an edge answers to, the widest first; the edge of a proxy only to those that name it."""
     service = target.split(".")[0]

@@ -28,6 +28,20 @@ class _Fault(Spec):
             return self
         raise ValueError("a fault needs either at (and for), or mtbf and mttr; for example at: 20s, for: 10s")
 
+    @property
+    def end_s(self) -> float | None:
+        """Clock time at which it ends; None: it lasts until the end, or its times are drawn."""
+        return None if self.at is None or self.for_ is None else self.at + self.for_
+
+
+class _Moment(_Fault):
+    """What happens once, and is over."""
+
+    @property
+    def end_s(self) -> float | None:
+        """When it begins."""
+        return self.at
+
 
 class _OnService(_Fault):
     replica: Annotated[int, Field(ge=0)] | Literal["all", "each"] = Field(
@@ -47,12 +61,22 @@ class Crash(_OnService):
         description="whether the host vanishes (callers learn only by timeout) instead of refusing and resetting connections",
     )
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"crash of {self.crash}"
+
 
 class Slow(_OnService):
     """Work that starts in the window takes `factor` times as long."""
 
-    slow: Name = Field(description="the service, or a registry or broker: its lookups or writes, all nodes")
+    slow: Name = Field(description="the service; or a registry, a broker, a store: its lookups, writes, transfers, on all nodes")
     factor: Annotated[float, Field(gt=0)] = Field(description="multiplies each work step")
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"{self.slow} {self.factor:g} × slower"
 
 
 class Stop(_OnService):
@@ -71,6 +95,11 @@ class Stop(_OnService):
     drain: Duration = Field(0.0, description="how long it serves on after it was asked to stop (a preStop hook)")
     grace: Duration = Field(30.0, description="how long it may take to finish what is inside, after the drain")
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"stop of {self.stop}"
+
 
 class Pause(_OnService):
     """No work begins in the window: the replicas accept requests and let them wait; what has begun is finished.
@@ -79,6 +108,11 @@ class Pause(_OnService):
     """
 
     pause: Name = Field(description="the service")
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"pause of {self.pause}"
 
 
 class Errors(_OnService):
@@ -91,6 +125,11 @@ class Errors(_OnService):
     errors: str = Field(description="a service, or a service.operation")
     ratio: Ratio = Field(description="share of the calls and messages; with `same_requests`, of the requests")
     same_requests: bool = Field(False, description="whether a request that fails once fails whenever it is tried")
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"{100 * self.ratio:.3g} % errors of {self.errors}"
 
 
 class LinkFault(_Fault):
@@ -118,22 +157,37 @@ class LinkFault(_Fault):
             )
         return self
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"{'partition' if self.partition else 'bad link'} at {self.link}"
+
 
 class Outage(_Fault):
     """A queue or log is down, or nodes of a broker are, with the queues and partitions that they lead: publishing is refused,
     nothing is delivered; what is written is kept. Or nodes of a registry are down: they answer nobody, and keep their tables."""
 
-    outage: Name = Field(description="the queue, the log, the broker, or the registry")
+    outage: Name = Field(description="the queue, the log, the broker, the registry, or the store")
     node: Annotated[int, Field(ge=0)] | Literal["all"] = Field("all", description="of a broker or registry: which of its nodes")
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"outage of {self.outage}"
 
-class Flush(_Fault):
+
+class Flush(_Moment):
     """Caches forget what they hold, once, at `at` (or again and again with `mtbf`; then `mttr` is the gap after each)."""
 
     flush: Selector = Field(description="whose: a selector of calls (their callers' caches), a service or service.operation")
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"flush of {self.flush}"
 
-class ReplayGroup(_Fault):
+
+class ReplayGroup(_Moment):
     """A group of a log is set back (or on) to another offset, once, at `at`: it reads from there, what it has done included.
 
     ::
@@ -162,6 +216,11 @@ class ReplayGroup(_Fault):
             raise ValueError("for: a group is set once, and goes on from there; leave it out")
         return self
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"replay of {self.replay}"
+
 
 class ZoneOutage(_Fault):
     """A zone is down: every replica, proxy, node of a registry or broker, and queue in it goes at once, with what it was doing.
@@ -175,6 +234,11 @@ class ZoneOutage(_Fault):
         True,
         description="whether its machines vanish (callers learn only by timeout) instead of refusing and resetting connections",
     )
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"outage of zone {self.zone}"
 
 
 class Partition(_Fault):
@@ -206,6 +270,11 @@ class Partition(_Fault):
     def sides(self) -> str:
         """The parts in words: ``a | b, c``."""
         return " | ".join(", ".join(part) for part in self.partition)
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"partition {self.sides}"
 
 
 _FAULTS = {

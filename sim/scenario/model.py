@@ -26,7 +26,7 @@ from sim.scenario.messaging.stores import Store
 from sim.scenario.messaging.together import Together
 from sim.scenario.presets import PRESETS, merged
 from sim.scenario.problems import NOT_TO_QUEUES, problems_of
-from sim.scenario.protocols import CompressionCost, Costs, Protocol
+from sim.scenario.protocols import CompressionCost, Costs, Protocol, level_of
 from sim.scenario.proxies import AS_A_FLOW, Proxy
 from sim.scenario.registries import RegistrySpec
 from sim.scenario.services import Link, Selector, Service
@@ -135,6 +135,13 @@ class Scenario(Spec):
             # Python call without a context: resolve the names here, once.
             return _with_laws_inlined(data)
         return data
+
+    @field_validator("compressions")
+    @classmethod
+    def _levels(cls, value: dict[str, CompressionCost]) -> dict[str, CompressionCost]:
+        for name in value:
+            level_of(name)
+        return value
 
     @field_validator("services", "queues", "topics", "logs", "brokers", "stores", "registries", "proxies")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -254,9 +254,8 @@ def _edges_and_fallbacks(scenario: Scenario) -> Iterator[tuple[str, str]]:
 def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str, Operation]) -> Iterator[str]:
     services, proxies = scenario.services, scenario.proxies
     match fault:
-        case Slow(slow=name) if name in scenario.registries or name in scenario.brokers or name in scenario.stores:
+        case Slow(slow=name) if (what := _slow_as_a_whole(scenario, name)) is not None:
             if fault.replica != "all":
-                what = "registry" if name in scenario.registries else "broker"
                 yield f"replica: {name} is a {what}, which is slow as a whole; leave it out"
             return
         case Crash(crash=service) | Slow(slow=service) | Pause(pause=service) | Stop(stop=service):
@@ -291,6 +290,12 @@ def _problems_of_fault(scenario: Scenario, fault: Fault, operations: Mapping[str
         yield f"replica: {service} has replicas 0 to {replicas - 1}, not {fault.replica}"
     if fault.replica == "each" and fault.mtbf is None:
         yield "replica: each needs mtbf and mttr; at one fixed time write all"
+
+
+def _slow_as_a_whole(scenario: Scenario, name: str) -> str | None:
+    """What has this name, if it is something without replicas."""
+    kinds: dict[str, Mapping[str, Any]] = {"registry": scenario.registries, "broker": scenario.brokers, "store": scenario.stores}
+    return next((kind for kind, known in kinds.items() if name in known), None)
 
 
 def _caches(scenario: Scenario) -> list[str]:
@@ -385,7 +390,7 @@ def _contradiction(scenario: Scenario, selectors: Sequence[str], block: str, mes
 
 
 def _problems_of_payloads(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
-    """Messages that have no size, and compressions that nobody knows."""
+    """Messages that are not there, or have no size."""
     for name in scenario.messages:
         try:
             scenario.payloads.size(name, "json")
@@ -402,10 +407,6 @@ def _problems_of_payloads(scenario: Scenario, operations: Mapping[str, Operation
         if policy.protocol is not None and scenario.costs(policy.protocol).encoding == "protobuf":
             yield from _problems_of_protobuf(scenario, f"calls.{selector}.protocol")
             return
-    for name in scenario.compressions:
-        algorithm, _, level = name.partition("-")
-        if algorithm not in ("gzip", "zstd", "brotli") or not level.isdigit():
-            yield f"compressions.{name}: not an algorithm and its level; write for example gzip-6"
 
 
 def _problems_of_protobuf(scenario: Scenario, where: str) -> Iterator[str]:

@@ -16,6 +16,9 @@ from sim.scenario.preset import Fact, fact, leaves
 VERSION: Final = "2026.11"
 
 
+Layer = Literal["transport", "security", "http", "style", "codec", "compression"]
+
+
 @dataclass(frozen=True)
 class Profile:
     """One layer's numbers.
@@ -23,19 +26,19 @@ class Profile:
     Attributes:
         name: what it is called in a scenario.
         title: what it is, for lists.
-        layer: transport, security, http, style, codec or compression.
+        layer: of what.
         settings: the numbers, in base units.
         sources: for each of them, by its path, where it is from.
     """
 
     name: str
     title: str
-    layer: Literal["transport", "security", "http", "style", "codec", "compression"]
+    layer: Layer
     settings: Mapping[str, Any]
     sources: Mapping[str, str]
 
 
-def _profile(name: str, title: str, layer: Any, facts: Mapping[str, Any]) -> Profile:
+def _profile(name: str, title: str, layer: Layer, facts: Mapping[str, Any]) -> Profile:
     sources = {}
     for path, leaf in leaves(facts):
         if not isinstance(leaf, Fact):
@@ -254,12 +257,11 @@ USUAL_LEVELS: Final = {"gzip": 6, "zstd": 3, "brotli": 4}
 
 def _level(name: str, with_what: str, ratio: float, compress_us: float, decompress_us: float) -> Profile:
     source = f"sim measure-codecs: {with_what}, 200 reviews of text in JSON; {_MACHINE}"
-    algorithm = name.partition("-")[0]
+    algorithm, _, level = name.partition("-")
     facts = {"ratio": ratio, "compress_per_kb": compress_us * 1e-6, "decompress_per_kb": decompress_us * 1e-6}
     settings = {key: fact(value, source) for key, value in facts.items()}
-    return _profile(
-        name, f"{algorithm} at level {name.partition('-')[2]}", "compression", {**settings, "overhead": _OVERHEADS[algorithm]}
-    )
+    settings["overhead"] = _OVERHEADS[algorithm]
+    return _profile(name, f"{algorithm} at level {level}", "compression", settings)
 
 
 #: Compressions, by algorithm and level.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sim.policies.payloads import Size
 from sim.scenario.edges import operations_of
 from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
@@ -67,16 +66,16 @@ def _too_narrow(scenario: Scenario, spoken: list[Edge]) -> Iterator[str]:
 
 def _compression_that_loses(scenario: Scenario, edge: Edge, costs: Costs) -> Iterator[str]:
     """Bodies that take longer compressed than as they are, at the bandwidth of their link."""
-    if costs.compressor is None:
+    compressor = costs.compressor
+    if compressor is None:
         return
     operation = operations_of(scenario)[edge.target]
     bandwidth = scenario.link(edge.caller, edge.policy.via or edge.target.split(".")[0]).bandwidth
     for what, payload in (("request", operation.request), ("response", operation.response)):
         if payload is None:
             continue
-        body = scenario.payloads.size(payload, costs.encoding) if isinstance(payload, str) else Size(int(payload), int(payload))
+        body = costs.size(payload, scenario.payloads)
         sent = costs.body(payload, scenario.payloads).sent
-        compressor = costs.compressor
         if not compressor.acts(body.bytes):
             continue
         spent_s = compressor.compress_s(body.bytes) + compressor.decompress_s(body.bytes)

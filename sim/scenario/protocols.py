@@ -9,8 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sim.policies.codecs import FRESH_OF_PLAIN, Codec, Compression, Compressor
-from sim.policies.payloads import Encoding, Payloads
-from sim.policies.payloads import Size as PayloadSize
+from sim.policies.payloads import Encoding, Payloads, PayloadSize
 from sim.policies.transport import Transport
 from sim.scenario.preset import merged
 from sim.scenario.profiles import CODECS, COMPRESSIONS, PROFILES, USUAL_LEVELS, VERSION
@@ -153,15 +152,33 @@ def _resumed_trips(names: tuple[str, ...], full: int, resumption: str) -> int:
 def _compressor(spec: Compression, compressions: Mapping[str, CompressionCost]) -> Compressor:
     """A compression with the numbers of its level, or of the nearest one that is known."""
     level = USUAL_LEVELS[spec.algorithm] if spec.level is None else spec.level
-    known: dict[str, Mapping[str, Any]] = {
-        name: cost.model_dump() for name, cost in compressions.items() if name.startswith(f"{spec.algorithm}-")
-    }
-    if not known:
-        known = {name: each.settings for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-")}
-    nearest_level = min(known, key=lambda name: abs(int(name.rpartition("-")[2]) - level))
-    overhead = next(each.settings["overhead"] for name, each in COMPRESSIONS.items() if name.startswith(f"{spec.algorithm}-"))
+    measured = _by_level(spec.algorithm, {name: each.settings for name, each in COMPRESSIONS.items()})
+    known = _by_level(spec.algorithm, {name: cost.model_dump() for name, cost in compressions.items()}) or measured
+    nearest_level = min(known, key=lambda one: abs(one - level))
+    overhead = next(iter(measured.values()))["overhead"]
     said = spec.model_dump(exclude={"algorithm", "level"}, exclude_none=True)
     return Compressor(**{**known[nearest_level], "overhead": overhead, **said})
+
+
+def _by_level(algorithm: str, costs: Mapping[str, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    """The costs of one algorithm."""
+    levels = {name: level_of(name) for name in costs}
+    return {level: costs[name] for name, (of, level) in levels.items() if of == algorithm}
+
+
+def level_of(name: str) -> tuple[str, int]:
+    """Algorithm and level of a compression.
+
+    Raises:
+        ValueError: the name says no such thing.
+
+    >>> level_of("gzip-6")
+    ('gzip', 6)
+    """
+    algorithm, _, level = name.partition("-")
+    if algorithm not in USUAL_LEVELS or not level.isdecimal():
+        raise ValueError(f"{name!r} is not an algorithm and its level; write for example gzip-6")
+    return algorithm, int(level)
 
 
 @dataclass(frozen=True)
@@ -183,14 +200,18 @@ class Costs:
     record: tuple[float, float]
     connections: Mapping[str, Any]
 
+    def size(self, payload: str | float, payloads: Payloads) -> PayloadSize:
+        """How large this message, or a body of so many bytes, is before it is compressed."""
+        if isinstance(payload, str):
+            return payloads.size(payload, self.encoding)
+        return PayloadSize(int(payload), min(int(payload), FRESH_OF_PLAIN))
+
     def body(self, payload: str | float | None, payloads: Payloads) -> Body:
         """What a body of this message, or of so many bytes, costs."""
         if payload is None:
             return Body(0.0, 0.0, 0.0)
-        if isinstance(payload, str):
-            size, json = payloads.size(payload, self.encoding), payloads.size(payload, "json")
-        else:
-            size = json = PayloadSize(int(payload), min(int(payload), FRESH_OF_PLAIN))
+        size = self.size(payload, payloads)
+        json = payloads.size(payload, "json") if isinstance(payload, str) else size
         encode_s, decode_s = self.codec.encode_s(size.bytes), self.codec.decode_s(size.bytes)
         sent: float = size.bytes
         if self.compressor is not None:

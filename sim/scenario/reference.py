@@ -448,19 +448,13 @@ def _default(shape: Shape, field: FieldInfo) -> str:
         return f"`{shown(said)}`" if said else "its defaults"
     if value in ((), {}, ""):
         return "none"
-    match shape.kind:
-        case "law":
-            return f"`{dump_law(value)}`"
-        case "duration" | "duration > 0":
-            return f"`{units.exact(value, 's')}`"
-        case "rate" | "rate > 0":
-            return f"`{units.exact(value, '/s')}`"
-        case "size > 0":
-            return f"`{units.exact(value, 'B')}`"
-        case "bandwidth > 0":
-            return f"`{units.exact(value, 'B/s')}`"
-        case "ratio":
-            return f"`{100 * value:g} %`"
+    kind = (shape.kind or "").removesuffix(" > 0")
+    if kind in units.BASE:
+        return f"`{units.exact(value, units.BASE[kind])}`"
+    if kind == "law":
+        return f"`{dump_law(value)}`"
+    if kind == "ratio":
+        return f"`{100 * value:g} %`"
     return f"`{shown(value, 400)}`".replace("'", "")
 
 

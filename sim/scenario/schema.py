@@ -22,7 +22,7 @@ from sim.policies.zones import Placement, ZoneRouting
 from sim.scenario.calls import OFF
 from sim.scenario.messaging.queues import Topic
 from sim.scenario.protocols import Protocol
-from sim.scenario.services import Content, Link, Operation, Payload, Selector, Waiting
+from sim.scenario.services import Link, Operation, Payload, Selector, Waiting
 from sim.scenario.slo import SloSpec
 from sim.scenario.words import plain
 
@@ -47,7 +47,7 @@ _KINDS: Final[dict[BeforeValidator, tuple[str, str]]] = {
     _reader(values.Size): ("size", "2 kB"),
     _reader(values.PositiveSize): ("size > 0", "2 kB"),
     _reader(values.PositiveBandwidth): ("bandwidth > 0", "10 Mbit/s"),
-    _reader(Content): ("message or size", "100 kB"),
+    _reader(values.Content): ("message or size", "100 kB"),
     _reader(FieldPath): ("way to a field", "reviews.stars"),
     _reader(values.Name): ("name", "payment"),
     _reader(values.Address): ("service.operation", "payment.charge"),

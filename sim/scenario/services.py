@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim.laws import Constant
 from sim.policies.adaptive import AdaptiveConcurrency
@@ -19,6 +19,7 @@ from sim.policies.zones import Placement
 from sim.scenario.registries import HealthCheckSpec
 from sim.values import (
     Address,
+    Content,
     Duration,
     LawSpec,
     Name,
@@ -27,8 +28,6 @@ from sim.values import (
     PositiveSize,
     Ratio,
     Spec,
-    dump_payload,
-    parse_payload,
 )
 
 NO_TIME = Constant(0.0)
@@ -162,7 +161,7 @@ class Publish(Spec):
 
 
 class RequestReply(Spec):
-    """Publish a request to a queue and wait for the reply, which comes as a message of its own.
+    """Publish a request to a queue, topic or log and wait for the reply, which comes as a message of its own.
 
     ::
 
@@ -175,17 +174,31 @@ class RequestReply(Spec):
     are discarded (fate `duplicate`). After `timeout`, from the beginning of the step, nobody waits any more: the step ends with
     `timeout`, the request stays where it is, and its reply is `late`. A consumer that dies is the queue's affair (delivered
     again); one that dies between its reply and its acknowledgement replies twice. A caller that dies has nobody who waits, and
-    no way to hear of what it asked for. A consumer that fails answers nothing: the request comes back as its queue says.
+    no way to hear of what it asked for. A consumer that fails answers nothing, and the request comes back as its queue says; or
+    it says so (`reply_failures`).
+
+    To a topic each of its queues gets the request, to a log each of its groups: the first reply counts (NATS takes the first,
+    and discards the others), also where it says that the work failed. Replies through a log cost what a publish to it costs,
+    `linger` included, and each process that waits reads them where they are written: the others' are discarded there, for
+    nothing (left out). One that is fetched in vain is fetched again, so none gets lost on its last way.
 
     Not for an answer that somebody needs soon: a call tells at once that nobody is there. Here the request waits for it.
-    Source: Hohpe and Woolf, Enterprise Integration Patterns (Request-Reply, Correlation Identifier); RabbitMQ's tutorial 6.
+    Source: Hohpe and Woolf, Enterprise Integration Patterns (Request-Reply, Correlation Identifier); RabbitMQ's tutorial 6;
+    Spring AMQP, Handling Exceptions; Spring Kafka, ReplyingKafkaTemplate; NATS docs, Request-Reply and Services.
     """
 
-    request: Name = Field(description="the queue of `queues` that the request is published to; its consumer replies")
+    request: Name = Field(description="the queue, topic or log that the request is published to; its consumers reply")
     replies: Name = Field(
-        description="the queue of `queues` that replies go through: without a consumer, each process that waits has its own"
+        description="the queue or log that replies go through: without a consumer or group, for each process that waits has its "
+        "own"
     )
     timeout: PositiveDuration = Field(description="how long the caller waits for the reply, the publish included")
+    reply_failures: bool = Field(
+        False,
+        description="whether a consumer at which the work fails says so in its reply, which ends the step with `error` at once, "
+        "and has done with the request (fate `failed`): NATS services (Nats-Service-Error), Spring AMQP's returnExceptions. "
+        "false: the caller hears nothing, as of RabbitMQ, Spring and Kafka clients if nobody says otherwise",
+    )
     probability: Ratio = Field(1.0, description="whether the step happens at all")
     key: MessageKey | None = Field(None, description="what the request is about; absent: it has no key")
     priority: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="rank in a queue with `order: priority`: 0 goes first")
@@ -350,10 +363,6 @@ Parallel.model_rebuild()
 Repeat.model_rebuild()
 SagaPart.model_rebuild()
 Saga.model_rebuild()
-
-
-#: A message by name, or bytes.
-Content = Annotated[str | float, BeforeValidator(parse_payload), PlainSerializer(dump_payload)]
 
 
 class Operation(Spec):

@@ -42,6 +42,7 @@ _NO_SETTINGS: Final = {
 _INDEX: Final = re.compile(r"\[(\d{1,6})\]")
 _ARROW: Final = re.compile(r"\s*->\s*")
 _SHAPE: Final = Shape(Scenario)
+_ONLY_CONDITION: Final = "base"
 
 Pair = tuple[str, str]
 
@@ -74,9 +75,7 @@ class Template:
         ...
         sim.errors.ScenarioError: services.shop.wokers: unknown key 'wokers'; did you mean 'workers'?
         """
-        data: Any = self.data
-        for path, value in settings.items():
-            data = _replaced(_Place(self.scenario, path), data, _SHAPE, tidy(path), value)
+        data = self._with(settings)
         try:
             context = {"yaml": True} if self.from_file else None
             scenario = Scenario.model_validate(data, context=context)
@@ -92,11 +91,13 @@ class Template:
         Raises:
             ScenarioError: see `changed`.
         """
-        scenario = self.changed(settings)
+        return replace(self, scenario=self.changed(settings), data=self._with(settings))
+
+    def _with(self, settings: Mapping[str, Any]) -> Any:
         data: Any = self.data
         for path, value in settings.items():
             data = _replaced(_Place(self.scenario, path), data, _SHAPE, tidy(path), value)
-        return replace(self, scenario=scenario, data=data)
+        return data
 
     def type_of(self, path: str) -> Shape | None:
         """The type of what stands at a path; None where the language says nothing, as inside a law.
@@ -104,7 +105,6 @@ class Template:
         Raises:
             ScenarioError: the path leads nowhere, or to what cannot be swept.
         """
-        place = _Place(self.scenario, path)
         plain = tidy(path)
         if not plain:
             raise ScenarioError("a path is empty; write for example load.rate")
@@ -116,8 +116,19 @@ class Template:
                 f"{path}: in Python the laws of a scenario stand already where their names were used; set those places, "
                 "or sweep the file"
             )
-        found: list[Shape | None] = []
-        _replaced(place, self.data, _SHAPE, plain, None, found)
+        return self._at(path)[0]
+
+    def value_at(self, path: str) -> Any:
+        """What is written at a path, as plain data; None where nothing is.
+
+        Raises:
+            ScenarioError: the path leads nowhere.
+        """
+        return self._at(path)[1]
+
+    def _at(self, path: str) -> tuple[Shape | None, Any]:
+        found: list[tuple[Shape | None, Any]] = []
+        _replaced(_Place(self.scenario, path), self.data, _SHAPE, tidy(path), None, found)
         return found[0]
 
 
@@ -132,26 +143,35 @@ def template_of(scenario: Scenario) -> Template:
     return Template(scenario, scenario.as_data(), from_file=False)
 
 
-def templates_of(
-    source: str | Path | Scenario | Comparison, only: str = "base"
-) -> tuple[Scenario | Comparison, dict[Pair, Template]]:
+def templates_of(source: str | Path | Scenario | Comparison) -> tuple[Scenario | Comparison, dict[Pair, Template]]:
     """What a file or a value holds, and a template for each of its scenarios, by candidate and condition.
 
-    A scenario alone stands under its own name and the condition `only`.
+    A scenario alone stands under its own name and the condition base.
 
     Raises:
         ScenarioError: the file is wrong.
     """
     if isinstance(source, Scenario):
-        return source, {(source.name, only): template_of(source)}
+        return source, {(source.name, _ONLY_CONDITION): template_of(source)}
     if isinstance(source, Comparison):
         return source, {(candidate, condition): template_of(one) for candidate, condition, one in source.scenarios()}
     found: Loaded = load_trees(source)
     made = {pair: Template(scenario, data, from_file=True) for pair, (scenario, data) in found.trees.items()}
     if isinstance(found.value, Scenario):
-        return found.value, {(found.value.name, only): next(iter(made.values()))}
+        return found.value, {(found.value.name, _ONLY_CONDITION): next(iter(made.values()))}
     pairs = [(candidate, condition) for candidate, condition, _ in found.value.scenarios()]
     return found.value, {pair: made[pair] for pair in pairs}
+
+
+def lasting(templates: dict[Pair, Template], duration: str | float | None) -> dict[Pair, Template]:
+    """The same templates with another measured time; None: as they are.
+
+    Raises:
+        ScenarioError: it is no duration.
+    """
+    if duration is None:
+        return templates
+    return {pair: template.rebased({"run.duration": duration}) for pair, template in templates.items()}
 
 
 @dataclass(frozen=True)
@@ -171,12 +191,12 @@ def tidy(path: str) -> str:
 
 
 def _replaced(
-    place: _Place, data: Any, shape: Shape | None, rest: str, value: Any, found: list[Shape | None] | None = None
+    place: _Place, data: Any, shape: Shape | None, rest: str, value: Any, found: list[tuple[Shape | None, Any]] | None = None
 ) -> Any:
     """The data with another value at the end of a path; what lies beside the path is shared, not copied."""
     if not rest:
         if found is not None:
-            found.append(shape)
+            found.append((shape, data))
         return value
     index = _INDEX.match(rest)
     short = _shorthand(shape)
@@ -195,7 +215,7 @@ def _replaced(
 
 
 def _in_list(
-    place: _Place, data: Any, shape: Shape | None, i: int, onward: str, value: Any, found: list[Shape | None] | None
+    place: _Place, data: Any, shape: Shape | None, i: int, onward: str, value: Any, found: list[tuple[Shape | None, Any]] | None
 ) -> Any:
     if not isinstance(data, list | tuple):
         raise place.wrong(f"there is no list in front of [{i}]")

@@ -103,7 +103,7 @@ def dumps(scenario: Scenario) -> str:
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = None  # short mappings on one line
     writer.width = 110
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.representer.sort_base_mapping_type_on_output = False
     stream = io.StringIO()
     writer.dump(scenario.as_data(), stream)
     return stream.getvalue()

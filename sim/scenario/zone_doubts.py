@@ -10,6 +10,8 @@ from sim.policies.zones import dealt
 from sim.scenario.edges import CLIENT
 from sim.scenario.faults import Partition, ZoneOutage
 from sim.scenario.forecast import Edge, Forecast
+from sim.scenario.messaging.logs import Log
+from sim.scenario.messaging.queues import Queue
 from sim.scenario.model import Scenario
 
 #: Load of an endpoint against the mean from which a zone is said to be hot.
@@ -25,9 +27,10 @@ def placements(scenario: Scenario) -> dict[str, dict[str, int]]:
         counts[name] = Counter(_dealt(scenario, registry.zones, registry.nodes))
     for name, broker in scenario.brokers.items():
         counts[name] = Counter(_dealt(scenario, broker.zones, broker.nodes))
-    for name, queue in scenario.queues.items():
-        if queue.broker is None:
-            counts[name] = Counter([queue.zone or scenario.zones[0]])
+    mailboxes: dict[str, Queue | Log] = {**scenario.queues, **scenario.logs}
+    for name, kept in mailboxes.items():
+        if kept.broker is None:
+            counts[name] = Counter([kept.zone or scenario.zones[0]])
     for name, by_zone in counts.items():
         for zone, number in by_zone.items():
             found[zone][name] = number
@@ -155,6 +158,23 @@ def _all_in_one(scenario: Scenario) -> Iterator[str]:
         for name, queue in scenario.queues.items():
             if queue.broker is None and (queue.zone or scenario.zones[0]) == fault.zone:
                 yield f"faults[{i}]: queue {name} is in zone {fault.zone}, and is gone while it is down"
+        for name, log in scenario.logs.items():
+            yield from (f"faults[{i}]: {doubt}" for doubt in _log_left(scenario, name, log, fault.zone))
+
+
+def _log_left(scenario: Scenario, name: str, log: Log, zone: str) -> Iterator[str]:
+    """What is left of a log while a zone is down."""
+    broker = scenario.brokers.get(log.broker or "")
+    if broker is None:
+        if (log.zone or scenario.zones[0]) == zone:
+            yield f"log {name} is in zone {zone}, and is gone while it is down"
+    elif log.producer.acks == "all" and broker.copies == broker.nodes:
+        left = sum(other != zone for other in _dealt(scenario, broker.zones, broker.nodes))
+        if 0 < left < log.min_insync:
+            yield (
+                f"{left} of {broker.copies} copies of log {name} are left while zone {zone} is down, fewer than min_insync = "
+                f"{log.min_insync}: nothing is written with acks: all; have nodes in more zones, or a smaller min_insync"
+            )
 
 
 def _never_missed(scenario: Scenario) -> Iterator[str]:

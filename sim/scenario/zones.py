@@ -19,8 +19,6 @@ def problems_of_zones(scenario: Scenario) -> Iterator[str]:
         yield f"zones: {zone} stands twice; each zone has one name"
     if "default" in zones:
         yield "zones: default is reserved, for zone_links; give the zone another name"
-    if zones and scenario.logs:
-        yield f"logs.{next(iter(scenario.logs))}: logs have no place in zones so far; leave zones out, or write queues"
     for path, named in _named(scenario):
         for zone in named:
             if zone not in zones:
@@ -55,8 +53,9 @@ def _named(scenario: Scenario) -> Iterator[tuple[str, Iterable[str]]]:
     for key in ("services", "proxies", "registries", "brokers"):
         for name, spec in getattr(scenario, key).items():
             yield f"{key}.{name}.zones", spec.zones or ()
-    for name, queue in scenario.queues.items():
-        yield f"queues.{name}.zone", () if queue.zone is None else (queue.zone,)
+    for key in ("queues", "logs"):
+        for name, kept in getattr(scenario, key).items():
+            yield f"{key}.{name}.zone", () if kept.zone is None else (kept.zone,)
     yield "load.zones", scenario.load.zones or ()
     for i, fault in enumerate(scenario.faults):
         if isinstance(fault, ZoneOutage):

@@ -27,11 +27,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from sim.analysis.metrics import Floats
 from sim.analysis.objectives import percentiles_of
 from sim.compiled import stale
 from sim.errors import ScenarioError
@@ -56,7 +57,6 @@ create table if not exists runs (
 ) without rowid;
 """
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 #: What the numbers of a run are: (metric, of).
 Names = tuple[tuple[str, str], ...]
 
@@ -88,10 +88,10 @@ def key_of(identity: str, seed: int) -> str:
 
 
 @functools.cache
-def code_version() -> str:
+def code_version(*, whole: bool = False) -> str:
     """The version of the simulator: its number, and a digest of the source that a run's numbers depend on.
 
-    A development checkout has one number for months. Charts, commands and studies do not count.
+    A development checkout has one number for months. Charts, commands and studies count only for the `whole`.
     """
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
@@ -99,7 +99,7 @@ def code_version() -> str:
         if path.suffix not in (".py", ".pyx", ".pxd", ".pxi"):
             continue
         place = path.relative_to(root)
-        if place.parts[0] in _NO_INFLUENCE and place.name != _MEASURES:
+        if not whole and place.parts[0] in _NO_INFLUENCE and place.name != _MEASURES:
             continue
         digest.update(place.as_posix().encode() + b"\0" + path.read_bytes())
     digest.update(",".join(stale()).encode())  # what is compiled from older source than this

@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sim.errors import ScenarioError
-from sim.study.tasks import Finished, Task, in_running_order
+from sim.study.tasks import Finished, Task, in_running_order, note_where
 
 Work = Callable[[Task], Finished]
 Keep = Callable[[Task, Finished], None]
 #: Told of a run that cannot be finished, and why.
 GiveUp = Callable[[Task, str], None]
+#: Who runs: so many processes (1: this one alone; None: one per core), or the workers of a Dask cluster, by its address.
+Workers = int | str | None
 
 _ROUNDS_WITHOUT_PROGRESS: Final = 3
 #: Of Linux's prctl: the signal that a process gets when its parent ends.
@@ -34,27 +36,52 @@ def core_count() -> int:
     return int(cpu_count())
 
 
-def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: int | None = None, give_up: GiveUp | None = None) -> bool:
+def places(workers: Workers) -> int:
+    """How many tasks can run at once.
+
+    Raises:
+        ScenarioError: it is a cluster that cannot be used.
+    """
+    if isinstance(workers, str):
+        from sim.study.cluster import places_on
+
+        return places_on(workers)
+    return workers or core_count()
+
+
+def shares_files(workers: Workers) -> bool:
+    """Whether workers see the same files as this process: those of a cluster may not."""
+    return not isinstance(workers, str)
+
+
+def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: Workers = None, give_up: GiveUp | None = None) -> bool:
     """Run every task once and hand each result to `keep`, in this process, as it comes.
 
     Args:
         tasks: what to do; long ones are started first.
         work: runs one task. Functions of a notebook or script work too; they travel by value.
         keep: stores a result. Which task ends when depends on the machine, so results must be ordered by their index.
-        workers: processes; 1 runs here, without any; absent: one per core.
+        workers: processes; 1 runs here, without any; absent: one per core; or the address of a Dask cluster
+            (`sim.study.cluster`), such as ``"tcp://10.0.0.5:8786"``.
         give_up: what to do with a task that kills every worker it is given to; the others then go on. Absent: an error.
 
     Returns:
         Whether all have run; False after an interrupt (Ctrl-C), with everything finished until then kept.
 
     Raises:
-        ScenarioError: no worker at all, or worker processes that die again and again.
+        ScenarioError: no worker at all, worker processes that die again and again, or a cluster that cannot be used.
         Exception: whatever a task raised, with a note which one it was.
     """
+    ordered = in_running_order(tasks)
+    if not ordered:
+        return True
+    if isinstance(workers, str):
+        from sim.study.cluster import run_on_cluster
+
+        return run_on_cluster(ordered, work, keep, workers, give_up)
     if workers is not None and workers < 1:
         raise ScenarioError(f"workers = {workers} must be at least 1")
-    ordered = in_running_order(tasks)
-    count = min(workers or core_count(), max(1, len(ordered)))
+    count = min(workers or core_count(), len(ordered))
     if count == 1:
         return _run_here(ordered, work, keep)
     return _run_in_processes(ordered, work, keep, count, give_up)
@@ -66,7 +93,7 @@ def _run_here(tasks: Sequence[Task], work: Work, keep: Keep) -> bool:
             try:
                 finished = work(task)
             except Exception as exc:
-                _note(exc, task)
+                note_where(exc, task)
                 raise
             keep(task, finished)
     except KeyboardInterrupt:
@@ -137,7 +164,8 @@ def _take(future: Any, futures: dict[Any, Task], keep: Keep) -> None:
     try:
         finished = future.result()
     except Exception as exc:
-        _note(exc, task)
+        if not _is_broken(exc):
+            note_where(exc, task)
         raise
     keep(task, finished)
 
@@ -151,12 +179,6 @@ def _is_broken(exc: BaseException) -> bool:
     from concurrent.futures.process import BrokenProcessPool
 
     return isinstance(exc, BrokenProcessPool)
-
-
-def _note(exc: Exception, task: Task) -> None:
-    if not isinstance(exc, ScenarioError) and not _is_broken(exc):
-        where = f"in {task.label} of scenario {task.scenario.name!r}"
-        exc.add_note(f"{where}; sim.run(scenario, seed={task.seed}) shows it alone")
 
 
 def _lost(tasks: Sequence[Task], exc: BaseException) -> str:

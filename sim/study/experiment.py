@@ -23,7 +23,8 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
 from sim.study import store
-from sim.study.execute import interrupts_later, run_tasks
+from sim.study.execute import Workers, interrupts_later, run_tasks, shares_files
+from sim.study.lock import resolved
 from sim.study.measure import TABLES, Tables, measure, require_metrics
 from sim.study.results import ONLY_CONDITION, Results, RowsInMemory, RowsOnDisk, RowSource, RunInfo
 from sim.study.tasks import Case, Finished, Task, plan
@@ -40,7 +41,7 @@ _TO_BEGIN_WITH: Final = 10
 def replicate(
     scenario: Scenario,
     replications: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Progress | None = None,
     *,
     seed: int | None = None,
@@ -58,10 +59,11 @@ def replicate(
     Args:
         scenario: what to simulate.
         replications: how often; absent: `run.replications`.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: processes; 1 stays in this one; absent: one per core; ``"tcp://10.0.0.5:8786"``: a Dask cluster
+            (`sim.study.cluster`).
         on_progress: called with (done, total, label) after each run, in this process.
         seed: instead of `run.seed`.
-        out: directory for the results (see `sim.study.store`); rows are then written by the workers and never held
+        out: directory for the results (see `sim.study.store`); rows are then written run by run and never held
             together. An earlier result there becomes NAME.previous. Absent: everything stays in memory.
         rows: which tables to keep; () for the numbers alone.
         simulate: makes one run, instead of `sim.run`: for example with your own SimPy processes.
@@ -81,7 +83,7 @@ def replicate(
 def compare(
     comparison: Comparison,
     replications: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Progress | None = None,
     *,
     seed: int | None = None,
@@ -147,13 +149,12 @@ class _Growth:
 
     def more(self, tasks: Sequence[Task], finished: Mapping[int, Finished]) -> list[Task]:
         """What has to be run besides these tasks, which are finished; nothing when it is enough."""
-        labelled = [label_run(finished[t.index].metrics, t.candidate, t.condition, t.replication) for t in tasks]
+        labelled = [label_run(finished[task.index].metrics, *task.labels) for task in tasks]
         needed, reached = replications_needed(pd.concat(labelled, ignore_index=True), self.wanted)
-        there = {(task.candidate, task.condition, task.replication) for task in tasks}
         if reached:
             return []
-        fresh = plan(self.cases, min(needed, self.at_most), self.seed)
-        fresh = [task for task in fresh if (task.candidate, task.condition, task.replication) not in there]
+        there = {task.labels for task in tasks}
+        fresh = [task for task in plan(self.cases, min(needed, self.at_most), self.seed) if task.labels not in there]
         return [replace(task, index=len(tasks) + i) for i, task in enumerate(fresh)]
 
 
@@ -163,7 +164,7 @@ def load_results(directory: str | Path) -> Results:
     Raises:
         ScenarioError: it is no results directory, or its files cannot be read.
     """
-    path = Path(directory).expanduser().resolve()
+    path = resolved(directory)
     manifest = store.read_manifest(path)
     if manifest.get("kind") == "sweep":
         raise ScenarioError(f"{path}: is a sweep; read it with sim.study.load_sweep")
@@ -212,9 +213,12 @@ class Work:
         metrics = measure(result, task.scenario)
         kept = {name: getattr(result, name) for name in self.rows}
         if self.directory is not None:
-            labels = (task.candidate, task.condition, task.replication)
-            store.write_rows(self.directory, task.index, {name: store.label_rows(t, *labels) for name, t in kept.items()})
+            _write(self.directory, task, kept)
         return Finished(task.index, metrics, kept if self.directory is None else None, time.perf_counter() - started)
+
+
+def _write(directory: Path, task: Task, rows: Mapping[str, pd.DataFrame]) -> None:
+    store.write_rows(directory, task.index, {name: store.label_rows(table, *task.labels) for name, table in rows.items()})
 
 
 def _run(scenario: Scenario, seed: int) -> Tables:
@@ -238,7 +242,7 @@ class _Study:
         self,
         tasks: list[Task],
         growth: _Growth | None,
-        workers: int | None,
+        workers: Workers,
         on_progress: Progress | None,
         out: str | Path | None,
     ) -> Results:
@@ -248,12 +252,15 @@ class _Study:
         finished: dict[int, Finished] = {}
 
         def keep(task: Task, result: Finished) -> None:
+            if writer is not None and result.rows is not None:  # made where our files are not seen
+                _write(writer.rows, task, result.rows)
+                result = replace(result, rows=None)
             finished[task.index] = result
             if on_progress is not None:
                 on_progress(len(finished), len(tasks), task.label)
 
         started = datetime.now().astimezone()
-        work = Work(self.simulate, self.rows, writer.rows if writer else None)
+        work = Work(self.simulate, self.rows, writer.rows if writer and shares_files(workers) else None)
         try:
             try:
                 complete = run_tasks(tasks, work, keep, workers)
@@ -280,9 +287,8 @@ class _Study:
         for task in sorted(tasks, key=lambda task: (order[task.candidate, task.condition], task.replication)):
             if task.index in finished:
                 one = finished[task.index]
-                labels = (task.candidate, task.condition, task.replication)
-                runs.append(RunInfo(task.index, *labels, task.seed, round(one.elapsed_s, 6)))
-                metrics.append(label_run(one.metrics, *labels))
+                runs.append(RunInfo(task.index, *task.labels, task.seed, round(one.elapsed_s, 6)))
+                metrics.append(label_run(one.metrics, *task.labels))
                 kept[task.index] = one.rows or {}
         table = pd.concat(metrics, ignore_index=True)
         scenarios = {(candidate, condition): scenario for candidate, condition, scenario in self.cases}
@@ -290,7 +296,7 @@ class _Study:
         return Results(self.name, self.question, self.baseline, scenarios, table, tuple(runs), len(tasks), source)
 
     def _store(
-        self, results: Results, writer: store.Writer, started: datetime, workers: int | None, stopped_by: str | None
+        self, results: Results, writer: store.Writer, started: datetime, workers: Workers, stopped_by: str | None
     ) -> Results:
         tables = {"metrics": results.metrics, "summary": results.summary, "differences": results.differences()}
         manifest = _manifest(results, self.rows, started, workers, stopped_by)
@@ -303,7 +309,7 @@ class _Study:
         finished: Mapping[int, Finished],
         writer: store.Writer | None,
         started: datetime,
-        workers: int | None,
+        workers: Workers,
     ) -> None:
         """After an error in one run: keep the others if that is possible, else leave no trace."""
         if writer is None:
@@ -322,7 +328,7 @@ class _Study:
 
 
 def _manifest(
-    results: Results, rows: Sequence[str], started: datetime, workers: int | None, stopped_by: str | None
+    results: Results, rows: Sequence[str], started: datetime, workers: Workers, stopped_by: str | None
 ) -> dict[str, Any]:
     """Everything that is needed to repeat the study, or to doubt it."""
     cases = [
@@ -337,11 +343,7 @@ def _manifest(
     ]
     return {
         "format": store.FORMAT,
-        "name": results.name,
-        "question": results.question,
-        "date": started.isoformat(timespec="seconds"),
-        "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
-        "command_line": shlex.join(sys.argv),
+        **circumstances(results.name, results.question, started),
         "versions": versions(),
         "settings": {"workers": workers, "rows": list(rows), "confidence": 0.95},
         "partial": results.partial,
@@ -351,6 +353,17 @@ def _manifest(
         "planned_runs": results.planned,
         "cases": cases,
         "runs": [asdict(run) for run in results.runs],
+    }
+
+
+def circumstances(name: str, question: str, started: datetime) -> dict[str, Any]:
+    """What a manifest says of how a study came about: when, for how long, and by which command."""
+    return {
+        "name": name,
+        "question": question,
+        "date": started.isoformat(timespec="seconds"),
+        "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
+        "command_line": shlex.join(sys.argv),
     }
 
 

@@ -70,7 +70,7 @@ def explain(results: Results, at: str = "p99", *, candidate: str | None = None, 
         requests, attempts, changes = rows_of(results, run)
         times = results.scenarios[run.candidate, run.condition].run
         one = explained_of_run(requests, attempts, changes, at, start_s=times.warmup, end_s=times.end)
-        found.append(label_run(one, run.candidate, run.condition, run.replication))
+        found.append(label_run(one, *run.labels))
     return Explanation(at, explained(pd.concat(found, ignore_index=True)))
 
 
@@ -147,7 +147,7 @@ def chosen_runs(results: Results, candidate: str | None, condition: str | None) 
 
 
 def rows_of(results: Results, run: RunInfo) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
-    """Requests (those in focus), attempts, and changes if they were kept, of one run.
+    """Requests (those in focus), attempts, and changes of one run; without changes handshakes count as network.
 
     Raises:
         ScenarioError: the scenario says that requests or attempts have no rows, or they were not kept.
@@ -163,8 +163,4 @@ def rows_of(results: Results, run: RunInfo) -> tuple[pd.DataFrame, pd.DataFrame,
     requests = results.source.read(run.index, "requests")
     if results.focus is not None:
         requests = requests[requests["entry"] == results.focus]
-    try:
-        changes = results.source.read(run.index, "changes")
-    except ScenarioError:  # the other rows were kept without it: handshakes then count as network
-        changes = None
-    return requests, results.source.read(run.index, "attempts"), changes
+    return requests, results.source.read(run.index, "attempts"), results.changes_of(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +13,8 @@ from typing import Final
 
 from sim.errors import ScenarioError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows: there nobody is kept out
-    fcntl = None  # type: ignore[assignment]
 
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 _GUARD: Final = threading.Lock()
@@ -84,7 +83,7 @@ def _take(handle: int, path: Path) -> bool:
     Raises:
         ScenarioError: another process, or another thread of this one, has it.
     """
-    if fcntl is None:
+    if sys.platform == "win32":  # there nobody is kept out
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -211,8 +211,7 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
                 for consumer in scenario.consumers(step.publish).values():
                     yield _Edge(consumer, _fixed_count(step), by_message=True)
             case RequestReply():
-                for consumer in scenario.consumers(step.request).values():
-                    yield _Edge(consumer, _fixed_count(step), by_message=True)
+                yield from _edges(scenario, (step.published,))
 
 
 def _asked_by(entry: str, edges: Mapping[str, list[_Edge]], effects: Set[str]) -> dict[str, int]:
@@ -248,15 +247,13 @@ def _asked_by(entry: str, edges: Mapping[str, list[_Edge]], effects: Set[str]) -
     return {address: count for address, count in found.items() if count > 0}
 
 
-def _fixed_count(step: Call | Publish | RequestReply) -> int | None:
+def _fixed_count(step: Call | Publish) -> int | None:
     """How often a step runs its target, None if that is drawn."""
     if step.probability == 0:
         return 0
     if step.probability != 1:
         return None
-    if isinstance(step, Publish | RequestReply):
-        return 1
-    return _fixed(step.count)
+    return _fixed(step.count) if isinstance(step, Call) else 1
 
 
 def _fixed(times: int | dict[int, float]) -> int | None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from sim import units
 from sim.errors import ScenarioError
 from sim.scenario.schema import Shape, members
+from sim.scenario.settings import Pair, Template
 from sim.scenario.source import read_text
 from sim.scenario.words import shown
 
@@ -31,8 +32,6 @@ Settings = dict[str, Any]
 MOST_POINTS: Final = 100_000
 _RANGE: Final = re.compile(r"(?P<low>.*?[^.\s])\s*\.\.\s*(?P<high>[^.\s].*?)(?:\s*:\s*(?P<count>\d{1,6}))?(?P<log>\s+log)?")
 _NUMBER: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)(\s*)(.*)", re.DOTALL)
-#: In which unit a quantity is written that was given in two.
-_BASE_UNITS: Final = {"duration": "s", "rate": "/s", "size": "B"}
 _DIGITS: Final = 6
 
 
@@ -160,6 +159,16 @@ def axis_of(path: str, given: Given, shape: Shape | None, *, sampled: bool) -> A
     return Axis(path, tuple(values))
 
 
+def axis_in(templates: Mapping[Pair, Template], path: str, given: Given, *, sampled: bool) -> Axis:
+    """The values of a setting that all of these scenarios have; see `axis_of`.
+
+    Raises:
+        ScenarioError: the path leads nowhere in one of them; or see `axis_of`.
+    """
+    shapes = [template.type_of(path) for template in templates.values()]
+    return axis_of(path, given, shapes[0], sampled=sampled)
+
+
 def _listed(path: str, text: str) -> list[Any]:
     """The values of a text, as YAML reads a list of them."""
     if "," not in text and _RANGE.fullmatch(text.strip()):  # where YAML would take 'a : b' for a mapping
@@ -212,7 +221,7 @@ def _in_base_units(path: str, text: str, low: str, high: str) -> tuple[Decimal, 
             ends = [Decimal(repr(units.parse(end.strip(), kind, bare_numbers=False))) for end in (low, high)]
         except ValueError:
             continue
-        return ends[0], ends[1], _BASE_UNITS.get(kind, "")
+        return ends[0], ends[1], units.BASE.get(kind, "")
     raise ScenarioError(f"{path}: {text}: its ends are not quantities of one kind; write for example 50/s..400/s:8")
 
 
@@ -318,12 +327,12 @@ def in_columns(values: Sequence[Any]) -> list[Any]:
 
 
 def unit_of(values: Sequence[Any]) -> str:
-    """The unit of a column of `in_columns`: s, /s, B, or none where they are plain numbers or text.
+    """The unit of a column of `in_columns`: s, /s, B, B/s, or none where they are plain numbers or text.
 
-    >>> unit_of(["50ms", "1s"]), unit_of(["5/s"]), unit_of([1, 2]), unit_of(["a"])
-    ('s', '/s', '', '')
+    >>> unit_of(["50ms", "1s"]), unit_of(["5/s"]), unit_of(["10 Mbit/s"]), unit_of([1, 2]), unit_of(["a"])
+    ('s', '/s', 'B/s', '', '')
     """
-    for kind, unit in _BASE_UNITS.items():
+    for kind, unit in units.BASE.items():
         for value in values:
             try:
                 units.parse(value, kind, bare_numbers=False)

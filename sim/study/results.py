@@ -17,22 +17,9 @@ from sim.analysis.decision import Decision, verdict
 from sim.analysis.edges import edge_bands, edges_of_run
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
+from sim.analysis.regret import Regret, regret
 from sim.analysis.states import CALLS_STATES, staleness, state_spells
 from sim.errors import ScenarioError
-from sim.scenario.deployments import Rollout
-from sim.scenario.faults import (
-    Crash,
-    Errors,
-    Flush,
-    LinkFault,
-    Outage,
-    Partition,
-    Pause,
-    ReplayGroup,
-    Slow,
-    Stop,
-    ZoneOutage,
-)
 from sim.scenario.model import Scenario
 from sim.scenario.words import nearest
 from sim.study import store
@@ -63,6 +50,11 @@ class RunInfo:
     replication: int
     seed: int
     elapsed_s: float
+
+    @property
+    def labels(self) -> tuple[str, str, int]:
+        """Its candidate, condition and replication."""
+        return self.candidate, self.condition, self.replication
 
 
 class RowSource(Protocol):
@@ -191,6 +183,10 @@ class Results:
         """Which candidate to choose, and why, in words; see `sim.analysis.verdict`."""
         return verdict(self.metrics, self._slos(), latency=latency, focus=self.focus)
 
+    def regret(self, metric: str | None = None, weights: Mapping[str, float] | None = None) -> Regret:
+        """How much worse each candidate is than the best one of each condition; see `sim.analysis.regret`."""
+        return regret(self.metrics, metric, focus=self.focus, weights=weights)
+
     def rows(
         self,
         table: str = "requests",
@@ -224,10 +220,8 @@ class Results:
         only = list(columns) if columns is not None else None
         found = []
         for run in self.runs:
-            wanted_and_here = ((candidate, run.candidate), (condition, run.condition), (replication, run.replication))
-            if all(wanted in (None, here) for wanted, here in wanted_and_here):
-                labels = (run.candidate, run.condition, run.replication)
-                found.append(store.label_rows(self.source.read(run.index, table, only), *labels))
+            if all(wanted in (None, here) for wanted, here in zip((candidate, condition, replication), run.labels, strict=True)):
+                found.append(store.label_rows(self.source.read(run.index, table, only), *run.labels))
         return store.stack_rows(found)
 
     def tables(self, bin_s: float | None = None) -> dict[str, pd.DataFrame]:
@@ -259,7 +253,7 @@ class Results:
                 "time_parts": curves.time_parts_of_run(rows, start_s=times.warmup, end_s=times.end),
             }
             for name, table in reduced.items():
-                found[name].append(curves.label_run(table, run.candidate, run.condition, run.replication))
+                found[name].append(curves.label_run(table, *run.labels))
         made = {name: _BANDS[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
         told = {"summary": self._told(self.summary), "differences": self._told(self.differences())}
         tables = {**told, **made, "faults": self.faults(deployments=True), "warmup": self._warmup()}
@@ -270,6 +264,13 @@ class Results:
         if self.conditions == (ONLY_CONDITION,):
             tables = {name: table.assign(condition=self.name) for name, table in tables.items()}
         return tables
+
+    def changes_of(self, run: RunInfo) -> pd.DataFrame | None:
+        """The changes of state in one run; None where the numbers and the other rows were kept without them."""
+        try:
+            return self.source.read(run.index, "changes")
+        except ScenarioError:
+            return None
 
     def _of_attempts(self, run: RunInfo, requests: pd.DataFrame, bin_s: float) -> dict[str, pd.DataFrame]:
         """Attempts per second of the requests in focus over time, and those of all on every edge, of one run."""
@@ -286,11 +287,10 @@ class Results:
         for run in self.runs:
             if not self.scenarios[run.candidate, run.condition].registries:
                 continue
-            try:
-                changes = self.source.read(run.index, "changes")
-            except ScenarioError:  # as above
+            changes = self.changes_of(run)
+            if changes is None:
                 return None
-            found.append(curves.label_run(staleness(changes), run.candidate, run.condition, run.replication))
+            found.append(curves.label_run(staleness(changes), *run.labels))
         some = [rows for rows in found if len(rows)]
         return pd.concat(some, ignore_index=True) if some else None
 
@@ -301,9 +301,8 @@ class Results:
             pair = (run.candidate, run.condition)
             if pair in found:
                 continue
-            try:
-                changes = self.source.read(run.index, "changes")
-            except ScenarioError:  # the numbers and the other rows were kept without it
+            changes = self.changes_of(run)
+            if changes is None:
                 return None
             spells = state_spells(changes[changes["state"].isin(CALLS_STATES)], end_s=self.scenarios[pair].run.end)
             found[pair] = spells.assign(candidate=run.candidate, condition=run.condition, seed=run.seed)
@@ -391,40 +390,14 @@ def _fault_windows(scenario: Scenario) -> Iterator[tuple[str, float, float | Non
     for fault in scenario.faults:
         if fault.at is None:
             continue
-        match fault:
-            case Crash():
-                label = f"crash of {fault.crash}"
-            case Slow():
-                label = f"{fault.slow} {fault.factor:g} × slower"
-            case Errors():
-                label = f"{100 * fault.ratio:.3g} % errors of {fault.errors}"
-            case LinkFault():
-                label = f"{'partition' if fault.partition else 'bad link'} at {fault.link}"
-            case Outage():
-                label = f"outage of {fault.outage}"
-            case Pause():
-                label = f"pause of {fault.pause}"
-            case Stop():
-                label = f"stop of {fault.stop}"
-            case Flush():
-                label = f"flush of {fault.flush}"
-            case ReplayGroup():
-                label = f"replay of {fault.replay}"
-            case ZoneOutage():
-                label = f"outage of zone {fault.zone}"
-            case Partition():
-                label = f"partition {fault.sides}"
+        label = fault.label
         replica = getattr(fault, "replica", None)
         if isinstance(replica, int) and sum(type(other) is type(fault) for other in scenario.faults) <= _NAMED:
             label += f", replica {replica}"
-        if isinstance(fault, Flush | ReplayGroup):  # a moment
-            yield label, fault.at, fault.at
-        else:
-            yield label, fault.at, None if fault.for_ is None else fault.at + fault.for_
+        yield label, fault.at, fault.end_s
 
 
 def _deployments(scenario: Scenario) -> Iterator[tuple[str, float, float | None]]:
     """When somebody begins to change what runs: moments, for the end depends on what happens."""
     for change in scenario.deployments:
-        label = f"rollout of {change.rollout}" if isinstance(change, Rollout) else f"{change.scale} to {change.replicas} replicas"
-        yield label, change.at, change.at
+        yield change.label, change.at, change.at

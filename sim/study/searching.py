@@ -11,7 +11,6 @@ more. Finished runs are kept in the archive of the sweeps, so a search that is r
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,17 +21,16 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.intervals import summarise
-from sim.analysis.objectives import FAIL, PASS, UNCERTAIN, slo_verdicts
+from sim.analysis.objectives import FAIL, PASS, RANK, UNCERTAIN, slo_verdicts
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
-from sim.scenario.settings import Pair, Template, templates_of, tidy
-from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of
-from sim.study.execute import run_tasks
-from sim.study.experiment import Simulate, Work
+from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
+from sim.study.bench import Bench
+from sim.study.execute import Workers
+from sim.study.experiment import Simulate
 from sim.study.measure import trouble_of
-from sim.study.points import Axis, Given, Range, Settings, axis_of, in_columns, label_of, unit_of
-from sim.study.tasks import Finished, Task, plan
+from sim.study.points import Axis, Given, Range, Settings, axis_in, in_columns, label_of, unit_of
 
 #: Runs of a probe to begin with, and at most.
 REPLICATIONS: Final = 5
@@ -41,7 +39,6 @@ AT_MOST: Final = 40
 TOLERANCE: Final = 0.02
 #: A probe has recovered, or has not, if chance alone (one half) would say so no more often than this.
 _CHANCE: Final = 0.05
-_RANK: Final = {PASS: 0, UNCERTAIN: 1, FAIL: 2}
 
 #: Told before each probe: what is asked, and how many runs were made until now.
 Tell = Callable[[str, int], None]
@@ -80,7 +77,7 @@ def search(
     replications: int = REPLICATIONS,
     at_most: int = AT_MOST,
     tolerance: float = TOLERANCE,
-    workers: int | None = None,
+    workers: Workers = None,
     on_probe: Tell | None = None,
     seed: int | None = None,
     duration: str | float | None = None,
@@ -104,7 +101,7 @@ def search(
         replications: runs of each probe to begin with.
         at_most: runs of a probe that stays unclear.
         tolerance: how close the border is approached, relative to it; whole numbers to 1.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         on_probe: told what is asked, before each probe.
         seed: instead of `run.seed`.
         duration: measured time, instead of `run.duration`.
@@ -118,38 +115,23 @@ def search(
     path, given = _one("largest or smallest", largest or smallest)
     if largest and smallest:
         raise ScenarioError("--largest and --smallest: one of them; values of another setting go into --over")
-    if not 0 < tolerance < 1:
-        raise ScenarioError(f"--tolerance {tolerance:g}: write for example '2 %'")
-    if not 2 <= replications <= at_most:
-        raise ScenarioError(f"--replications {replications}: a probe needs from 2 to {at_most} (--at-most) runs")
+    _require_numbers(tolerance, replications, at_most)
     found, templates = templates_of(source)
-    if duration is not None:
-        templates = {pair: template.rebased({"run.duration": duration}) for pair, template in templates.items()}
+    templates = lasting(templates, duration)
     between = _range_of(templates, path, given)
     along = _values_of(templates, over) if over else None
     for pair, template in templates.items():
         _require_goal(template.scenario, pair, recovers)
-    bench = _Bench(templates, archive if simulate is None else None, workers, seed, simulate)
+    bench = Bench(templates, archive, workers, seed, simulate)
     hunt = _Hunt(bench, path, between, largest is not None, recovers, replications, at_most, tolerance, on_probe)
-    partial = False
-    try:
-        for value in along.values if along is not None else (None,):
-            beside = {} if along is None else {along.path: value}
-            for candidate in dict.fromkeys(name for name, _ in templates):
-                hunt.find(candidate, beside)
-    except KeyboardInterrupt:
-        if not hunt.probes:
-            raise
-        partial = True
-    finally:
-        bench.close()
-    settings = [path] if along is None else [along.path, path]
-    borders, probes = hunt.borders_table(along), hunt.probes_table(settings)
-    units = {name: unit_of([probe.settings[name] for probe in hunt.probes]) for name in settings if hunt.probes}
-    where = None if along is None else along.path
-    return Search(
-        found.name, found.question, path, largest is not None, where, borders, probes, bench.simulated, units, partial
-    )  # fmt: skip
+    return hunt.search(found, along)
+
+
+def _require_numbers(tolerance: float, replications: int, at_most: int) -> None:
+    if not 0 < tolerance < 1:
+        raise ScenarioError(f"--tolerance {tolerance:g}: write for example '2 %'")
+    if not 2 <= replications <= at_most:
+        raise ScenarioError(f"--replications {replications}: a probe needs from 2 to {at_most} (--at-most) runs")
 
 
 def _one(what: str, given: Mapping[str, Given] | None) -> tuple[str, Given]:
@@ -160,8 +142,7 @@ def _one(what: str, given: Mapping[str, Given] | None) -> tuple[str, Given]:
 
 
 def _range_of(templates: Mapping[Pair, Template], path: str, given: Given) -> Range:
-    shapes = [template.type_of(path) for template in templates.values()]
-    axis = axis_of(path, given, shapes[0], sampled=True)
+    axis = axis_in(templates, path, given, sampled=True)
     if axis.range is None:
         raise ScenarioError(f"{path}: {given} is no range to search in; write for example {path}=50/s..400/s, without steps")
     return axis.range
@@ -169,8 +150,7 @@ def _range_of(templates: Mapping[Pair, Template], path: str, given: Given) -> Ra
 
 def _values_of(templates: Mapping[Pair, Template], over: Mapping[str, Given]) -> Axis:
     path, given = _one("over", over)
-    shapes = [template.type_of(path) for template in templates.values()]
-    return axis_of(path, given, shapes[0], sampled=False)
+    return axis_in(templates, path, given, sampled=False)
 
 
 def _require_goal(scenario: Scenario, pair: Pair, recovers: bool) -> None:
@@ -181,6 +161,17 @@ def _require_goal(scenario: Scenario, pair: Pair, recovers: bool) -> None:
         )
     if not recovers and not scenario.slos:
         raise ScenarioError(f"{' under '.join(pair)} has no slos to meet; add some, for example slos: [p99 <= 300ms]")
+
+
+@dataclass(frozen=True)
+class _Border:
+    """Between which probes the border of a candidate lies, beside which value of another setting, and how many it took."""
+
+    candidate: str
+    beside: Settings
+    good: _Probe | None
+    bad: _Probe | None
+    probes: int
 
 
 @dataclass(frozen=True)
@@ -195,75 +186,12 @@ class _Probe:
     why: str
 
 
-class _Bench:
-    """Makes runs at any point of the settings, each once."""
-
-    def __init__(
-        self,
-        templates: Mapping[Pair, Template],
-        archive: str | Path | None,
-        workers: int | None,
-        seed: int | None,
-        simulate: Simulate | None,
-    ) -> None:
-        self.templates = templates
-        self.simulated = 0
-        self._archive = None if archive is None else Archive(archive)
-        self._workers, self._seed, self._simulate = workers, seed, simulate
-        self._known: dict[str, Numbers] = {}
-
-    def close(self) -> None:
-        """Leave the archive to others."""
-        if self._archive is not None:
-            self._archive.close()
-
-    def scenarios(self, candidate: str, settings: Settings) -> dict[Pair, Scenario]:
-        """The scenarios of a candidate under all conditions, with these settings."""
-        try:
-            return {pair: template.changed(settings) for pair, template in self.templates.items() if pair[0] == candidate}
-        except ScenarioError as error:
-            raise ScenarioError([f"{label_of(settings)}: {message}" for message in error.messages]) from error
-
-    def measured(self, scenarios: Mapping[Pair, Scenario], label: str, replications: int) -> pd.DataFrame:
-        """The metrics of so many replications: candidate, condition, replication, metric, of, value.
-
-        Raises:
-            KeyboardInterrupt: the runs were not finished; those that were are kept.
-        """
-        version = code_version()
-        cases = [(candidate, f"{condition}, {label}", one) for (candidate, condition), one in scenarios.items()]
-        tasks = plan(cases, replications, self._seed)
-        pairs = [pair for pair in scenarios for _ in range(replications)]
-        identities = {pair: identity_of(one, version) for pair, one in scenarios.items()}
-        tasks = [dataclasses.replace(t, key=key_of(identities[pair], t.seed)) for t, pair in zip(tasks, pairs, strict=True)]
-        if self._archive is not None:
-            self._known |= self._archive.found([task.key for task in tasks if task.key not in self._known])
-        missing = {task.key: task for task in tasks if task.key not in self._known}
-
-        def keep(task: Task, finished: Finished) -> None:
-            numbers = Numbers.of(finished.metrics, finished.elapsed_s)
-            if self._archive is not None:
-                self._archive.keep(task.key, task.scenario, task.seed, version, numbers)
-            self._known[task.key] = numbers
-            self.simulated += 1
-
-        if not run_tasks(list(missing.values()), Work(self._simulate, (), None), keep, self._workers):
-            raise KeyboardInterrupt
-        parts = []
-        for task, (candidate, condition) in zip(tasks, pairs, strict=True):
-            numbers = self._known[task.key]
-            metric, of = zip(*numbers.names, strict=True)
-            rows = pd.DataFrame({"metric": metric, "of": of, "value": numbers.values})
-            parts.append(rows.assign(candidate=candidate, condition=condition, replication=task.replication))
-        return pd.concat(parts, ignore_index=True)
-
-
 class _Hunt:
     """The search itself: what is asked next, and what has come out."""
 
     def __init__(
         self,
-        bench: _Bench,
+        bench: Bench,
         path: str,
         between: Range,
         largest: bool,
@@ -276,28 +204,49 @@ class _Hunt:
         self.probes: list[_Probe] = []
         self._bench, self._path, self._between, self._largest, self._recovers = bench, path, between, largest, recovers
         self._first, self._at_most, self._tolerance, self._tell = replications, at_most, tolerance, tell
-        self._borders: list[tuple[str, Settings, _Probe | None, _Probe | None, int]] = []
+        self._borders: list[_Border] = []
 
-    def find(self, candidate: str, beside: Settings) -> None:
-        """Halve the range until the border is known well enough."""
-        before = len(self.probes)
+    def search(self, found: Scenario | Comparison, along: Axis | None) -> Search:
+        """Find the border of every candidate at every value of another setting, as far as nobody interrupts it."""
+        partial = False
+        try:
+            for value in along.values if along is not None else (None,):
+                beside = {} if along is None else {along.path: value}
+                for candidate in dict.fromkeys(name for name, _ in self._bench.templates):
+                    before = len(self.probes)
+                    good, bad = self._border(candidate, beside)
+                    self._borders.append(_Border(candidate, beside, good, bad, len(self.probes) - before))
+        except KeyboardInterrupt:
+            if not self.probes:
+                raise
+            partial = True
+        finally:
+            self._bench.close()
+        over = None if along is None else along.path
+        settings = [self._path] if over is None else [over, self._path]
+        units = {name: unit_of([probe.settings[name] for probe in self.probes]) for name in settings if self.probes}
+        tables = self._borders_table(over), self._probes_table(settings)
+        return Search(
+            found.name, found.question, self._path, self._largest, over, *tables, self._bench.simulated, units, partial
+        )  # fmt: skip
+
+    def _border(self, candidate: str, beside: Settings) -> tuple[_Probe | None, _Probe | None]:
+        """Halve the range until the border is known well enough: the last good probe and the first bad one, None without any."""
         low, high = self._between.low, self._between.high
         good_end, bad_end = (low, high) if self._largest else (high, low)
         good = self._ask(candidate, beside, good_end)
-        bad = self._ask(candidate, beside, bad_end) if good.good else None
-        if bad is None:
-            self._borders.append((candidate, beside, None, good, len(self.probes) - before))
-            return
+        if not good.good:
+            return None, good
+        bad = self._ask(candidate, beside, bad_end)
         if bad.good:
-            self._borders.append((candidate, beside, bad, None, len(self.probes) - before))
-            return
+            return bad, None
         while (middle := self._middle(good_end, bad_end)) is not None:
             probe = self._ask(candidate, beside, middle)
             if probe.good:
                 good, good_end = probe, middle
             else:
                 bad, bad_end = probe, middle
-        self._borders.append((candidate, beside, good, bad, len(self.probes) - before))
+        return good, bad
 
     def _middle(self, one: Decimal, other: Decimal) -> Decimal | None:
         """Between the ends, or None when they are close enough."""
@@ -310,7 +259,7 @@ class _Hunt:
 
     def _ask(self, candidate: str, beside: Settings, number: Decimal) -> _Probe:
         settings = {**beside, self._path: self._between.written(number)}
-        scenarios = self._bench.scenarios(candidate, settings)
+        scenarios = self._bench.scenarios(settings, candidate)
         replications = self._first
         while True:
             label = label_of(settings)
@@ -324,24 +273,25 @@ class _Hunt:
         self.probes.append(_Probe(candidate, settings, replications, good, verdict != UNCERTAIN, why))
         return self.probes[-1]
 
-    def borders_table(self, along: Axis | None) -> pd.DataFrame:
+    def _borders_table(self, over: str | None) -> pd.DataFrame:
         """What `Search.borders` is."""
         rows = []
-        for candidate, beside, good, bad, probes in self._borders:
-            written = [None if one is None else one.settings[self._path] for one in (good, bad)]
-            sure = all(one is None or one.sure for one in (good, bad))
-            rows.append((candidate, *beside.values(), *written, sure, probes))
-        over = [] if along is None else [along.path]
-        table = pd.DataFrame(rows, columns=["candidate", *over, "best_written", "fails_written", "sure", "probes"])
+        for border in self._borders:
+            ends = border.good, border.bad
+            written = [None if one is None else one.settings[self._path] for one in ends]
+            sure = all(one is None or one.sure for one in ends)
+            rows.append((border.candidate, *border.beside.values(), *written, sure, border.probes))
+        beside = [] if over is None else [over]
+        table = pd.DataFrame(rows, columns=["candidate", *beside, "best_written", "fails_written", "sure", "probes"])
         for name, column in (("best", "best_written"), ("fails_at", "fails_written")):
             there = [value for value in table[column] if value is not None]
             numbers = iter(in_columns(there))
             table[name] = np.array([np.nan if value is None else next(numbers) for value in table[column]], dtype=float)
-        if along is not None and len(table):
-            table[along.path] = in_columns(table[along.path].tolist())
-        return table[["candidate", *over, "best", "fails_at", "best_written", "sure", "probes"]]
+        if over is not None and len(table):
+            table[over] = in_columns(table[over].tolist())
+        return table[["candidate", *beside, "best", "fails_at", "best_written", "sure", "probes"]]
 
-    def probes_table(self, settings: Sequence[str]) -> pd.DataFrame:
+    def _probes_table(self, settings: Sequence[str]) -> pd.DataFrame:
         """What `Search.probes` is."""
         columns = {path: in_columns([probe.settings[path] for probe in self.probes]) for path in settings}
         return pd.DataFrame(
@@ -359,7 +309,7 @@ class _Hunt:
 def _objectives(metrics: pd.DataFrame, scenarios: Mapping[Pair, Scenario]) -> tuple[str, bool, str]:
     """The worst verdict on all objectives, whether the means meet them, and what decided."""
     judged = slo_verdicts(summarise(metrics), {pair: one.slos for pair, one in scenarios.items()})
-    worst = max(judged["verdict"], key=lambda verdict: _RANK[verdict])
+    worst = max(judged["verdict"], key=lambda verdict: RANK[verdict])
     slos = {slo.text: slo for one in scenarios.values() for slo in one.slos}
     good, missed = True, []
     for row in judged.to_dict("records"):
@@ -382,7 +332,7 @@ def _recovered(metrics: pd.DataFrame) -> tuple[str, bool, str]:
         count, back = len(values), int(values.notna().sum())
         more, fewer = float(binom.sf(back - 1, count, 0.5)), float(binom.cdf(back, count, 0.5))
         verdict = PASS if more <= _CHANCE else FAIL if fewer <= _CHANCE else UNCERTAIN
-        worst = max(worst, verdict, key=lambda one: _RANK[one])
+        worst = max(worst, verdict, key=lambda one: RANK[one])
         good = good and 2 * back > count
         said.append(f"{back} of {count} recovered{f' under {condition}' if mine['condition'].nunique() > 1 else ''}")
     return worst, good, ", ".join(said)

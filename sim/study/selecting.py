@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from sim.analysis.curves import label_run
 from sim.analysis.intervals import summarise
-from sim.analysis.metrics import Floats, is_ratio
+from sim.analysis.metrics import Floats, more_is_better
 from sim.analysis.selection import FEWEST, Selection, kim_nelson, probability_of_best
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
-from sim.study.execute import core_count, run_tasks
+from sim.study.execute import Workers, core_count, run_tasks
 from sim.study.experiment import Simulate, Work
 from sim.study.measure import require_metrics
 from sim.study.tasks import Finished, Task, plan
-
-#: Of these more is better.
-_MORE_IS_BETTER: Final = ("goodput_rps", "throughput_rps", "share_ok")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +34,11 @@ class Selected:
     metric: str
     condition: str
     runs: int
-    #: Whether runs were left when it was decided; False where the budget has ended it, or an interrupt.
-    decided: bool
+
+    @property
+    def decided(self) -> bool:
+        """Whether one is left; False where the budget has ended it before, or an interrupt."""
+        return self.selection.decided
 
 
 def select(
@@ -52,7 +51,7 @@ def select(
     confidence: float = 0.95,
     first: int = 10,
     budget: int = 1000,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Callable[[int, int, str], None] | None = None,
     seed: int | None = None,
     simulate: Simulate | None = None,
@@ -80,23 +79,16 @@ def select(
         ScenarioError: no such metric or condition, one candidate, or a budget that is too small to begin with.
     """
     names = list(comparison.candidates)
-    conditions = list(comparison.conditions)
-    if condition is None and len(conditions) > 1:
-        raise ScenarioError(f"--condition: under which of {', '.join(map(repr, conditions))} is the best to be found?")
-    under = condition or conditions[0]
-    if under not in conditions:
-        raise ScenarioError(f"--condition: no condition {under!r}; {nearest(under, conditions)}")
+    under = _under(comparison, condition)
     require_metrics(comparison, (metric,))
     if first < FEWEST or budget < first * len(names):
         least = max(first, FEWEST) * len(names)
         raise ScenarioError(f"--budget {budget}: {len(names)} candidates with {max(first, FEWEST)} runs each take {least}")
     cases = [(name, under, comparison.candidates[name][under]) for name in names]
-    case = _Case(cases, metric, of, Work(simulate, (), None), workers, on_progress, seed, budget)
+    case = _Case(cases, metric, of, Work(simulate, (), None), workers, on_progress, seed)
     complete = case.run(dict.fromkeys(names, first))
     while True:
-        found = kim_nelson(
-            case.values(), indifference, first=first, confidence=confidence, lower_is_better=not _more_is_better(metric)
-        )
+        found = kim_nelson(case.values(), indifference, first=first, confidence=confidence, lower_is_better=case.lower_is_better)
         if found.decided or not complete:
             break
         more = max(core_count(), found.replications // 2)
@@ -104,11 +96,18 @@ def select(
         if more < 1:
             break
         complete = case.run(dict.fromkeys(found.left, found.replications + more))
-    return Selected(found, case.table(found, metric), metric, under, len(case.finished), found.decided)
+    return Selected(found, case.table(found), metric, under, len(case.finished))
 
 
-def _more_is_better(metric: str) -> bool:
-    return metric in _MORE_IS_BETTER or (is_ratio(metric) and not metric.startswith(("share_", "cross_")))
+def _under(comparison: Comparison, condition: str | None) -> str:
+    """The condition that is meant."""
+    conditions = list(comparison.conditions)
+    if condition is None and len(conditions) > 1:
+        raise ScenarioError(f"--condition: under which of {', '.join(map(repr, conditions))} is the best to be found?")
+    under = condition or conditions[0]
+    if under not in conditions:
+        raise ScenarioError(f"--condition: no condition {under!r}; {nearest(under, conditions)}")
+    return under
 
 
 @dataclass
@@ -119,13 +118,16 @@ class _Case:
     metric: str
     of: str
     work: Work
-    workers: int | None
+    workers: Workers
     tell: Callable[[int, int, str], None] | None
     seed: int | None
-    budget: int
+    #: The metrics of finished runs, by candidate and replication.
+    finished: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.finished: dict[tuple[str, int], pd.DataFrame] = {}
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the best candidate is the one with the lowest mean."""
+        return not more_is_better(self.metric)
 
     def run(self, until: dict[str, int]) -> bool:
         """Run candidates until each has so many replications; False after an interrupt."""
@@ -137,8 +139,7 @@ class _Case:
         expected = len(self.finished) + len(tasks)
 
         def keep(task: Task, finished: Finished) -> None:
-            labels = (task.candidate, task.condition, task.replication)
-            self.finished[task.candidate, task.replication] = label_run(finished.metrics, *labels)
+            self.finished[task.candidate, task.replication] = label_run(finished.metrics, *task.labels)
             if self.tell is not None:
                 self.tell(len(self.finished), expected, task.label)
 
@@ -164,7 +165,7 @@ class _Case:
             found[name] = [float(of[r]) for r in range(len(of)) if r in of.index]
         return found
 
-    def table(self, found: Selection, metric: str) -> pd.DataFrame:
+    def table(self, found: Selection) -> pd.DataFrame:
         """What `Selected.table` is."""
         values = self.values()
         rows = summarise(self.metrics()).set_index("candidate").loc[list(values)].reset_index()
@@ -176,6 +177,6 @@ class _Case:
             count = min(map(len, left.values()))
             same: dict[str, Floats] = {name: np.asarray(mine[:count], dtype=np.float64) for name, mine in left.items()}
             enough = count > len(left) + 1
-            chances = probability_of_best(same, lower_is_better=not _more_is_better(metric)) if enough else {}
+            chances = probability_of_best(same, lower_is_better=self.lower_is_better) if enough else {}
         rows["probability_of_best"] = rows["candidate"].map(chances).astype(float)
         return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.analysis.steady import Warmup, warmup_of
 from sim.errors import ScenarioError
 from sim.scenario.model import Scenario
+from sim.study.execute import Workers
 from sim.study.experiment import Progress, replicate
 
 #: As many runs show a warm-up that one run hides in its noise.
@@ -14,7 +15,7 @@ REPLICATIONS = 10
 def find_warmup(
     scenario: Scenario,
     replications: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Progress | None = None,
     *,
     seed: int | None = None,

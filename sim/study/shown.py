@@ -8,7 +8,7 @@ import pandas as pd
 
 from sim.analysis import words
 from sim.analysis.intervals import headline
-from sim.analysis.metrics import effects_in, percentile_name
+from sim.analysis.metrics import COSTS, effects_in, percentile_name
 from sim.analysis.objectives import percentiles_of
 from sim.cards import card
 from sim.study.results import Results
@@ -17,7 +17,6 @@ _OF_PROTOCOLS: Final = ("wire_bytes_per_request", "wire_cpu_s", "new_connections
 _OF_EFFECTS: Final = ("completeness", "ack_p99_s", "effect_p50_s", "effect_p99_s")
 #: Shown where they are not zero: what went wrong with effects.
 _IF_ANY: Final = ("duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished")
-_COSTS: Final = ("attempts_per_request", "busy_s_per_good")
 
 
 def shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
@@ -35,7 +34,7 @@ def shown_metrics(results: Results, rows: pd.DataFrame) -> list[str]:
         "mean_s",
         *times,
         "recovery_s",
-        *_COSTS,
+        *COSTS,
         "cross_zone",
         *_OF_PROTOCOLS,
         *_OF_EFFECTS,

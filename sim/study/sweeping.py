@@ -15,8 +15,6 @@ Every point has the same seeds, so differences between points are those of the s
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +29,13 @@ from sim.analysis.sweeps import column_of
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
-from sim.scenario.settings import Pair, Template, templates_of, tidy
+from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
 from sim.study import store
 from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of, write_rows
-from sim.study.execute import core_count, interrupts_later, run_tasks
-from sim.study.experiment import Simulate, Work, known_tables, versions
+from sim.study.execute import Workers, interrupts_later, places, run_tasks, shares_files
+from sim.study.experiment import Simulate, Work, circumstances, known_tables, versions
 from sim.study.lock import resolved
-from sim.study.points import Given, Settings, axis_of, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
+from sim.study.points import Given, Settings, axis_in, grid, in_columns, label_of, plainly, sampled, side_by_side, unit_of
 from sim.study.swept import Sweep
 from sim.study.tasks import Finished, Task, expected_requests, plan
 
@@ -66,9 +64,9 @@ class Standing:
 
 def sweep(
     source: str | Path | Scenario | Comparison,
-    settings: Mapping[str, Given],
+    settings: Mapping[str, Given] | Sequence[Settings],
     replications: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     on_progress: Callable[[Standing], None] | None = None,
     *,
     zipped: bool = False,
@@ -88,9 +86,10 @@ def sweep(
     Args:
         source: what to simulate; a file, too, whose named laws can then be swept.
         settings: path (as in messages: `calls.shop -> payment.timeout`, `faults[0].for`) → values, or text such as
-            ``"50/s..400/s:8"``, ``"10ms..1s:5 log"``, ``"1,2,3"``.
+            ``"50/s..400/s:8"``, ``"10ms..1s:5 log"``, ``"1,2,3"``; or the points themselves: a list of path → value, all with
+            the same paths.
         replications: how often each point; absent: `run.replications`.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         on_progress: told how far it is, before the first run and after each, in this process.
         zipped: the first values together, the second ones, …; instead of every value with every other.
         sample: ``"lhs:50"`` or ``"sobol:64"``: so many points of the space that ranges and lists span.
@@ -109,10 +108,8 @@ def sweep(
     kept = known_tables(rows)
     if kept and (simulate is not None or (out is None and archive is None)):
         raise ScenarioError("rows: they are kept in the archive; give out= or archive=, and no simulate=")
-    settings = {tidy(path): values for path, values in settings.items()}
     found, templates = templates_of(source)
-    if duration is not None:
-        templates = {pair: template.rebased({"run.duration": duration}) for pair, template in templates.items()}
+    templates = lasting(templates, duration)
     points = _points(templates, settings, zipped, sample, seed)
     runs = _plan(points, templates, replications, seed)
     place = None if simulate is not None else archive or (resolved(out).parent / ARCHIVE if out is not None else None)
@@ -130,9 +127,16 @@ class _Run:
 
 
 def _points(
-    templates: Mapping[Pair, Template], settings: Mapping[str, Given], zipped: bool, sample: str | None, seed: int | None
+    templates: Mapping[Pair, Template],
+    settings: Mapping[str, Given] | Sequence[Settings],
+    zipped: bool,
+    sample: str | None,
+    seed: int | None,
 ) -> list[Settings]:
     """All points of a sweep, their paths checked against every scenario."""
+    if not isinstance(settings, Mapping):
+        return _given_points(templates, settings)
+    settings = {tidy(path): values for path, values in settings.items()}
     if not settings:
         raise ScenarioError("--set: nothing is swept; write for example --set 'load.rate=50/s..400/s:8'")
     if zipped and sample is not None:
@@ -141,8 +145,7 @@ def _points(
     axes = []
     for path, given in settings.items():
         try:
-            shapes = [template.type_of(path) for template in templates.values()]
-            axes.append(axis_of(path, given, shapes[0], sampled=sample is not None))
+            axes.append(axis_in(templates, path, given, sampled=sample is not None))
         except ScenarioError as error:
             problems += error.messages
     if problems:
@@ -151,6 +154,18 @@ def _points(
         first = next(iter(templates.values())).scenario.run.seed
         return sampled(axes, sample, first if seed is None else seed)
     return side_by_side(axes) if zipped else grid(axes)
+
+
+def _given_points(templates: Mapping[Pair, Template], points: Sequence[Settings]) -> list[Settings]:
+    """Points that were worked out elsewhere."""
+    found = [{tidy(path): value for path, value in point.items()} for point in points]
+    paths = tuple(found[0]) if found else ()
+    if not paths or any(tuple(point) != paths for point in found):
+        raise ScenarioError("points: a list of path → value, with the same paths in each; for example [{'load.rate': '50/s'}]")
+    for path in paths:
+        for template in templates.values():
+            template.type_of(path)
+    return found
 
 
 def _plan(
@@ -211,20 +226,22 @@ class _Attempt:
         except Exception as exc:
             said = " ".join(f"{type(exc).__name__}: {exc}".split())
             return Finished(task.index, pd.DataFrame(), None, time.perf_counter() - started, said)
-        if self.archive is not None and finished.rows:
-            write_rows(self.archive, task.key, finished.rows)
+        if self.archive is None or not finished.rows:
+            return finished
+        write_rows(self.archive, task.key, finished.rows)
         return dataclasses.replace(finished, rows=None)
 
 
 class _Course:
     """The course of a sweep: what is finished, what has failed, how long it still takes."""
 
-    def __init__(self, runs: Sequence[_Run], points: int, workers: int, tell: Callable[[Standing], None] | None) -> None:
+    def __init__(self, runs: Sequence[_Run], points: int, workers: Workers, tell: Callable[[Standing], None] | None) -> None:
         self.finished: dict[str, Numbers] = {}
         self.failed: dict[str, str] = {}
         #: How many of the finished ones were known at the beginning.
         self.known = 0
         self._runs, self._points, self._workers, self._tell = runs, points, workers, tell
+        self._places = 1
         self._uses: dict[str, int] = {}
         for run in runs:
             self._uses[run.task.key] = self._uses.get(run.task.key, 0) + 1
@@ -239,6 +256,8 @@ class _Course:
         missing = {run.task.key: run.task for run in self._runs if run.task.key not in known}
         self._requests = sum(expected_requests(task.scenario) for task in missing.values())
         self._cost_left = self._requests + _COST_OF_A_RUN * len(missing)
+        if missing:
+            self._places = places(self._workers)
         self._say("")
         return list(missing.values())
 
@@ -256,7 +275,7 @@ class _Course:
         cost = expected_requests(task.scenario) + _COST_OF_A_RUN
         self._done += self._uses[task.key]
         self._cost_left -= cost
-        if self._finished_now == self._workers:
+        if self._finished_now == self._places:
             self._cost, self._took_s = 0.0, 0.0
         if took_s:
             self._finished_now += 1
@@ -266,7 +285,7 @@ class _Course:
     def _say(self, label: str) -> None:
         if self._tell is None:
             return
-        left_s = self._took_s * self._cost_left / self._cost / self._workers if self._cost else None
+        left_s = self._took_s * self._cost_left / self._cost / self._places if self._cost else None
         self._tell(Standing(self._points, len(self._runs), self._known, self._done, self._requests, left_s, label))
 
 
@@ -283,7 +302,7 @@ class _Planned:
 
     def carry_out(
         self,
-        workers: int | None,
+        workers: Workers,
         on_progress: Callable[[Standing], None] | None,
         out: str | Path | None,
         archive_in: str | Path | None,
@@ -294,7 +313,7 @@ class _Planned:
         writer = store.Writer(out) if out is not None else None
         try:
             archive = Archive(archive_in) if archive_in is not None else None
-            course = _Course(self.runs, len(self.points), workers or core_count(), on_progress)
+            course = _Course(self.runs, len(self.points), workers, on_progress)
             try:
                 complete = self._simulate(course, archive, workers)
             finally:
@@ -311,7 +330,7 @@ class _Planned:
                 writer.discard()  # nothing, after it has finished
         return found
 
-    def _simulate(self, course: _Course, archive: Archive | None, workers: int | None) -> bool:
+    def _simulate(self, course: _Course, archive: Archive | None, workers: Workers) -> bool:
         known = archive.found([run.task.key for run in self.runs], self.rows) if archive is not None else {}
         tasks = course.begin(known)
         version = code_version()
@@ -322,10 +341,13 @@ class _Planned:
                 return
             numbers = Numbers.of(finished.metrics, finished.elapsed_s)
             if archive is not None:
+                if finished.rows:  # made where our files are not seen
+                    write_rows(archive.directory, task.key, finished.rows)
                 archive.keep(task.key, task.scenario, task.seed, version, numbers, self.rows)
             course.keep(task, numbers)
 
-        work = _Attempt(Work(self.simulate, self.rows, None), None if archive is None else archive.directory)
+        place = archive.directory if archive is not None and shares_files(workers) else None
+        work = _Attempt(Work(self.simulate, self.rows, None), place)
         try:
             return run_tasks(tasks, work, keep, workers, course.give_up)
         except KeyboardInterrupt:  # the second one, while the workers were being stopped
@@ -351,15 +373,11 @@ class _Planned:
         keys = tuple(run.task.key for run in done)
         return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where, keys)
 
-    def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: int | None) -> Path:
+    def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: Workers) -> Path:
         manifest = {
             "format": store.FORMAT,
             "kind": "sweep",
-            "name": found.name,
-            "question": found.question,
-            "date": started.isoformat(timespec="seconds"),
-            "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
-            "command_line": shlex.join(sys.argv),
+            **circumstances(found.name, found.question, started),
             "versions": {**versions(), "code": code_version()},
             "workers": workers,
             "partial": found.partial,

@@ -39,7 +39,7 @@ class Sweep:
     planned: int
     #: How many of them were simulated now; the others were finished before.
     simulated: int
-    #: Of settings that are quantities: s, /s or B.
+    #: Of settings that are quantities: s, /s, B or B/s.
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     directory: Path | None = None
     archive: Path | None = None

@@ -31,10 +31,22 @@ class Task:
     key: str = ""
 
     @property
+    def labels(self) -> tuple[str, str, int]:
+        """Its candidate, condition and replication."""
+        return self.candidate, self.condition, self.replication
+
+    @property
     def label(self) -> str:
         """How the task is called in progress and errors."""
         names = " · ".join(name for name in (self.candidate, self.condition) if name)
         return f"{names} · replication {self.replication} (seed {self.seed})"
+
+
+def note_where(exc: Exception, task: Task) -> None:
+    """Add to an error in which run it came, and how to see it alone."""
+    if not isinstance(exc, ScenarioError):
+        where = f"in {task.label} of scenario {task.scenario.name!r}"
+        exc.add_note(f"{where}; sim.run(scenario, seed={task.seed}) shows it alone")
 
 
 @dataclass(frozen=True)

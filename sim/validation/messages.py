@@ -114,7 +114,7 @@ def _needs_all() -> Case:
         return {"failed": records(result, "requests")["outcome"] != OK}, {}
 
     expected = {"mean of failed": near(1 - 0.990045, 0.02)}
-    return Case("AV1", "a synchronous chain of ten needs all ten", GROUP, "arithmetic", run, read, expected)
+    return Case("AV1", "a synchronous chain of ten needs all ten", GROUP, "arithmetic", run, read, expected, seeds=20)
 
 
 def _bulks() -> Case:

@@ -24,7 +24,7 @@ def two_zones(routing):
         zones=("a", "b"),
         zone_links={"default": WAY_S},
         calls={"front": {"balancing": "random"}, "back": {"zone_routing": routing, "balancing": "random"}},
-        duration_s=25_000,
+        duration_s=16_000,
         warmup_s=200,
         attempts=True,
     )

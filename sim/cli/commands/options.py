@@ -20,6 +20,9 @@ Replications = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", "-s", min=0, help="First seed, instead of run.seed.")]
 Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Processes; absent: one per core.")]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster, such as tcp://10.0.0.5:8786.")
+]
 Duration = Annotated[str | None, typer.Option("--duration", "-d", help="Measured time, such as 60s, instead of run.duration.")]
 Output = Annotated[Format, typer.Option("--format", "-f", help="How results are written to standard output.")]
 

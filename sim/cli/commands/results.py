@@ -72,6 +72,33 @@ def explain(
 
 
 @commands.command(
+    epilog="[bold]Examples[/]\n\n  sim regret results/rivals\n\n  sim regret results/rivals --metric p99_s\n\n"
+    "  sim regret results/rivals --weight normal=0.99 --weight crash=0.01",
+)
+@explained
+def regret(
+    results: ResultsDir,
+    metric: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="In what; absent: success if it differs anywhere, else p99_s.")
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION=NUMBER", help="How likely a condition is, for the expectation; absent: all alike."),
+    ] = None,
+    output: Output = Format.TABLE,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how far each candidate is from the best of each condition, and which one is never far: good in more than one world.
+
+    Nothing is simulated again. The chart goes to RESULTS/charts.
+    """
+    from sim.cli.regretting import show_regret
+
+    show_regret(results, metric, weight or [], output, charts=not no_charts, quiet=quiet)
+
+
+@commands.command(
     epilog="[bold]Examples[/]\n\n  sim waterfall results/shop\n\n  sim waterfall results/shop --at p99.9 --mermaid\n\n"
     "  sim waterfall results/retries --at failed --candidate today --condition crash\n\n  sim waterfall results/shop --at 4711",
 )

@@ -19,12 +19,13 @@ from sim.cli.commands.options import (
     Output,
     Quiet,
     Replications,
+    Scheduler,
     Seed,
     Until,
     Workers,
     directory,
 )
-from sim.cli.terminal import Format, explained
+from sim.cli.terminal import Format, Method, crew, explained
 
 commands = typer.Typer()
 
@@ -39,6 +40,7 @@ def run(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("results", "NAME")] = None,
@@ -64,7 +66,7 @@ def run(
     with study.alone():
         results = study.carry_out(
             lambda target, tell: replicate(
-                scenario, replications, workers, tell, seed=seed, out=target, until=until, at_most=at_most
+                scenario, replications, crew(workers, scheduler), tell, seed=seed, out=target, until=until, at_most=at_most
             ),
             scenario,
         )
@@ -81,6 +83,7 @@ def compare(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("results", "NAME")] = None,
@@ -110,10 +113,11 @@ def compare(
     with study.alone():
         results = study.carry_out(
             lambda target, tell: compare_all(
-                found, replications, workers, tell, seed=seed, baseline=baseline, out=target, until=until, at_most=at_most
+                found, replications, crew(workers, scheduler), tell, seed=seed, baseline=baseline, out=target, until=until,
+                at_most=at_most,
             ),
             found,
-        )
+        )  # fmt: skip
         finish(results, study, gate=gate, choose=choose, until=until)
 
 
@@ -126,6 +130,7 @@ def warmup(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("chart", "NAME-warmup")] = None,
@@ -138,8 +143,8 @@ def warmup(
     from sim.cli.deciding import show_warmup
 
     show_warmup(
-        file, candidate, condition, duration=duration, replications=replications, seed=seed, workers=workers, output=output,
-        directory=directory, charts=not no_charts, quiet=quiet,
+        file, candidate, condition, duration=duration, replications=replications, seed=seed, workers=crew(workers, scheduler),
+        output=output, directory=directory, charts=not no_charts, quiet=quiet,
     )  # fmt: skip
 
 
@@ -161,6 +166,7 @@ def select(
     budget: Annotated[int, typer.Option(min=10, help="Runs of all candidates together, at most.")] = 1000,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     quiet: Quiet = False,
@@ -172,7 +178,7 @@ def select(
     from sim.cli.deciding import Wanted, show_selection
 
     wanted = Wanted(file, metric, indifference, condition, of, confidence, first, budget)
-    show_selection(wanted, duration=duration, seed=seed, workers=workers, output=output, quiet=quiet)
+    show_selection(wanted, duration=duration, seed=seed, workers=crew(workers, scheduler), output=output, quiet=quiet)
 
 
 @commands.command(
@@ -200,6 +206,7 @@ def search(
     at_most: Annotated[int, typer.Option("--at-most", min=2, help="Runs of a probe that stays unclear.")] = 40,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("tables", "NAME-search")] = None,
@@ -215,7 +222,111 @@ def search(
 
     sought = Sought(file, largest, smallest, over, recovers, tolerance, duration, directory, archive)
     carry_out(
-        sought, replications=replications, at_most=at_most, seed=seed, workers=workers, output=output, quiet=quiet
+        sought, replications=replications, at_most=at_most, seed=seed, workers=crew(workers, scheduler), output=output,
+        quiet=quiet,
+    )  # fmt: skip
+
+
+@commands.command(
+    epilog="[bold]Examples[/]\n\n"
+    "  sim optimise shop.yaml --minimise p99_s --set 'calls.shop -> payment.per_try_timeout=50ms..800ms log'\n\n"
+    "  sim optimise shop.yaml --minimise busy_s_per_good --set services.payment.workers=4..32 --budget 20\n\n"
+    "  sim optimise rivals.yaml --candidate 'three tries' --condition crash --maximise success --budget 60 --ignore-objectives "
+    "--set 'calls.shop -> payment.retry.max_attempts=1..6'",
+)
+@explained
+def optimise(
+    file: File,
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="PATH=RANGE", help="A setting and its range 4..64, or values; repeated.", show_default=False
+        ),
+    ],
+    minimise: Annotated[str | None, typer.Option(metavar="METRIC", help="What is to be small: p99_s, busy_s_per_good, …")] = None,
+    maximise: Annotated[str | None, typer.Option(metavar="METRIC", help="Or what is to be large: success, …")] = None,
+    candidate: Candidate = None,
+    condition: Condition = None,
+    of: Annotated[str, typer.Option(help="All requests, or one operation.")] = "all",
+    ignore_objectives: Annotated[
+        bool, typer.Option("--ignore-objectives", help="Trials need not meet the scenario's slos.")
+    ] = False,
+    budget: Annotated[int, typer.Option(min=2, help="Trials.")] = 30,
+    replications: Annotated[int, typer.Option("--replications", "-r", min=1, help="Runs of each trial.")] = 5,
+    fresh: Annotated[int, typer.Option(min=2, help="Runs of the final check, over seeds that no trial has seen.")] = 20,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[Path | None, directory("tables", "NAME-optimise")] = None,
+    archive: Archive = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find settings with which a metric is best and all objectives are met, and check the best over fresh seeds.
+
+    Trials share their seeds and are chosen by what earlier ones have shown (optuna). The best of many noisy trials looks better
+    than it is, so what is told is its difference to the scenario as written over seeds that no trial has seen.
+    """
+    from sim.cli.optimising import Goal, carry_out
+
+    goal = Goal(
+        file, tuple(settings), minimise, maximise, candidate, condition, of, not ignore_objectives, budget, fresh, duration,
+        directory, archive,
+    )  # fmt: skip
+    carry_out(goal, replications=replications, seed=seed, workers=workers, output=output, quiet=quiet)
+
+
+@commands.command(
+    epilog="[bold]Examples[/]\n\n  sim sensitivity rivals.yaml --input 'services.payment.operations.charge[0].work=5ms..50ms'\n\n"
+    "  sim sensitivity rivals.yaml --input load.rate=60/s..200/s --input links.default.latency=0.2ms..5ms --metric success\n\n"
+    "  sim sensitivity shop.yaml --method morris --input load.rate=60/s..200/s --input services.payment.workers=4..16",
+)
+@explained
+def sensitivity(
+    file: File,
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="PATH=RANGE",
+            help="An uncertain number and its bounds, 5ms..50ms; repeated.",
+            show_default=False,
+        ),
+    ],
+    method: Annotated[
+        Method, typer.Option(help="One at a time: a tornado, and what flips the verdict; or all together, by Morris or Sobol.")
+    ] = Method.ONE_AT_A_TIME,
+    metric: Annotated[str, typer.Option(metavar="METRIC", help="What is looked at: p99_s, mean_s, success, …")] = "p99_s",
+    of: Annotated[str, typer.Option(help="All requests, or one operation.")] = "all",
+    baseline: Annotated[str | None, typer.Option(help="The candidate that others are compared with; absent: the first.")] = None,
+    condition: Condition = None,
+    size: Annotated[
+        int | None, typer.Option(min=2, help="Trajectories of Morris (absent: 10); base points of Sobol (64).")
+    ] = None,
+    tolerance: Annotated[str, typer.Option(help="How close a flip is approached, relative to the way to the bound.")] = "5 %",
+    replications: Annotated[int, typer.Option("--replications", "-r", min=2, help="Runs of each point.")] = 10,
+    seed: Seed = None,
+    workers: Workers = None,
+    duration: Duration = None,
+    output: Output = Format.TABLE,
+    directory: Annotated[Path | None, directory("tables", "NAME-sensitivity")] = None,
+    archive: Archive = None,
+    no_charts: NoCharts = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which uncertain inputs matter, and which of them flips the recommendation, at what value.
+
+    Each input is moved alone between its bounds, with the same seeds; what that does to a metric is drawn as a tornado. Of a
+    comparison, where the verdict changes on the way, the place is found by halving, with the interval that noise leaves.
+    """
+    from sim.cli.sensing import Asked, carry_out
+
+    asked = Asked(
+        file, tuple(inputs), method, metric, of, baseline, condition, size, tolerance, duration, directory, archive
+    )  # fmt: skip
+    carry_out(
+        asked, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet
     )  # fmt: skip
 
 
@@ -247,6 +358,7 @@ def sweep(
     replications: Replications = None,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("tables", "NAME-sweep")] = None,
@@ -269,7 +381,10 @@ def sweep(
     from sim.cli.sweeping import Swept, carry_out
 
     swept = Swept(file, tuple(settings), zipped, sample, duration, directory, archive, tuple(rows or ()), tuple(metric or ()))
-    carry_out(swept, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet)
+    carry_out(
+        swept, replications=replications, seed=seed, workers=crew(workers, scheduler), output=output, charts=not no_charts,
+        quiet=quiet,
+    )  # fmt: skip
 
 
 @commands.command(

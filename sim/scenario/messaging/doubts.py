@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sim.scenario.edges import operations_of, steps_of
+from sim.scenario.edges import operations_of, publishes_of
 from sim.scenario.forecast import demands_of, edges_of, messages_rps, reply_s
 from sim.scenario.messaging.log_doubts import doubts_of_logs
 from sim.scenario.messaging.queues import Queue
-from sim.scenario.messaging.requests import doubts_of_requests, reply_queues, requests_of
+from sim.scenario.messaging.requests import carriers_of_replies, doubts_of_requests, requests_of
 from sim.scenario.model import Scenario
-from sim.scenario.services import Publish
+from sim.scenario.services import Payload
 from sim.units import format_duration
 
 #: A consumer hoards when what it may hold is worth so many seconds of all consumers' work.
@@ -44,8 +44,10 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
         (path, step.request): reply_s(scenario, address.split(".")[0], step, demands)
         for address, path, step in requests_of(scenario)
     }
-    yield from _large(scenario)
-    yield from _blocked(scenario)
+    yield from _payloads(scenario)
+    yield from _unused_stores(scenario)
+    yield from _full_brokers(scenario)
+    yield from _endless_waits(scenario)
     yield from _beside_poison(scenario)
     yield from doubts_of_requests(scenario, waits_s)
     yield from doubts_of_logs(scenario)
@@ -58,17 +60,14 @@ def _each_s(queue: Queue, call_s: float) -> float:
 
 def _beside_poison(scenario: Scenario) -> Iterator[str]:
     """Calls for several messages that fail because of one of them, always."""
-    for address, operation in operations_of(scenario).items():
-        for _, step in steps_of(operation.steps, ""):
-            if not isinstance(step, Publish) or not step.poison:
-                continue
-            for name in scenario.consumers(step.publish):
-                batch = scenario.batch_of(name)
-                if batch is not None and batch.size > 1 and batch.on_failure == "all":
-                    yield (
-                        f"{name}: {address} publishes poison, and one such message makes its whole call fail, each time: up to "
-                        f"{batch.size - 1} good ones are given up with it; write batch.on_failure: each"
-                    )
+    for address, step in publishes_of(scenario):
+        for name in scenario.consumers(step.publish) if step.poison else ():
+            batch = scenario.batch_of(name)
+            if batch is not None and batch.size > 1 and batch.on_failure == "all":
+                yield (
+                    f"{name}: {address} publishes poison, and one such message makes its whole call fail, each time: up to "
+                    f"{batch.size - 1} good ones are given up with it; write batch.on_failure: each"
+                )
 
 
 def _consumers(scenario: Scenario, queue: Queue) -> int:
@@ -143,37 +142,37 @@ def _poison(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
     """Messages that always fail, and come back for ever."""
     if queue.max_deliveries != "unlimited" or queue.time_to_live is not None:
         return
-    for address, operation in operations_of(scenario).items():
-        for _, step in steps_of(operation.steps, ""):
-            if isinstance(step, Publish) and step.poison and name in scenario.queues_of(step.publish):
-                yield (
-                    f"queue {name}: {address} publishes poison, and max_deliveries is unlimited: such messages come back "
-                    f"for ever; set queues.{name}.max_deliveries, and a dead_letter"
-                )
-                return
+    if (address := _poisoned_by(scenario, name)) is not None:
+        yield (
+            f"queue {name}: {address} publishes poison, and max_deliveries is unlimited: such messages come back "
+            f"for ever; set queues.{name}.max_deliveries, and a dead_letter"
+        )
+
+
+def _poisoned_by(scenario: Scenario, name: str) -> str | None:
+    """The first operation that publishes poison into a queue."""
+    poison = (address for address, step in publishes_of(scenario) if step.poison and name in scenario.queues_of(step.publish))
+    return next(poison, None)
 
 
 def _dead_too_late(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]:
     """Messages that always fail, and whose deliveries take longer than the run."""
     if queue.max_deliveries == "unlimited":
         return
-    pause_s = queue.visibility_timeout if isinstance(queue.redelivery_delay, str) else queue.redelivery_delay
+    pause_s = (queue.visibility_timeout if isinstance(queue.redelivery_delay, str) else queue.redelivery_delay) or 0.0
     run = scenario.run
     lasts_s = run.end + (run.end if run.drain is None else run.drain)
-    takes_s = queue.max_deliveries * (pause_s or 0.0)
+    takes_s = queue.max_deliveries * pause_s
     if takes_s <= lasts_s and (queue.order != "per_key" or 2 * takes_s <= lasts_s):
         return
-    for address, operation in operations_of(scenario).items():
-        for _, step in steps_of(operation.steps, ""):
-            if isinstance(step, Publish) and step.poison and name in scenario.queues_of(step.publish):
-                blocks = ", and until then they hold up their key" if queue.order == "per_key" else ""
-                yield (
-                    f"queue {name}: {address} publishes poison, which is dead after {queue.max_deliveries} deliveries, "
-                    f"{format_duration(pause_s or 0.0)} apart: {format_duration(takes_s)}{blocks}, and the run ends after "
-                    f"{format_duration(lasts_s)} with its drain; a shorter pause (visibility_timeout), fewer deliveries, or a "
-                    "longer run"
-                )
-                return
+    if (address := _poisoned_by(scenario, name)) is not None:
+        blocks = ", and until then they hold up their key" if queue.order == "per_key" else ""
+        yield (
+            f"queue {name}: {address} publishes poison, which is dead after {queue.max_deliveries} deliveries, "
+            f"{format_duration(pause_s)} apart: {format_duration(takes_s)}{blocks}, and the run ends after "
+            f"{format_duration(lasts_s)} with its drain; a shorter pause (visibility_timeout), fewer deliveries, or a "
+            "longer run"
+        )
 
 
 def _busy_brokers(scenario: Scenario, rates: dict[str, float]) -> Iterator[str]:
@@ -205,7 +204,7 @@ def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     for name, log in scenario.logs.items():
         letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
         dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
-    replies = reply_queues(scenario)
+    replies = carriers_of_replies(scenario)
     for name, queue in scenario.queues.items():
         if name in replies:
             continue
@@ -226,27 +225,21 @@ def _nobody_reads(scenario: Scenario) -> Iterator[str]:
 def _unconfirmed(scenario: Scenario) -> Iterator[str]:
     """Publishes whose loss nobody sees, for effects that somebody wants."""
     told: set[str] = set()
-    for address, operation in operations_of(scenario).items():
-        for _, step in steps_of(operation.steps, ""):
-            if not isinstance(step, Publish) or step.confirm:
-                continue
-            for consumer in scenario.consumers(step.publish).values():
-                wanted = [slo.text for slo in scenario.slos if slo.effect and slo.of in (None, consumer)]
-                if wanted and step.publish not in told:
-                    told.add(step.publish)
-                    yield (
-                        f"{address} publishes to {step.publish} with confirm: false: what is lost on the way is lost unseen, and "
-                        f"the objective '{wanted[0]}' wants it to happen; leave confirm: false out"
-                    )
+    for address, step in publishes_of(scenario):
+        for consumer in () if step.confirm else scenario.consumers(step.publish).values():
+            wanted = [slo.text for slo in scenario.slos if slo.effect and slo.of in (None, consumer)]
+            if wanted and step.publish not in told:
+                told.add(step.publish)
+                yield (
+                    f"{address} publishes to {step.publish} with confirm: false: what is lost on the way is lost unseen, and "
+                    f"the objective '{wanted[0]}' wants it to happen; leave confirm: false out"
+                )
 
 
 def _no_keys(scenario: Scenario) -> Iterator[str]:
     """An order per key where nothing has a key."""
-    keyed: set[str] = set()
-    for operation in operations_of(scenario).values():
-        for _, step in steps_of(operation.steps, ""):
-            if isinstance(step, Publish) and step.key is not None:
-                keyed.update(scenario.queues_of(step.publish))
+    with_key = {step.publish for _, step in publishes_of(scenario) if step.key is not None}
+    keyed = {name for published in with_key for name in scenario.queues_of(published)}
     for name, queue in scenario.queues.items():
         inherits = any(other.dead_letter == name for other in scenario.queues.values())
         if queue.order == "per_key" and name not in keyed and not inherits:
@@ -256,76 +249,84 @@ def _no_keys(scenario: Scenario) -> Iterator[str]:
             )
 
 
-def _large(scenario: Scenario) -> Iterator[str]:
+def _payloads(scenario: Scenario) -> Iterator[str]:
     """Messages that are too large for their queue, and payloads that are gone before somebody comes for them."""
-    for address, operation in operations_of(scenario).items():
-        for _, step in steps_of(operation.steps, ""):
-            if not isinstance(step, Publish) or step.payload is None:
-                continue
-            payload = step.payload
-            size = payload.size if payload.claim_check is None else payload.reference
-            for name in {*scenario.queues_of(step.publish), step.publish}:
-                kept = scenario.queues.get(name) or scenario.logs.get(name)
-                if kept is not None and kept.max_size is not None and size * (1 + 2 * payload.cv) > kept.max_size:
-                    yield (
-                        f"{name}: {address} publishes messages of {size / 1e6:.3g} MB in the mean (cv {payload.cv:g}), and "
-                        f"max_size = {kept.max_size / 1e6:.3g} MB rejects the larger ones; a payload.claim_check"
-                    )
-            store = scenario.stores.get(payload.claim_check or "")
-            if store is None or store.time_to_live is None:
-                continue
-            for name in scenario.queues_of(step.publish):
-                queue = scenario.queues.get(name)
-                lives_s = None if queue is None else queue.time_to_live
-                if lives_s is None or lives_s > store.time_to_live:
-                    yield (
-                        f"store {payload.claim_check}: its payloads go after {format_duration(store.time_to_live)}, and messages "
-                        f"of {name} may come later: then every get fails, and they are as poison; a longer stores."
-                        f"{payload.claim_check}.time_to_live, or a shorter one of {name}"
-                    )
-    used = {step.payload.claim_check for op in operations_of(scenario).values() for _, step in steps_of(op.steps, "")
-            if isinstance(step, Publish) and step.payload is not None}  # fmt: skip
+    for address, step in publishes_of(scenario):
+        if step.payload is None:
+            continue
+        for name in dict.fromkeys([*scenario.queues_of(step.publish), step.publish]):
+            yield from _too_large(scenario, address, name, step.payload)
+        for name in scenario.queues_of(step.publish):
+            yield from _gone_too_soon(scenario, name, step.payload)
+
+
+def _too_large(scenario: Scenario, address: str, name: str, payload: Payload) -> Iterator[str]:
+    size = payload.size if payload.claim_check is None else payload.reference
+    kept = scenario.queues.get(name) or scenario.logs.get(name)
+    if kept is not None and kept.max_size is not None and size * (1 + 2 * payload.cv) > kept.max_size:
+        yield (
+            f"{name}: {address} publishes messages of {size / 1e6:.3g} MB in the mean (cv {payload.cv:g}), and "
+            f"max_size = {kept.max_size / 1e6:.3g} MB rejects the larger ones; a payload.claim_check"
+        )
+
+
+def _gone_too_soon(scenario: Scenario, name: str, payload: Payload) -> Iterator[str]:
+    store = scenario.stores.get(payload.claim_check or "")
+    if store is None or store.time_to_live is None:
+        return
+    queue = scenario.queues.get(name)
+    lives_s = None if queue is None else queue.time_to_live
+    if lives_s is None or lives_s > store.time_to_live:
+        yield (
+            f"store {payload.claim_check}: its payloads go after {format_duration(store.time_to_live)}, and messages "
+            f"of {name} may come later: then every get fails, and they are as poison; a longer stores."
+            f"{payload.claim_check}.time_to_live, or a shorter one of {name}"
+        )
+
+
+def _unused_stores(scenario: Scenario) -> Iterator[str]:
+    used = {step.payload.claim_check for _, step in publishes_of(scenario) if step.payload is not None}
     for name in scenario.stores:
         if name not in used:
             yield f"store {name}: no publish uses it; set payload.claim_check of one, or leave it out"
 
 
-def _blocked(scenario: Scenario) -> Iterator[str]:
-    """Brokers that block those who would have to empty them, and publishes that may wait for ever."""
-    for name, broker in scenario.brokers.items():
-        if broker.high_watermark == "unlimited":
+def _full_brokers(scenario: Scenario) -> Iterator[str]:
+    """Brokers that block those who would have to empty them."""
+    onward = [(address, step.publish) for address, step in publishes_of(scenario) if step.outbox is None]
+    for queue, spec in scenario.queues.items():
+        broker = scenario.brokers.get(spec.broker or "")
+        if broker is None or broker.high_watermark == "unlimited":
             continue
-        for queue, spec in scenario.queues.items():
-            if spec.broker != name or spec.consumer is None:
-                continue
-            steps = steps_of(operations_of(scenario)[spec.consumer].steps, "")
-            onward = [step.publish for _, step in steps if isinstance(step, Publish) and step.outbox is None]
-            same = [to for to in onward if scenario.place(to) == name and to not in scenario.logs]
-            if same:
-                yield (
-                    f"broker {name}: above its high_watermark {spec.consumer} cannot publish to {same[0]}, so it acknowledges "
-                    f"nothing of {queue}, and what fills the broker stays; a broker of its own for {same[0]}, an outbox, or a "
-                    "max_block"
-                )
-    waiting = [
-        (f"queue {name}", name, f"queues.{name}.max_block")
-        for name, queue in scenario.queues.items()
-        if queue.overflow == "block" and queue.max_block is None
-    ]
-    waiting += [
-        (f"broker {queue.broker}", name, f"brokers.{queue.broker}.max_block")
-        for name, queue in scenario.queues.items()
-        if (on := scenario.brokers.get(queue.broker or "")) is not None
-        and on.high_watermark != "unlimited"
-        and on.max_block is None
-    ]
+        same = [
+            to
+            for address, to in onward
+            if address == spec.consumer and scenario.place(to) == spec.broker and to not in scenario.logs
+        ]
+        if same:
+            yield (
+                f"broker {spec.broker}: above its high_watermark {spec.consumer} cannot publish to {same[0]}, so it acknowledges "
+                f"nothing of {queue}, and what fills the broker stays; a broker of its own for {same[0]}, an outbox, or a "
+                "max_block"
+            )
+
+
+def _endless_waits(scenario: Scenario) -> Iterator[str]:
+    """Publishes that may wait for ever: who blocks, in which queue, and the setting that ends it."""
+    blocking = []
+    for name, queue in scenario.queues.items():
+        broker = scenario.brokers.get(queue.broker or "")
+        if queue.overflow == "block" and queue.max_block is None:
+            blocking.append((f"queue {name}", name, f"queues.{name}.max_block"))
+        if broker is not None and broker.high_watermark != "unlimited" and broker.max_block is None:
+            blocking.append((f"broker {queue.broker}", name, f"brokers.{queue.broker}.max_block"))
     told: set[str] = set()
-    for edge in edges_of(scenario):
-        for who, name, key in waiting:
-            if name in scenario.queues_of(edge.target) and edge.policy.timeout is None and edge.policy.per_try_timeout is None:
-                if who not in told:
-                    yield (
-                        f"{who}: publishers are blocked for as long as it is full, and {edge.caller} has no timeout: its workers "
-                        f"wait with it; set {key}, or calls.{edge.caller} -> {name}.timeout"
-                    )
+    patient = [edge for edge in edges_of(scenario) if edge.policy.timeout is None and edge.policy.per_try_timeout is None]
+    for edge in patient:
+        for who, name, key in blocking:
+            if who not in told and name in scenario.queues_of(edge.target):
                 told.add(who)
+                yield (
+                    f"{who}: publishers are blocked for as long as it is full, and {edge.caller} has no timeout: its workers "
+                    f"wait with it; set {key}, or calls.{edge.caller} -> {name}.timeout"
+                )

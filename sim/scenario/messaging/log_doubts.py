@@ -7,12 +7,12 @@ from typing import Final
 
 from sim.policies.partitions import partition_of
 from sim.policies.popularity import Popularity
-from sim.scenario.edges import operations_of, steps_of
+from sim.scenario.edges import operations_of, publishes_of
 from sim.scenario.faults import Crash, ReplayGroup
 from sim.scenario.forecast import demands_of, messages_rps
 from sim.scenario.messaging.logs import ConsumerGroup, Log
+from sim.scenario.messaging.requests import carriers_of_replies
 from sim.scenario.model import Scenario
-from sim.scenario.services import Publish
 from sim.units import format_duration
 
 #: Kafka's advice: a session outlives the loss of two heartbeats.
@@ -26,7 +26,7 @@ def doubts_of_logs(scenario: Scenario) -> Iterator[str]:
     for name, log in scenario.logs.items():
         yield from _lost(scenario, name, log)
         yield from _turned_round(scenario, name, log)
-        if not log.groups:
+        if not log.groups and name not in carriers_of_replies(scenario):
             yield f"log {name}: nobody reads it: what is published there stays; give it a group"
         for group in log.groups:
             spec, where = log.group(group), f"logs.{name}.groups.{group}"
@@ -59,16 +59,15 @@ def hottest(scenario: Scenario, name: str) -> float:
     """
     log = scenario.logs[name]
     shares, publishes = [0.0] * log.partitions, 0
-    for operation in operations_of(scenario).values():
-        for _, step in steps_of(operation.steps, ""):
-            if not isinstance(step, Publish) or step.publish != name:
-                continue
-            publishes += 1
-            if step.key is None:
-                shares = [share + 1 / log.partitions for share in shares]
-                continue
-            for key, share in enumerate(Popularity(step.key.keys, step.key.zipf).shares()):
-                shares[partition_of(key, log.partitions)] += share
+    for _, step in publishes_of(scenario):
+        if step.publish != name:
+            continue
+        publishes += 1
+        if step.key is None:
+            shares = [share + 1 / log.partitions for share in shares]
+            continue
+        for key, share in enumerate(Popularity(step.key.keys, step.key.zipf).shares()):
+            shares[partition_of(key, log.partitions)] += share
     return max(shares) / publishes if publishes else 1 / log.partitions
 
 
@@ -136,15 +135,14 @@ def _turned_round(scenario: Scenario, name: str, log: Log) -> Iterator[str]:
     """Orders per key that a retry breaks."""
     if log.producer.idempotent or log.producer.acks == 0 or log.producer.max_in_flight == 1:
         return
-    for address, operation in operations_of(scenario).items():
-        for _, step in steps_of(operation.steps, ""):
-            if isinstance(step, Publish) and step.publish == name and step.key is not None:
-                yield (
-                    f"log {name}: {address} publishes with a key, and idempotent: false with max_in_flight = "
-                    f"{log.producer.max_in_flight} lets a later batch overtake one that is sent again, or writes it twice; write "
-                    "idempotent: true"
-                )
-                return
+    for address, step in publishes_of(scenario):
+        if step.publish == name and step.key is not None:
+            yield (
+                f"log {name}: {address} publishes with a key, and idempotent: false with max_in_flight = "
+                f"{log.producer.max_in_flight} lets a later batch overtake one that is sent again, or writes it twice; write "
+                "idempotent: true"
+            )
+            return
 
 
 def _given_up(scenario: Scenario, where: str, name: str, spec: ConsumerGroup) -> Iterator[str]:
@@ -153,14 +151,13 @@ def _given_up(scenario: Scenario, where: str, name: str, spec: ConsumerGroup) ->
         if spec.dead_letter is None:
             yield (f"{where}: after {spec.max_deliveries} tries a message is passed over without a trace; give it a dead_letter")
         return
-    for address, operation in operations_of(scenario).items():
-        for _, step in steps_of(operation.steps, ""):
-            if isinstance(step, Publish) and step.poison and step.publish == name:
-                yield (
-                    f"{where}: {address} publishes poison, and max_deliveries is unlimited: the first such message stops its "
-                    "partition for ever; set max_deliveries, and a dead_letter"
-                )
-                return
+    for address, step in publishes_of(scenario):
+        if step.poison and step.publish == name:
+            yield (
+                f"{where}: {address} publishes poison, and max_deliveries is unlimited: the first such message stops its "
+                "partition for ever; set max_deliveries, and a dead_letter"
+            )
+            return
 
 
 def _forgotten(scenario: Scenario, where: str, log: Log, spec: ConsumerGroup) -> Iterator[str]:

@@ -130,6 +130,11 @@ class Consuming(GroupRules, _AsWritten):
     )
     redelivery_delay: Duration = Field(1.0, description="pause before a failed message is tried again; its partition waits")
     dead_letter: Name | None = Field(None, description="the queue of `queues` that gets what was given up")
+    fetch_from: Literal["leader", "nearest"] = Field(
+        "leader",
+        description="where there are zones, whom a member asks for messages: who leads the partition; or a copy in its own zone, "
+        "if there is one that has all (KIP-392, `client.rack`)",
+    )
     batch: Together | None = Field(None, description="one call for several messages of a poll; absent: one for each")
     offset_reset: Literal["earliest", "latest", "none"] = Field(
         "latest",
@@ -200,6 +205,11 @@ class Log(Spec):
     of its broker, one after the other, and as many copies as that says; a message is there to be read when all copies that are
     up have it. The broker's own `confirm` is for queues.
 
+    In zones each node of its broker is in one, and so is each leader: what is sent there, and fetched there, crosses over; a
+    member has one fetch under way to each zone. The coordinator of a group is with the leader of the first partition. A leader
+    that is cut off from other zones leads on with the copies that it reaches (`min_insync`): in Kafka the larger part would
+    choose another one. What is published to a log is not counted by zones.
+
     Left out: a copy that dies is missed at once, and one that is back has all at once.
     Source: Kreps et al., "Kafka: a distributed messaging system for log processing", NetDB 2011; kafka@3.
     """
@@ -211,6 +221,7 @@ class Log(Spec):
     broker: Name | None = Field(
         None, description="the machine of `brokers` that keeps it; absent: one of its own, that is never busy"
     )
+    zone: Name | None = Field(None, description="without a broker: the zone that it is in; absent: the first of `zones`")
     persist: LawSpec = Field(_NO_TIME, description="time to write a batch, a law; on a broker: `write` of that")
     max_size: PositiveSize | None = Field(
         None, description="largest message that producers take; a larger one is rejected. Kafka's max.request.size: 1 MiB"
@@ -246,6 +257,8 @@ class Log(Spec):
     def _fits(self) -> Log:
         if self.broker is not None and self.persist != _NO_TIME:
             raise ValueError("persist: the log is on a broker, whose `write` says how long that takes; leave it out")
+        if self.broker is not None and self.zone is not None:
+            raise ValueError(f"zone: its partitions are where the nodes of {self.broker} are; leave it out, and give that zones")
         for name in self.groups:
             self.group(name)
         return self

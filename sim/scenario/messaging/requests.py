@@ -13,8 +13,9 @@ from sim.units import format_duration
 if TYPE_CHECKING:
     from sim.scenario.model import Scenario
 
-#: What is read of a queue of replies.
+#: What is read of a queue of replies, and of a log of them.
 _READ: Final = ("broker", "zone", "persist")
+_READ_OF_LOGS: Final = ("preset", "partitions", "broker", "zone", "persist", "max_size", "min_insync", "producer", "consuming")
 
 
 def requests_of(scenario: Scenario) -> Iterator[tuple[str, str, RequestReply]]:
@@ -26,30 +27,33 @@ def requests_of(scenario: Scenario) -> Iterator[tuple[str, str, RequestReply]]:
                 yield address, path, step
 
 
-def reply_queues(scenario: Scenario) -> set[str]:
-    """The queues that carry replies."""
+def carriers_of_replies(scenario: Scenario) -> set[str]:
+    """The queues and logs that carry replies."""
     return {step.replies for _, _, step in requests_of(scenario)}
 
 
 def problems_of_requests(scenario: Scenario) -> Iterator[str]:
     """Requests to what cannot reply, and queues of replies that are something else besides."""
     for _, path, step in requests_of(scenario):
-        queue = scenario.queues.get(step.request)
-        if queue is None:
-            told = "is a topic or log" if step.request in (*scenario.topics, *scenario.logs) else "is no queue"
-            yield f"{path}.request: {step.request} {told}, and one queue is asked; {nearest(step.request, scenario.queues)}"
-        elif queue.consumer is None:
-            yield f"{path}.request: nobody consumes {step.request}, so nobody replies; write queues.{step.request}.consumer"
-        if step.replies not in scenario.queues:
-            yield f"{path}.replies: no queue {step.replies!r}; {nearest(step.replies, scenario.queues)}"
-    for name in sorted(reply_queues(scenario) & set(scenario.queues)):
+        asked = [*scenario.queues, *scenario.topics, *scenario.logs]
+        if step.request not in asked:
+            yield f"{path}.request: no queue, topic or log {step.request!r}; {nearest(step.request, asked)}"
+        elif not scenario.consumers(step.request):
+            yield f"{path}.request: nobody consumes {step.request}, so nobody replies; give it a consumer"
+        if step.replies not in scenario.queues and step.replies not in scenario.logs:
+            cure = nearest(step.replies, [*scenario.queues, *scenario.logs])
+            yield f"{path}.replies: no queue or log {step.replies!r}; {cure}"
+    for name in sorted(carriers_of_replies(scenario)):
         yield from _problems_of_replies(scenario, name)
 
 
 def _problems_of_replies(scenario: Scenario, name: str) -> Iterator[str]:
-    where = f"queues.{name}"
-    for key in sorted(scenario.queues[name].model_fields_set - {*_READ}):
-        yield f"{where}.{key}: {name} carries replies to those who wait for them, and {key} is not read there; leave it out"
+    for where, kept, read in (("queues", scenario.queues, _READ), ("logs", scenario.logs, _READ_OF_LOGS)):
+        for key in sorted(kept[name].model_fields_set - {*read}) if name in kept else ():
+            yield (
+                f"{where}.{name}.{key}: {name} carries replies to those who wait for them, and {key} is not read there; leave it "
+                "out"
+            )
     for other, queue in scenario.queues.items():
         if queue.dead_letter == name:
             yield f"queues.{other}.dead_letter: {name} carries replies, and nobody waits for a dead letter; name another queue"
@@ -64,18 +68,19 @@ def doubts_of_requests(scenario: Scenario, waits_s: dict[tuple[str, str], float]
     told: set[str] = set()
     for address, path, step in requests_of(scenario):
         takes_s = waits_s.get((path, step.request), 0.0)
-        queue = scenario.queues[step.request]
         if takes_s >= step.timeout:
             yield (
                 f"{path}: timeout = {format_duration(step.timeout)} ends before the reply is there, which takes "
                 f"{format_duration(takes_s)} where nothing queues; a longer timeout"
             )
-        lives_s = queue.time_to_live
-        if step.request not in told and (lives_s is None or lives_s > step.timeout):
-            told.add(step.request)
-            lives = "without a time_to_live" if lives_s is None else f"with time_to_live = {format_duration(lives_s)}"
-            yield (
-                f"queue {step.request}: {address} waits {format_duration(step.timeout)} for a reply, and {lives} its requests "
-                "are worked on long after: behind a backlog, consumers do nothing but what nobody waits for; set "
-                f"queues.{step.request}.time_to_live to at most the timeout"
-            )
+        # A log keeps what nobody waits for, whatever one writes.
+        for name in scenario.queues_of(step.request) if step.request not in scenario.logs else ():
+            lives_s = scenario.queues[name].time_to_live
+            if name not in told and (lives_s is None or lives_s > step.timeout):
+                told.add(name)
+                lives = "without a time_to_live" if lives_s is None else f"with time_to_live = {format_duration(lives_s)}"
+                yield (
+                    f"queue {name}: {address} waits {format_duration(step.timeout)} for a reply, and {lives} its requests are "
+                    "worked on long after: behind a backlog, consumers do nothing but what nobody waits for; set "
+                    f"queues.{name}.time_to_live to at most the timeout"
+                )

@@ -1,0 +1,98 @@
+"""``sim regret``: how far each candidate is from the best of each condition, and who never is far."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.cli.terminal import Format, out, print_json, say
+from sim.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from sim.analysis.regret import Regret
+
+
+def show_regret(
+    directory: Path, metric: str | None, weights: Sequence[str], output: Format, *, charts: bool, quiet: bool
+) -> None:
+    """Do what ``sim regret`` does."""
+    from sim.study import load_results
+
+    results = load_results(directory)
+    if len(results.candidates) < 2:
+        raise ScenarioError(f"{directory}: has one candidate; regret is how much worse one is than another: use sim compare")
+    found = results.regret(metric, _weights(weights))
+    if output is Format.CSV:
+        found.table.to_csv(sys.stdout, index=False)
+        sys.stdout.flush()
+    elif output is Format.JSON:
+        data = {"metric": found.metric, "minimax": found.minimax, "sure": found.sure, "least_expected": found.least_expected}
+        tables = {"table": found.table.to_dict("records"), "totals": found.totals.to_dict("records")}
+        print_json({**data, "weights": dict(found.weights), **tables})
+    else:
+        _show(found, results.verdict().chosen)
+    if charts:
+        path = _draw(found, directory / "charts", results.question)
+        if not quiet:
+            say(f"chart     {path} (and SVG)")
+
+
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ScenarioError(f"--weight {text}: write CONDITION=NUMBER, for example 'crash=0.1'")
+    return found
+
+
+def _show(found: Regret, chosen: str | None) -> None:
+    from rich.table import Table
+
+    from sim.analysis import words
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    conditions = list(dict.fromkeys(found.table["condition"]))
+    heading = f"regret in {words.metric_words(found.metric)}"
+    for title in (heading, *conditions, "worst case", "expected"):
+        table.add_column(title, overflow="fold")
+    cells = found.table.set_index(["candidate", "condition"])
+    for row in found.totals.to_dict("records"):
+        mine = [cells.loc[(row["candidate"], condition)] for condition in conditions]
+        told = [_cell(found.metric, one["regret"], one["low"], one["high"]) for one in mine]
+        totals = [_cell(found.metric, *(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("worst", "expected")]
+        table.add_row(str(row["candidate"]), *told, *totals)
+    out().print(table)
+    doubt = "" if found.sure else ", with other seeds it might be another"
+    least = f"least regret in the worst case: {found.minimax}{doubt}; expected: {found.least_expected}"
+    out().print(f"\n{least}", soft_wrap=True, markup=False, style="bold")
+    for sentence in found.sentences(chosen)[1:]:
+        out().print(sentence, soft_wrap=True, markup=False)
+
+
+def _cell(metric: str, regret: float, low: float, high: float) -> str:
+    from sim.analysis import words
+
+    if regret == low == high == 0:
+        return "best"
+    if regret == float("inf"):
+        return "without bound"
+    return words.difference(metric, regret, low, high).replace("percentage points", "pp")
+
+
+def _draw(found: Regret, target: Path, question: str) -> Path:
+    from sim.plots.files import save
+    from sim.plots.regret import regret_map
+
+    figure = regret_map(found.table, found.totals, metric=found.metric).get_figure()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        return save(figure, target / "regret", ("png", "svg"))[0]  # type: ignore[arg-type]
+    except OSError as exc:
+        raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); use --no-charts") from exc

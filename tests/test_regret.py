@@ -1,0 +1,108 @@
+"""Regret: worked out by hand, with the choice it makes and the sentence it adds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from studies import comparison, fake
+from typer.testing import CliRunner
+
+import sim
+from sim.analysis.regret import deciding_metric, regret
+from sim.cli import app
+from sim.errors import ScenarioError
+from sim.plots import regret_map
+
+
+def table(values: dict[str, dict[str, list[float]]], metric: str = "p99_s") -> pd.DataFrame:
+    rows = [
+        (name, condition, r, metric, "all", value)
+        for name, conditions in values.items()
+        for condition, some in conditions.items()
+        for r, value in enumerate(some)
+    ]
+    return pd.DataFrame(rows, columns=["candidate", "condition", "replication", "metric", "of", "value"])
+
+
+#: Means: calm 1, 3, 2; crash 9, 4, 5. Best are fast (calm) and slow (crash); regrets 0|5, 2|0, 1|1.
+THREE = {
+    "fast": {"calm": [0.9, 1.1], "crash": [8.0, 10.0]},
+    "slow": {"calm": [2.9, 3.1], "crash": [3.0, 5.0]},
+    "both": {"calm": [1.9, 2.1], "crash": [4.0, 6.0]},
+}
+
+
+def test_the_choice_by_regret_is_never_far_from_the_best() -> None:
+    found = regret(table(THREE))
+    cells = found.table.set_index(["candidate", "condition"])
+    assert found.table["regret"].tolist() == pytest.approx([0, 2, 1, 5, 0, 1])
+    assert cells.loc[("both", "crash"), "best"] == "slow"
+    # Paired by seed, both is exactly 1 behind slow each time, although either varies by 1.
+    assert cells.loc[("both", "crash"), ["low", "high"]].tolist() == pytest.approx([1, 1])
+    assert found.totals["candidate"].tolist() == ["both", "slow", "fast"]
+    assert found.totals["worst"].tolist() == pytest.approx([1, 2, 5])
+    assert found.totals["expected"].tolist() == pytest.approx([1, 1, 2.5])
+    assert (found.minimax, found.sure) == ("both", True)
+    assert found.sentences("both") == []
+    assert found.sentences("fast") == [
+        "By regret in p99 it is both: at worst 1 s from the best, under calm.",
+        "The verdict's fast is at worst 5 s from the best, under crash.",
+    ]
+
+
+def test_weights_count_for_the_expectation_only() -> None:
+    found = regret(table(THREE), weights={"calm": 9, "crash": 1})
+    assert found.totals.set_index("candidate")["expected"].to_dict() == pytest.approx({"both": 1, "slow": 1.8, "fast": 0.5})
+    assert (found.least_expected, found.minimax) == ("fast", "both")
+    with pytest.raises(ScenarioError, match="no condition 'clam'; there are calm, crash"):
+        regret(table(THREE), weights={"clam": 1})
+
+
+def test_of_success_more_is_better_and_noise_leaves_the_choice_open() -> None:
+    noisy = {"a": {"x": [0.9, 0.5, 0.7], "y": [0.6, 0.8, 0.7]}, "b": {"x": [0.5, 0.9, 0.65], "y": [0.8, 0.6, 0.7]}}
+    found = regret(table(noisy, "success"))
+    assert found.table["regret"].tolist() == pytest.approx([0, 0.05 / 3, 0, 0], abs=1e-9)
+    assert found.minimax == "a"
+    assert not found.sure
+    assert found.sentences(None)[0].startswith("By regret in success it is a (with other seeds it might be another)")
+
+
+def test_who_has_no_value_is_worse_than_any_number() -> None:
+    found = regret(table({"up": {"x": [9.0, 9.0], "y": [1.0, 1.0]}, "down": {"x": [1.0, 1.0], "y": [0.5, math.nan]}}))
+    assert found.totals["candidate"].tolist() == ["up", "down"]
+    assert found.totals["worst"].tolist() == [8.0, math.inf]
+    assert "without bound from the best, under y" in found.sentences("down")[1]
+    never = regret(table(THREE | {"dead": {"calm": [math.nan] * 2, "crash": [1.0, 1.0]}}), weights={"calm": 0})
+    assert never.least_expected == "dead", "what never happens counts nothing"
+
+
+def test_success_decides_where_it_differs_and_else_latency() -> None:
+    fail = {"a": {"x": [0.9, 0.91]}, "b": {"x": [0.5, 0.51]}}
+    assert deciding_metric(table(fail, "success"), None) == "success"
+    tie = table({"a": fail["a"], "b": fail["a"]}, "success")
+    assert deciding_metric(pd.concat([tie, tie.assign(metric="p99_s")]), None) == "p99_s"
+
+
+def test_the_map_has_a_number_in_each_cell_that_can_be_read_in_grey() -> None:
+    found = regret(table(THREE))
+    ax = regret_map(found.table, found.totals, metric="p99_s")
+    told = " ".join(text.get_text() for text in ax.texts)
+    assert told == "1 s 1 s 1 s 1 s 2 s 0 s 2 s 1 s 0 s 5 s 5 s 2.5 s"
+    assert {text.get_text(): text.get_color() for text in ax.texts}["5 s"] == "white", "on dark"
+    assert ax.texts[0].get_color() == "black"
+
+
+def test_the_command_reads_results_and_writes_the_map(tmp_path: Path) -> None:
+    sim.compare(comparison(), 2, workers=1, simulate=fake, out=tmp_path / "out")
+    result = CliRunner().invoke(app, ["regret", str(tmp_path / "out"), "--metric", "mean_s"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "least regret in the worst case: many" in result.stdout
+    assert (tmp_path / "out" / "charts" / "regret.png").exists()
+    data = json.loads(CliRunner().invoke(app, ["regret", str(tmp_path / "out"), "--no-charts", "-f", "json"]).stdout)
+    assert (data["metric"], data["minimax"], data["weights"]) == ("p99_s", "many", {"quiet": 0.5, "crash": 0.5})
+    wrong = CliRunner().invoke(app, ["regret", str(tmp_path / "out"), "--weight", "quiet"], catch_exceptions=False)
+    assert (wrong.exit_code, "write CONDITION=NUMBER" in wrong.stderr) == (2, True)
