@@ -53,8 +53,6 @@ CHARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "goodput_over_time": (plots.goodput_over_time, over_time_table, {"condition": "crash"}),
     "attempts_over_time": (plots.attempts_over_time, attempts_table, {"condition": "crash"}),
     "backlog_over_time": (plots.backlog_over_time, backlog_table, {"condition": "crash"}),
-    "waiting_over_time": (plots.waiting_over_time, gauges_table, {"condition": "crash", "of": "bank"}),
-    "workers_over_time": (plots.workers_over_time, gauges_table, {"condition": "crash", "of": "bank"}),
     "replicas_over_time": (plots.replicas_over_time, gauges_table, {"condition": "crash", "of": "bank"}),
     "recovery_after_fault": (plots.recovery_after_fault, over_time_table, {"condition": "crash", "clear_s": 40.0}),
     "attempts_per_tier": (plots.attempts_per_tier, edges_table, {"condition": "crash"}),
@@ -318,6 +316,8 @@ def test_a_band_down_to_nothing_ends_a_decade_below_its_curve_where_the_axis_is_
 def test_gauges_are_those_of_the_service_that_is_asked_for() -> None:
     ax = plots.replicas_over_time(gauges_table(), of="bank", condition="normal")
     assert line(ax, "sync").get_ydata().tolist() == [2.0] * 8 + [3.0] * 5
+    assert line(plots.workers_over_time(gauges_table(), of="bank", condition="normal"), "sync").get_ydata()[0] == 4.0
+    assert max(line(plots.waiting_over_time(gauges_table(), of="bank", condition="crash"), "hedged").get_ydata()) == 30.0
     with pytest.raises(ScenarioError, match="several of name: shop, bank; choose with name='shop'"):
         plots.replicas_over_time(gauges_table(), condition="normal")
 

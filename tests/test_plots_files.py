@@ -132,7 +132,8 @@ def test_what_is_of_all_requests_does_not_bear_the_focus(tmp_path: Path, monkeyp
     plots.charts(all_tables(), tmp_path, question="Which?", formats=("svg",), focus="shop.buy")
     priced = {name for name in below if name.endswith(files.PRICES)}
     assert {f"price_{metric}" for metric in files.PRICES} <= priced
-    of_all = priced | {"states_over_time", "backlog_over_time", "staleness_cdf"}
+    of_all = priced | {"states_over_time", "backlog_over_time", "staleness_cdf", "attempts_per_tier", "waiting_over_time"}
+    of_all |= {"workers_over_time", "replicas_over_time_bank", *(f"topology_under_load_{i}" for i in (1, 2, 3))}
     assert {name for name, question in below.items() if question == "Which?"} == of_all
     assert {question for name, question in below.items() if name not in of_all} == {"Which? (shop.buy)"}
 

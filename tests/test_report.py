@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sim.report.topology import topology
 from sim.scenario.model import Comparison
 from sim.scenario.yaml import load
 from sim.study import Results, compare, replicate
+from sim.study.again import same_requests, with_attempts
 
 SHOP = """\
 run: {duration: 20s, replications: 3, warmup: 2s}
@@ -63,7 +65,8 @@ def table(content: Content, caption: str) -> list[list[str]]:
 def test_it_says_everything_that_a_review_asks_for(study: Results, content: Content) -> None:
     headings = [block.text for block in content.blocks if isinstance(block, Heading)]
     assert headings == [
-        "Verdict", "Candidates and conditions", "Topology", "Results", "What was survived", "Charts",
+        "Verdict", "Candidates and conditions", "Topology", "Results", "What was survived", "What would flip it",
+        "Charts",
         "Why slow requests are slow", "Assumptions, and where each number comes from", "Warnings", "Limits of the model",
         "How to reproduce",
     ]  # fmt: skip
@@ -94,6 +97,34 @@ def test_scenarios_that_are_the_same_differ_in_nothing(study: Results) -> None:
     one = study.scenarios["one try", "normal"]
     assert differences({"a": one, "b": one}, "candidates") is None
     assert flat(one)["load.rate"] == "60/s"
+
+
+def test_margins_are_told_from_the_thinnest_on(content: Content) -> None:
+    rows = table(content, "Margins of the objectives")
+    shares = [abs(float(row[4].removesuffix(" %"))) for row in rows]
+    assert shares == sorted(shares)
+    assert len(rows) == 8  # two objectives, two candidates, two conditions
+    errors = {(row[0], row[1], row[2]): row[4] for row in rows}
+    assert errors["errors", "one try", "success >= 99 %"].startswith("-")
+
+
+def test_attempts_that_were_not_recorded_are_simulated_again(study: Results) -> None:
+    """Recording changes nothing, so the reasons are those of the recorded first replication; and the report says so."""
+    quiet = {
+        pair: scenario.model_copy(update={"run": scenario.run.model_copy(update={"record_attempts": False})})
+        for pair, scenario in study.scenarios.items()
+    }
+    unrecorded = replace(study, scenarios=quiet)
+    again = with_attempts(unrecorded)
+    assert same_requests(unrecorded, again)
+    assert again.candidates == study.candidates
+    mine = study.rows("attempts", candidate="three tries", condition="errors", replication=0, columns=["started_s", "outcome"])
+    theirs = again.rows("attempts", candidate="three tries", condition="errors", columns=["started_s", "outcome"])
+    assert mine["started_s"].tolist() == theirs["started_s"].tolist()
+    told = [block.text for block in content_of(unrecorded, charts=False).blocks if isinstance(block, Text)]
+    assert any("simulated again with them" in text and "the same requests" in text for text in told)
+    other = replace(study, metrics=study.metrics.assign(value=study.metrics["value"] * 2))
+    assert not same_requests(other, again)
 
 
 def test_the_topology_has_a_way_for_every_call(study: Results) -> None:

@@ -12,7 +12,7 @@ from sim.analysis import (
     slo_verdicts,
     verdict,
 )
-from sim.analysis.objectives import percentiles_of
+from sim.analysis.objectives import margins, percentiles_of
 from sim.scenario.slo import parse_slo
 
 # --- objectives -------------------------------------------------------------------------------------------------------
@@ -71,6 +71,21 @@ def test_who_answers_in_some_replications_only_may_not_pass() -> None:
 def test_one_replication_leaves_every_objective_uncertain() -> None:
     table = summary_of(("p99_s", "all", 0.1, NAN, NAN))
     assert slo_verdicts(table, [parse_slo("p99 <= 300ms")]).loc[0, "verdict"] == "uncertain"
+
+
+def test_margins_are_shares_of_the_bound_and_of_ratios_of_what_may_be_missing() -> None:
+    measured = [
+        ("p99_s", "all", 0.24, 0.23, 0.25),
+        ("success", "all", 0.985, 0.985, 0.985),
+        ("goodput_rps", "all", 96.0, 92.0, 100.0),
+    ]
+    table = summary_of(*measured, ("p50_s", "all", NAN, NAN, NAN))
+    slos = [parse_slo(text) for text in ("p99 <= 300ms", "success >= 99 %", "goodput >= 95/s", "p50 <= 1s")]
+    found = margins(slo_verdicts(table, slos)).set_index("slo")
+    assert list(found.index) == ["goodput >= 95/s", "p99 <= 300ms", "success >= 99 %", "p50 <= 1s"]  # the thinnest first
+    assert found["margin"].iloc[:3].tolist() == pytest.approx([1 / 95, 0.06 / 0.3, -0.5])
+    assert found["in_half_widths"].iloc[:2].tolist() == pytest.approx([0.25, 6.0])  # chance may have decided the first
+    assert found["in_half_widths"].iloc[2:].isna().all()  # no interval
 
 
 def test_objectives_may_differ_between_cases() -> None:

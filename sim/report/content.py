@@ -35,6 +35,8 @@ from sim.units import format_duration
 _MOODS: Final = {"pass": "good", "fail": "bad", "lower": "told", "higher": "told"}
 #: A margin that a reader should be told of, as a share of the bound.
 _THIN: Final = 0.1
+#: Margins in the table.
+_MOST_MARGINS: Final = 12
 #: Charts, by the beginning of their names, and what they show to whoever cannot see them.
 _ALT: Final = {
     "latency_percentiles": "latency over percentile, one curve for each candidate, with bands",
@@ -250,18 +252,20 @@ def _margins(results: Results) -> Iterator[Block]:
     else:
         yield Text(f"No objective is within {_THIN:.0%} of its bound: it would take more than that in a measured number.")
     rows: list[list[Cell | str]] = []
-    for row in found.to_dict("records"):
-        doubt = "–" if row["in_half_widths"] != row["in_half_widths"] else f"{row['in_half_widths']:.1f}"
+    for row in found.head(_MOST_MARGINS).to_dict("records"):
+        halves = float(row["in_half_widths"])
+        doubt = "–" if halves != halves else "> 100" if halves > 100 else f"{halves:.1f}"
         rows.append(
             [
                 str(row["condition"]), str(row["candidate"]), str(row["slo"]),
                 Cell(words.amount(row["metric"], row["value"]) if row["value"] == row["value"] else "none", float(row["value"])),
-                Cell("–" if row["margin"] != row["margin"] else f"{100 * row['margin']:+.3g} %", float(row["margin"])),
-                Cell(doubt, float(row["in_half_widths"])),
+                Cell("–" if row["margin"] != row["margin"] else f"{100 * row['margin']:+.0f} %", float(row["margin"])),
+                Cell(doubt, halves),
             ]
         )  # fmt: skip
     columns = ["under", "candidate", "objective", "measured", "margin, of the bound", "in half intervals"]
-    yield Table(columns, rows, "Margins of the objectives, the thinnest first; below zero it is missed", folded=len(rows) > 12)
+    more = f" ({len(found) - len(rows)} wider ones are left out)" if len(found) > len(rows) else ""
+    yield Table(columns, rows, f"Margins of the objectives, the thinnest first; below zero it is missed{more}")
     yield Text(
         "A margin is how much worse the measured number may become, as a share of its bound (of ratios: of what may fail). Which "
         "assumption would make it so worse is not told here: vary it with sim sweep or sim search."
