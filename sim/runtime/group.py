@@ -223,9 +223,7 @@ class Group:
                     message.fate = FATE_EXPIRED
                 if message.at_work == 0:
                     self._bury(message)
-        reading.start = start
-        if reading.reader is None:
-            reading.position = max(reading.position, start)
+        reading.start = start  # the lag is as in Kafka: from the last commit on, until a reader has found out what is deleted
 
     # --- what becomes of messages ------------------------------------------------------------------------------------------
 
