@@ -1,4 +1,5 @@
-"""A small Dask cluster of real processes: ``python dask_cluster.py`` says where it is, and runs until it is killed.
+"""A small Dask cluster of real processes: ``python dask_cluster.py`` says where it is, and runs until it is killed
+or nobody is left who asked for it.
 
 A scheduler with two workers, and one without any. Processes are forked after the imports, which take longer than all the rest.
 A worker that dies is replaced, as Dask's nannies do it.
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -60,6 +63,9 @@ if __name__ == "__main__":
     for _ in range(2):
         forked(work(full))
     print(json.dumps([full, empty]), flush=True)
-    while True:
-        os.wait()
-        forked(work(full))
+    parent = os.getppid()
+    while os.getppid() == parent:  # whoever is killed cannot end us
+        if os.waitpid(-1, os.WNOHANG)[0]:
+            forked(work(full))
+        time.sleep(0.02)
+    os.killpg(0, signal.SIGKILL)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sim.study import Results
 
 Tell = Callable[[int, int, str], None]
+#: Into how many batches a run is cut that is all there is.
+BATCHES: Final = 30
 #: Where the verdict's reasons are kept, in the directory of the results.
 VERDICT: Final = "verdict.txt"
 
@@ -47,12 +49,18 @@ class Study:
 
         return only_writer(self.target)
 
-    def carry_out(self, work: Callable[[Path, Tell], Results], found: Scenario | Comparison) -> Results:
+    def carry_out(
+        self, work: Callable[[Path, Tell], Results], found: Scenario | Comparison, replications: int | None = None
+    ) -> Results:
         """Do the work with a progress bar, after the doubts about it have been told."""
+        from sim.study.rare import rare_percentiles
+
         try:
             if not self.quiet:
                 for doubt in doubts_of(found):
                     say(f"doubt: {doubt}", style="yellow")
+                if (few := rare_percentiles(found, replications)) is not None:
+                    say(few)
             with progress(self.name, quiet=self.quiet) as tell:
                 return work(self.target, tell)
         except KeyboardInterrupt as interrupt:
@@ -77,6 +85,8 @@ def finish(results: Results, study: Study, *, gate: bool, choose: str | None, un
     if not study.quiet:
         if until is not None:
             _tell_precision(results, until)
+        _tell_pooled(results)
+        _tell_one_run(results)
         _tell_where(results, charts)
     if results.partial:
         say(f"interrupted: {len(results.runs)} of {results.planned} runs are finished and kept, marked partial", style="yellow")
@@ -100,6 +110,42 @@ def _tell_precision(results: Results, until: str) -> None:
         say(f"until     {until}: reached with {count} replications")
     else:
         say(f"until     {until}: not reached with {count} replications; allow more with --at-most", style="yellow")
+
+
+def _tell_pooled(results: Results) -> None:
+    """Percentiles for which each run alone has too few requests, from all runs together."""
+    from sim.analysis.words import metric_words, with_interval
+    from sim.study.rare import pooled_percentiles
+
+    for row in pooled_percentiles(results).to_dict("records"):
+        value = with_interval(row["metric"], row["value"], row["low"], row["high"])
+        whose = _whose(results, row["candidate"], row["condition"])
+        say(f"together  {metric_words(row['metric'])}{whose}, of the requests of all runs together: {value}")
+
+
+def _tell_one_run(results: Results) -> None:
+    """Where one run is all there is: how sure it is of its mean."""
+    from sim.analysis.steady import batch_means
+    from sim.analysis.words import with_interval
+    from sim.study.rare import latencies_s
+
+    if len(results.runs) > len(results.scenarios):
+        return
+    for (candidate, condition), scenario in results.scenarios.items():
+        good = latencies_s(results, candidate, condition) if scenario.run.record_requests else []
+        if not good or len(good[0]) < 2 * BATCHES:
+            continue
+        found = batch_means(good[0], BATCHES)
+        value = with_interval("mean_s", found.mean, found.low, found.high)
+        doubt = "" if found.independent else "; they hang together, so it is wider in truth: take a longer run, or replications"
+        say(f"one run   mean{_whose(results, candidate, condition)}, from {BATCHES} batches of it: {value}{doubt}")
+
+
+def _whose(results: Results, candidate: str, condition: str) -> str:
+    several = len(results.candidates) > 1, len(results.conditions) > 1
+    return "".join(
+        f" {word} {name}" for more, word, name in zip(several, ("of", "under"), (candidate, condition), strict=True) if more
+    )
 
 
 def _keep_verdict(results: Results) -> None:

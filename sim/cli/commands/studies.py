@@ -69,6 +69,7 @@ def run(
                 scenario, replications, crew(workers, scheduler), tell, seed=seed, out=target, until=until, at_most=at_most
             ),
             scenario,
+            replications,
         )
         finish(results, study, gate=gate, choose=None, until=until)
 
@@ -117,6 +118,7 @@ def compare(
                 at_most=at_most,
             ),
             found,
+            replications,
         )  # fmt: skip
         finish(results, study, gate=gate, choose=choose, until=until)
 
