@@ -17,7 +17,7 @@ from sim.scenario.settings import Pair, tidy
 from sim.scenario.words import nearest
 from sim.study.experiment import Simulate
 from sim.study.points import Given, label_of
-from sim.study.sensitivity import chosen_templates, range_of
+from sim.study.sensing import chosen_templates, range_of
 from sim.study.sweeping import Standing, sweep
 from sim.study.swept import Sweep
 
