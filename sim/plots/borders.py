@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from sim.plots import style
 from sim.plots.sweeps import set_setting_axis
+
+#: Times that differ by more are shown on a logarithmic axis: borders bend there.
+_WIDE: Final = 5
 
 
 def borders(
@@ -62,8 +66,11 @@ def borders(
                     clip_on=False, zorder=3,
                 )  # fmt: skip
         values = pd.concat([rows["best"], rows["fails_at"]]).dropna()
-        for axis, setting, numbers in ((ax.xaxis, over, rows[over]), (ax.yaxis, path, values)):
-            set_setting_axis(axis, setting, (units or {}).get(setting, ""), numbers)
+        set_setting_axis(ax.xaxis, over, (units or {}).get(over, ""), rows[over])
+        if (units or {}).get(path) == "s":
+            style.set_time_axis(ax.yaxis, path, values, log=bool(values.max() > _WIDE * values.min()))
+        else:
+            set_setting_axis(ax.yaxis, path, (units or {}).get(path, ""), values)
         style.set_title(ax, title, f"{'Largest' if largest else 'Smallest'} {path} over {over}")
         style.legend_beside(ax, "bands: between good and not\n▲ the border lies beyond, × none is good")
     return ax

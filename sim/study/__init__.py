@@ -7,7 +7,7 @@ from sim.study.optimising import Optimised, optimise
 from sim.study.results import ONLY_CONDITION, Results
 from sim.study.searching import Search, search
 from sim.study.selecting import Selected, select
-from sim.study.sensitivities import Sensitivity, sensitivity
+from sim.study.sensing import Sensitivity, sensitivity
 from sim.study.settling import find_warmup
 from sim.study.store import default_directory
 from sim.study.sweeping import Standing, sweep

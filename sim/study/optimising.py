@@ -26,7 +26,7 @@ from sim.study.execute import Workers
 from sim.study.experiment import Simulate
 from sim.study.measure import require_metrics
 from sim.study.points import Axis, Given, Settings, axis_of, in_columns, label_of
-from sim.study.sensitivities import Tell
+from sim.study.sensing import Tell
 
 BUDGET: Final = 30
 REPLICATIONS: Final = 5

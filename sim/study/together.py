@@ -18,7 +18,7 @@ from sim.scenario.words import nearest
 from sim.study.execute import Workers
 from sim.study.experiment import Simulate
 from sim.study.points import Given, label_of
-from sim.study.sensitivities import chosen_templates, range_of
+from sim.study.sensing import chosen_templates, range_of
 from sim.study.sweeping import Standing, sweep
 from sim.study.swept import Sweep
 
