@@ -15,6 +15,7 @@ from test_cli import sim
 
 from sim.report import as_html, as_markdown, content_of
 from sim.report.blocks import Cell, Chart, Content, Heading, Table, Text
+from sim.report.flipping import flipping
 from sim.report.settings import differences, flat
 from sim.report.topology import topology
 from sim.scenario.model import Comparison
@@ -65,8 +66,8 @@ def table(content: Content, caption: str) -> list[list[str]]:
 def test_it_says_everything_that_a_review_asks_for(study: Results, content: Content) -> None:
     headings = [block.text for block in content.blocks if isinstance(block, Heading)]
     assert headings == [
-        "Verdict", "Candidates and conditions", "Topology", "Results", "What was survived", "What would flip it",
-        "Charts",
+        "Verdict", "Candidates and conditions", "Topology", "Results", "What was survived",
+        "Good in more than one world", "What would flip it", "Charts",
         "Why slow requests are slow", "Assumptions, and where each number comes from", "Warnings", "Limits of the model",
         "How to reproduce",
     ]  # fmt: skip
@@ -106,6 +107,23 @@ def test_margins_are_told_from_the_thinnest_on(content: Content) -> None:
     assert len(rows) == 8  # two objectives, two candidates, two conditions
     errors = {(row[0], row[1], row[2]): row[4] for row in rows}
     assert errors["errors", "one try", "success >= 99 %"].startswith("-")
+
+
+def test_assumptions_that_were_moved_are_told(study: Results, tmp_path: Path) -> None:
+    told = [block.text for block in flipping(study) if isinstance(block, Text)]
+    assert told[-1].startswith("Which assumption would make a number so much worse was not asked")
+    beside = tmp_path / "rivals-sensitivity"
+    beside.mkdir()
+    (beside / "flips.csv").write_text(
+        "input,end,bound,chosen,keeps_until,changes_at,surely_from\n"
+        "load.rate,high,90.0,one try,70.0,75.0,75.0\nload.rate,low,30.0,three tries,,,\n"
+    )
+    *_, moved = flipping(replace(study, directory=tmp_path / "rivals"))
+    assert isinstance(moved, Table)
+    assert moved.rows == [
+        ["load.rate", "90", "flips between 70 and 75", "one try there"],
+        ["load.rate", "30", "changes nothing", "–"],
+    ]
 
 
 def test_attempts_that_were_not_recorded_are_simulated_again(study: Results) -> None:

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 import sim
 from sim import plots
-from sim.analysis import knees, staleness
+from sim.analysis import knees, staleness, up_and_down
 from sim.plots.files import save
-from sim.study import Results, explain, find_warmup, single_request
+from sim.study import Results, explain, find_warmup, sensitivity, single_request
 from sim.study.sweeping import Sweep
 
 HERE = Path(__file__).parent
@@ -31,6 +31,13 @@ load: {rate: 100/s, mix: shop.buy, clients: 25}
 calls: {default: {discovery: {refresh_interval: 10s}}}
 faults: [{crash: shop, replica: 2, at: 10s}]
 run: {duration: 60s}
+"""
+#: A line that late answers and retries keep full, under a load that goes up and down, for the chart of the trap between.
+RAMP = """
+services: {shop: {workers: 10, operations: {buy: [{work: 50ms}]}}}
+calls: {default: {per_try_timeout: 500ms, retry: {max_attempts: 3}}}
+load: {kind: ramp, points: [{at: 0s, rate: 40/s}, {at: 40s, rate: 320/s}, {at: 80s, rate: 40/s}], mix: shop.buy}
+run: {duration: 80s, record_attempts: false}
 """
 
 
@@ -91,6 +98,9 @@ def of_study(results: Results) -> Iterator[Shown]:
     yield Shown(
         plots.explanation, f'explain(results).parts, condition="{OUTAGE}"', (explain(results).parts,), {"condition": OUTAGE}
     )
+    regret = results.regret()
+    called = "regret.table, regret.totals, metric=regret.metric"
+    yield Shown(plots.regret_map, called, (regret.table, regret.totals), {"metric": regret.metric})
     request = single_request(results, "p99", candidate="three tries", condition=OUTAGE)
     yield Shown(plots.waterfall, 'single_request(results, "p99").table', (request.table,))
 
@@ -121,6 +131,16 @@ def all_shown(place: Path) -> Iterator[Shown]:
     yield from of_study(results)
     settings = {"load.rate": "40/s..220/s:7", "services.payment.workers": [3, 4, 6]}
     yield from of_sweep(sim.sweep(HERE / "gallery-calm.yaml", settings, replications=2, duration="20s", out=place / "sweep"))
+    assumed = {"load.rate": "90/s..150/s", "calls.default.timeout": "300ms..2s"}
+    moved = sensitivity(HERE / "gallery-calm.yaml", assumed, metric="p99_s", replications=2, duration="15s")
+    call = 'sensitivity(file, ranges, metric="p99_s").ends, metric="p99_s"'
+    yield Shown(plots.tornado, call, (moved.ends,), {"metric": "p99_s"})
+    ramp = [(0.0, 40.0), (40.0, 320.0), (80.0, 40.0)]
+    (place / "ramp.yaml").write_text(RAMP)
+    climbing = sim.load(place / "ramp.yaml")
+    assert isinstance(climbing, sim.Scenario)
+    ways = up_and_down(sim.run(climbing, 1).requests, ramp)
+    yield Shown(plots.hysteresis, "up_and_down(result.requests, ramp)", (ways,))
     (place / "stale.yaml").write_text(STALE)
     late = sim.load(place / "stale.yaml")
     assert isinstance(late, sim.Scenario)

@@ -14,13 +14,13 @@ from sim import plots
 from sim.analysis import words
 from sim.analysis.intervals import headline
 from sim.analysis.metrics import effects_in
-from sim.analysis.objectives import margins
 from sim.analysis.regret import regret_in_words
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.plots.files import DECIDING, save
 from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
 from sim.report.curves import CURVES, curve
+from sim.report.flipping import flipping
 from sim.report.limits import LIMITS
 from sim.report.settings import assumptions, differences, presets_in
 from sim.report.topology import topology
@@ -33,10 +33,6 @@ from sim.study.store import read_manifest
 from sim.units import format_duration
 
 _MOODS: Final = {"pass": "good", "fail": "bad", "lower": "told", "higher": "told"}
-#: A margin that a reader should be told of, as a share of the bound.
-_THIN: Final = 0.1
-#: Margins in the table.
-_MOST_MARGINS: Final = 12
 #: Charts, by the beginning of their names, and what they show to whoever cannot see them.
 _ALT: Final = {
     "latency_percentiles": "latency over percentile, one curve for each candidate, with bands",
@@ -72,7 +68,7 @@ def content_of(results: Results, *, charts: bool = True) -> Content:
         *_numbers(results),
         *_survival(results),
         *_robustness(results, charts),
-        *_margins(results),
+        *flipping(results),
         *(_pictures(results) if charts else ()),
         *_reasons(results, charts),
         *_assumed(results),
@@ -237,45 +233,6 @@ def _robustness(results: Results, charts: bool) -> Iterator[Block]:
         with tempfile.TemporaryDirectory() as place:
             svg = save(figure, Path(place) / "regret", ("svg",))[0].read_bytes()  # type: ignore[arg-type]
         yield Chart("How far from the best", "candidates by conditions, the darker the farther from the best", svg)
-
-
-def _margins(results: Results) -> Iterator[Block]:
-    """How far each objective is from its bound, those first that little would turn."""
-    judged = results.objectives()
-    if not len(judged):
-        return
-    found = margins(judged)
-    yield Heading("What would flip it")
-    thin = found[found["margin"].abs() < _THIN]
-    if len(thin):
-        yield Bullets([_in_words(row) for row in thin.to_dict("records")])
-    else:
-        yield Text(f"No objective is within {_THIN:.0%} of its bound: it would take more than that in a measured number.")
-    rows: list[list[Cell | str]] = []
-    for row in found.head(_MOST_MARGINS).to_dict("records"):
-        halves = float(row["in_half_widths"])
-        doubt = "–" if halves != halves else "> 100" if halves > 100 else f"{halves:.1f}"
-        rows.append(
-            [
-                str(row["condition"]), str(row["candidate"]), str(row["slo"]),
-                Cell(words.amount(row["metric"], row["value"]) if row["value"] == row["value"] else "none", float(row["value"])),
-                Cell("–" if row["margin"] != row["margin"] else f"{100 * row['margin']:+.0f} %", float(row["margin"])),
-                Cell(doubt, halves),
-            ]
-        )  # fmt: skip
-    columns = ["under", "candidate", "objective", "measured", "margin, of the bound", "in half intervals"]
-    more = f" ({len(found) - len(rows)} wider ones are left out)" if len(found) > len(rows) else ""
-    yield Table(columns, rows, f"Margins of the objectives, the thinnest first; below zero it is missed{more}")
-    yield Text(
-        "A margin is how much worse the measured number may become, as a share of its bound (of ratios: of what may fail). Which "
-        "assumption would make it so worse is not told here: vary it with sim sweep or sim search."
-    )
-
-
-def _in_words(row: Mapping[Any, Any]) -> str:
-    case = f"{row['candidate']} under {row['condition']}: {row['slo']}"
-    told = "may become worse by" if row["margin"] >= 0 else "is missed by"
-    return f"{case}, {words.amount(row['metric'], row['value'])}, {told} {abs(100 * row['margin']):.2g} %."
 
 
 def _pictures(results: Results) -> Iterator[Block]:

@@ -47,7 +47,7 @@ def near(value: float, tolerance: float) -> Expected:
 
 def exactly(value: float) -> Expected:
     """A number that arithmetic gives, up to rounding."""
-    return Expected(value, 1e-9 * max(1.0, abs(value)))
+    return Expected(float(value), 1e-9 * max(1.0, abs(value)))
 
 
 def as_measured(runs: Sequence[float]) -> Expected:
