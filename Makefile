@@ -43,12 +43,13 @@ docs: $(READY)  ## regenerate docs/scenario.md, the reference of the scenario la
 figures: run failures  ## the main job and the failures again, then the README's tables and pictures from them (8 minutes)
 	$(BIN)/python docs/figures.py
 
-failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, four of an order, four protocols (6 minutes)
+failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, four of an order, four protocols (7 minutes)
 	$(BIN)/sim compare experiments/retry_storm/retry_storm.yaml
 	$(BIN)/sim compare experiments/cascade/cascade.yaml
 	$(BIN)/sim compare experiments/discovery/discovery.yaml
 	$(BIN)/sim compare experiments/messaging/order_flow.yaml
 	$(BIN)/sim compare experiments/protocols/product_page.yaml
+	$(BIN)/python experiments/protocols/flips.py
 
 BOUTIQUE := --page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
 	--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \
