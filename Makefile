@@ -52,12 +52,13 @@ validation: $(BUILT)  ## published numbers beside simulated ones, as a table (4 
 	$(BIN)/sim validate --quiet --format csv > results/validation.csv
 	$(BIN)/python docs/figures.py validation
 
-failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, four of an order, four protocols (6 minutes)
+failures: $(BUILT)  ## a retry storm, a slow dependency that takes others with it, four ways of finding replicas, four of an order, four protocols (7 minutes)
 	$(BIN)/sim compare experiments/retry_storm/retry_storm.yaml
 	$(BIN)/sim compare experiments/cascade/cascade.yaml
 	$(BIN)/sim compare experiments/discovery/discovery.yaml
 	$(BIN)/sim compare experiments/messaging/order_flow.yaml
 	$(BIN)/sim compare experiments/protocols/product_page.yaml
+	$(BIN)/python experiments/protocols/flips.py
 
 METASTABILITY := experiments/metastability/outage.yaml --recovers --largest 'faults[0].for=0.5s..16s log' \
 	--over load.rate=20/s,30/s,40/s,50/s,60/s,70/s,80/s,90/s --tolerance '10 %' --out results/metastability

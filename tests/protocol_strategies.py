@@ -11,13 +11,26 @@ sizes = st.sampled_from(["0 B", "1 B", "300 B", "20 kB", "200 kB"])
 
 
 @st.composite
+def bodies(draw, streams):
+    """A request or an answer: so many bytes, or where there may be some, a stream of them."""
+    size = draw(sizes)
+    if not streams or draw(st.booleans()):
+        return size
+    every = draw(st.sampled_from([0, "5ms", {"exponential": "20ms"}]))
+    return {"stream": size, "count": draw(st.integers(1, 6)), "every": every, "reading": draw(st.sampled_from([0, "10ms"]))}
+
+
+@st.composite
 def spoken(draw):
     """A random system whose calls have a protocol."""
     data = draw(connected()).as_data()
+    streams = not data.get("proxies") and draw(st.booleans())  # proxies pass none on
     for service in data["services"].values():
         for name, operation in service["operations"].items():
             steps = operation if isinstance(operation, dict) else {"steps": operation}
-            service["operations"][name] = {**steps, "request": draw(sizes), "response": draw(sizes)}
+            service["operations"][name] = {
+                **steps, "request": draw(bodies(streams)), "response": draw(bodies(streams and "cache" not in steps)),
+            }  # fmt: skip
         if draw(st.booleans()):
             service["max_connections"] = draw(st.integers(1, 4))
     http = draw(st.sampled_from(["http/1.1", "http/2", "http/3"]))

@@ -92,12 +92,12 @@ def test_measured_connections_with_the_processor_time_of_the_profile(security, m
 
 @pytest.mark.parametrize(("response", "limit"), [(102_400, None), (100_000, 28)])
 def test_measured_slow_start(response, limit):
-    # Measured: 100 kB take 30 ms on a connection that is warm, 104 on a new one. The warm figure is a round trip and 9 ms for the
-    # bytes: about 100 Mbit/s, which the measurement does not name and is assumed here. Five round trips on a new connection are
-    # one more than windows of 10, 20, 40 segments need for 100,000 bytes. Two things lead there, and both were seen again with
-    # Linux 6.18 between two network namespaces 10 ms apart: 102,400 bytes are 71 segments and their header (Reno: 94 ms for
-    # 100,000 bytes, 103 for 102,400); and CUBIC's HyStart, which leaves slow start at 20 + 8 segments where delays grow in a
-    # burst (90 ms for 80,000 bytes, 106 for 85,000; on a calm machine it does not).
+    # Measured: 100 kB take 30 ms on a connection that is warm, 104 on a new one. The warm figure is a round trip and 9 ms for
+    # the bytes: about 100 Mbit/s, which the measurement does not name and is assumed here. Five round trips on a new connection
+    # are one more than windows of 10, 20, 40 segments need for 100,000 bytes. Two things lead there, and both were seen again
+    # with Linux 6.18 between two network namespaces 10 ms apart: 102,400 bytes are 71 segments and their header (Reno: 94 ms
+    # for 100,000 bytes, 103 for 102,400); and CUBIC's HyStart, which leaves slow start at 20 + 8 segments where delays grow in
+    # a burst (90 ms for 80,000 bytes, 106 for 85,000; on a calm machine it does not).
     case = scenario(
         {"profile": "rest-json", "security": "none", "transport": {"slow_start_limit": limit}}, work=0.0007, response=response,
         link={"bandwidth": 12_500_000.0}, times=(1.0, 1.15),

@@ -141,15 +141,18 @@ FLIPS = (
     ("REST", "GraphQL", by_distance, 0.0002, 0.1, "round-trip time"),
     ("REST", "gRPC", by_distance, 0.0002, 0.1, "round-trip time"),
     ("gRPC", "GraphQL, gzip", by_size, 2, 200, "reviews shown"),
-    ("REST", "REST, gzip", by_size, 2, 200, "reviews shown"),
-    ("gRPC", "gRPC, gzip", by_size, 2, 200, "reviews shown"),
+    ("gRPC", "REST, gzip", by_size, 2, 200, "reviews shown"),
 )
 
 
 def flips(seeds: int = 3) -> pd.DataFrame:
-    """Where the answer flips, one row for each pair; NaN where it does not."""
-    found = [(one, other, told, flip(one, other, varied, low, high, seeds)) for one, other, varied, low, high, told in FLIPS]
-    return pd.DataFrame(found, columns=["faster before", "faster after", "varied", "flips at"])
+    """Where the answer flips, one row for each pair, with the size of the page there in JSON; NaN where it does not."""
+    rows = []
+    for one, other, varied, low, high, told in FLIPS:
+        at = flip(one, other, varied, low, high, seeds)
+        size = math.nan if at is None else varied(one, at).payloads.size("page", "json").bytes
+        rows.append((one, other, told, at, size))
+    return pd.DataFrame(rows, columns=["faster before", "faster after", "varied", "flips at", "bytes of the page"])
 
 
 def curves(varied: Varied, values: list[float], candidates: list[str], seeds: int = 3) -> pd.DataFrame:
