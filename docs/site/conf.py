@@ -18,4 +18,5 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "show-inheritance": False}
 napoleon_use_ivar = True
-nitpicky = False
+# Napoleon takes what stands before a colon in an attribute's docstring for its type, and Sphinx looks for classes of that name.
+suppress_warnings = ["ref.python"]
