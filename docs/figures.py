@@ -1,5 +1,7 @@
-"""Renew what the README shows: of the main job, the failures and `sim validate` (`make figures`); or, told one of `speed`,
-`failures` and `validation`, of that alone."""
+"""Renew what the README and the guide show: of the main job, the failures and `sim validate` (`make figures`).
+
+Told one of `speed`, `failures` and `validation`, of that alone.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from sim.study import Results, load_results
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "sync_or_async"
 IMAGES = ROOT / "docs" / "images"
+GUIDE = ROOT / "docs" / "guide"
 CHARTS = ("success_over_time", "effect_times")
 SHOWN = (
     ("orders confirmed", "success", "frontend.checkout"),
@@ -138,13 +141,13 @@ def _mean(table: pd.DataFrame, condition: str, column: str) -> pd.Series[float]:
 
 
 def rewrite(target: str, text: str) -> None:
-    """Put a text between the marks that a make target, or a part of it, has in the README."""
+    """Put a text between the marks that a make target, or a part of it, has in the README or on a page of the guide."""
     command, _, part = target.partition(", ")
     begin, end = (f"<!-- made by `make {command}`{part and f', {part}'}: {mark} -->" for mark in ("begin", "end"))
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(begin)
+    (page,) = (one for one in (ROOT / "README.md", *GUIDE.glob("*.md")) if begin in one.read_text())
+    before, rest = page.read_text().split(begin)
     _, after = rest.split(end)
-    readme.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")
+    page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")
 
 
 def validated(found: pd.DataFrame) -> str:

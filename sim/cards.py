@@ -18,8 +18,8 @@ _CELL = "text-align:{};padding:.15em .8em .15em 0;border-bottom:1px solid rgba(1
 def card(title: str, text: str = "", tables: Sequence[Table] = ()) -> str:
     """Write a card; everything in it is escaped, and empty tables are left out.
 
-    >>> card("shop", "Is <one> enough?")[-55:]
-    '<div><b>shop</b></div><div>Is &lt;one&gt; enough?</div></div>'
+    >>> card("shop", "Is <one> enough?").endswith("<div><b>shop</b></div><div>Is &lt;one&gt; enough?</div></div>")
+    True
     """
     said = f"<div>{escape(text)}</div>" if text else ""
     return f'<div style="{_CARD}"><div><b>{escape(title)}</b></div>{said}{"".join(map(_table, tables))}</div>'

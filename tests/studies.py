@@ -47,9 +47,16 @@ def fake(given: Scenario, seed: int) -> SimpleNamespace:
     latency_s = 0.001 * seed / (workers if isinstance(workers, int) else 1)
     requests = requests_of([(1.0 + 0.01 * i, 1.0 + 0.01 * i + latency_s, "ok") for i in range(seed)])
     attempts = pd.DataFrame(
-        {"request": requests["request"], "number": 1, "target": "shop.buy", "started_s": requests["arrived_s"]}
+        {
+            "request": requests["request"],
+            "caller": "client",
+            "target": "shop.buy",
+            "number": 1,
+            "started_s": requests["arrived_s"],
+            "outcome": "ok",
+        }
     )
-    gauges = pd.DataFrame({"time_s": [1.0], "busy": [1]})
+    gauges = pd.DataFrame({"time_s": [1.0], "name": ["shop"], "busy": [1], "queued": [0], "alive": [1]})
     rest = {"effects": effects_of([]), "gauges": gauges, "totals": totals_of(1.0), "changes": changes_of([])}
     rest["zone_calls"] = pd.DataFrame(columns=["caller", "target", "from_zone", "to_zone", "troubled", "attempts", "good"])
     rest["traffic"] = pd.DataFrame(columns=[name for name, _ in TRAFFIC.columns])

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import sim
 
 ROOT = Path(__file__).parents[1]
@@ -24,12 +26,20 @@ def test_every_public_name_exists_and_is_in_the_readme():
         assert getattr(sim, name).__doc__, name
 
 
-def test_files_and_pictures_that_the_readme_names_exist():
-    readme = (ROOT / "README.md").read_text()
-    named = re.findall(r"\]\(((?!https?:|#)[^)]+)\)", readme)
-    assert named
-    for path in named:
-        assert (ROOT / path.split("#")[0]).exists(), path
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_pictures_and_headings_that_a_page_names_exist(page):
+    named = re.findall(r"\]\(((?!https?:)[^)]+)\)", page.read_text())
+    assert named or page.parent != ROOT
+    for link in named:
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)", target.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, link
 
 
 def test_the_command_line_starts_without_the_heavy_libraries():

@@ -298,7 +298,7 @@ def test_the_focus_is_what_is_told() -> None:
 def test_tables_for_charts(tmp_path: Path) -> None:
     found = compare(comparison(), 2, workers=1, out=tmp_path / "out")
     tables = found.tables(bin_s=0.5)
-    over_time = ["over_time", "attempts_over_time"]
+    over_time = ["over_time", "attempts_over_time", "gauges_over_time", "edges"]
     assert list(tables) == ["summary", "differences", *over_time, "latency_cdf", "time_parts", "faults", "warmup"]
     assert tables["warmup"].to_numpy().tolist() == [["quiet", 0.5], ["crash", 0.5]]
     assert set(tables["summary"]["condition"]) == {"quiet", "crash"}
@@ -345,8 +345,12 @@ def test_how_long_the_dead_were_chosen_from_is_told_where_there_is_a_registry() 
 def test_charts_of_a_single_run_are_about_the_scenario_and_not_about_base() -> None:
     tables = replicate(scenario(faults=[{"crash": "payment", "at": 1.0}]), 2, workers=1, simulate=fake).tables()
     assert {name: set(table["condition"]) for name, table in tables.items() if len(table)} == {
-        name: {"shop"} for name in ("summary", "over_time", "attempts_over_time", "latency_cdf", "time_parts", "faults", "warmup")
-    }
+        name: {"shop"}
+        for name in (
+            "summary", "over_time", "attempts_over_time", "gauges_over_time", "edges", "latency_cdf", "time_parts", "faults",
+            "warmup",
+        )
+    }  # fmt: skip
 
 
 def test_states_of_breakers_are_a_table_where_there_are_any() -> None:

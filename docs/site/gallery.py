@@ -135,6 +135,13 @@ def all_shown(place: Path) -> Iterator[Shown]:
     moved = sensitivity(HERE / "gallery-calm.yaml", assumed, metric="p99_s", replications=2, duration="15s")
     call = 'sensitivity(file, ranges, metric="p99_s").ends, metric="p99_s"'
     yield Shown(plots.tornado, call, (moved.ends,), {"metric": "p99_s"})
+    workers = "services.payment.workers"
+    sought = sim.search(
+        HERE / "gallery-calm.yaml", largest={"load.rate": "20/s..300/s"}, over={workers: [2, 3, 4, 6]}, duration="15s",
+        tolerance=0.1, at_most=10,
+    )  # fmt: skip
+    where = {"path": "load.rate", "over": workers, "units": sought.units}
+    yield Shown(plots.borders, 'found.borders, path="load.rate", over="services.payment.workers"', (sought.borders,), where)
     ramp = [(0.0, 40.0), (40.0, 320.0), (80.0, 40.0)]
     (place / "ramp.yaml").write_text(RAMP)
     climbing = sim.load(place / "ramp.yaml")

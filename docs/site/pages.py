@@ -1,4 +1,4 @@
-"""Writes the pages that Sphinx reads, from what is said elsewhere: README, scenario reference, public modules, gallery."""
+"""Writes the pages that Sphinx reads, from what is said elsewhere: README, guide, scenario reference, public modules, gallery."""
 
 from __future__ import annotations
 
@@ -36,10 +36,14 @@ MODULES = {
 
 def parts(readme: str) -> Iterator[tuple[str, str]]:
     """The README's parts: heading, text; what stands before the first heading is the beginning."""
-    text = re.sub(r"<!--.*?-->\n?", "", readme, flags=re.DOTALL)
-    for part in re.split(r"^## ", text, flags=re.MULTILINE):
+    for part in re.split(r"^## ", uncommented(readme), flags=re.MULTILINE):
         heading, _, body = part.partition("\n")
         yield heading.removeprefix("# "), body
+
+
+def uncommented(text: str) -> str:
+    """The same text without the marks between which `make figures` writes."""
+    return re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
 
 
 def relinked(text: str) -> str:
@@ -51,8 +55,9 @@ def relinked(text: str) -> str:
             return f"![{words}](images/{Path(target).name})"
         if target.startswith(("http", "#")):
             return found[0]
-        if target.removeprefix("docs/").partition("#")[0] in COPIED:
-            return f"[{words}]({target.removeprefix('docs/')})"
+        path, _, place = target.partition("#")
+        if Path(path).name in COPIED or "guide" in Path(path).parts:
+            return f"[{words}]({Path(path).name}{place and '#' + place})"
         return words
 
     return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", one, text)
@@ -85,16 +90,20 @@ def write() -> None:
         shutil.copy(picture, PAGES / "images" / picture.name)
     for page in COPIED:
         shutil.copy(ROOT / "docs" / page, PAGES / page)
-    guide = []
+    begin = []
     for heading, body in parts((ROOT / "README.md").read_text()):
         name = slug(heading.partition(":")[0])
-        guide.append(name)
+        begin.append(name)
         (PAGES / f"{name}.md").write_text(relinked(f"# {heading}\n{body}").replace("\n### ", "\n## "))
+    guide = sorted((ROOT / "docs" / "guide").glob("*.md"))
+    for page in guide:
+        (PAGES / page.name).write_text(relinked(uncommented(page.read_text())))
     for module, title in MODULES.items():
         (PAGES / f"{module}.md").write_text(api_page(module, title))
     with tempfile.TemporaryDirectory() as place:
         gallery.write(PAGES, Path(place))
-    trees = (("Guide", guide), ("Reference", ["scenario", "gallery", "validation"]), ("API", list(MODULES)))
+    reference = ["scenario", "gallery", "validation"]
+    trees = (("Begin", begin), ("Guide", [page.stem for page in guide]), ("Reference", reference), ("API", list(MODULES)))
     (HERE / "index.md").write_text("\n".join(["# sim", "", *(line for tree in trees for line in _toctree(*tree))]))
 
 

@@ -75,15 +75,13 @@ def warmup_in_words(found: Warmup, given_s: float) -> str:
 
 
 def _draw_warmup(found: Warmup, target: Path, name: str) -> list[Path]:
-    from sim.plots.files import save
+    from sim.plots.files import save_axes
     from sim.plots.settling import warmup_over_time
 
     ax = warmup_over_time(found.series, end_s=found.end_s, title=f"{name}: where latency settles")
-    figure = ax.get_figure()
-    assert figure is not None
     try:
         target.mkdir(parents=True, exist_ok=True)
-        return save(figure, target / "warmup", ("png", "svg"))  # type: ignore[arg-type]
+        return save_axes(ax, target / "warmup", ("png", "svg"))
     except OSError as exc:
         raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); choose another directory") from exc
 

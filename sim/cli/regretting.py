@@ -87,12 +87,12 @@ def _cell(metric: str, regret: float, low: float, high: float) -> str:
 
 
 def _draw(found: Regret, target: Path, question: str) -> Path:
-    from sim.plots.files import save
+    from sim.plots.files import save_axes
     from sim.plots.regret import regret_map
 
-    figure = regret_map(found.table, found.totals, metric=found.metric).get_figure()
+    ax = regret_map(found.table, found.totals, metric=found.metric)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        return save(figure, target / "regret", ("png", "svg"))[0]  # type: ignore[arg-type]
+        return save_axes(ax, target / "regret", ("png", "svg"))[0]
     except OSError as exc:
         raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); use --no-charts") from exc

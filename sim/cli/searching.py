@@ -83,13 +83,13 @@ def carry_out(
 def _draw(found: Search, target: Path) -> list[Path]:
     """The border over another setting; of a single one there is nothing to draw, nor over names."""
     from sim.plots import borders
-    from sim.plots.files import save
+    from sim.plots.files import save_axes
 
     if found.over is None or found.borders[found.over].nunique() < 2 or found.borders[found.over].dtype == object:
         return []
-    figure = borders(found.borders, path=found.path, over=found.over, largest=found.largest, units=found.units).get_figure()
+    ax = borders(found.borders, path=found.path, over=found.over, largest=found.largest, units=found.units)
     try:
-        return save(figure, target / "borders", ("png", "svg"))  # type: ignore[arg-type]
+        return save_axes(ax, target / "borders", ("png", "svg"))
     except OSError as exc:
         raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); choose another directory with --out") from exc
 

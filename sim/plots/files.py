@@ -218,6 +218,18 @@ def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     return paths
 
 
+def save_axes(ax: Axes, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Write the figure that a chart made for itself, as `save` does, and let go of it."""
+    import matplotlib.pyplot as plt
+
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    try:
+        return save(figure, stem, formats)
+    finally:
+        plt.close(figure)
+
+
 def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure:
     if picture.chart is spells.states_over_time:
         size = (10.5, 1.4 + 0.34 * len(picture.table.groupby(_KNOWN_BY)))

@@ -17,7 +17,7 @@ from sim.analysis.metrics import effects_in
 from sim.analysis.regret import regret_in_words
 from sim.errors import ScenarioError
 from sim.plots import style
-from sim.plots.files import DECIDING, save
+from sim.plots.files import DECIDING, save, save_axes
 from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
 from sim.report.curves import CURVES, curve
 from sim.report.flipping import flipping
@@ -229,9 +229,9 @@ def _robustness(results: Results, charts: bool) -> Iterator[Block]:
         rows.append([str(row["candidate"]), *(Cell(regret_in_words(found.metric, one), float(one)) for one in numbers)])
     yield Table(["candidate", *results.conditions, "worst case", "expected"], rows, "Regret; 0 is the best one itself")
     if charts:
-        figure = plots.regret_map(found.table, found.totals, metric=found.metric).get_figure()
+        ax = plots.regret_map(found.table, found.totals, metric=found.metric)
         with tempfile.TemporaryDirectory() as place:
-            svg = save(figure, Path(place) / "regret", ("svg",))[0].read_bytes()  # type: ignore[arg-type]
+            svg = save_axes(ax, Path(place) / "regret", ("svg",))[0].read_bytes()
         yield Chart("How far from the best", "candidates by conditions, the darker the farther from the best", svg)
 
 

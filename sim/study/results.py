@@ -242,10 +242,11 @@ class Results:
             if self.focus is not None:
                 rows = rows[rows["entry"] == self.focus]
             reduced = self._of_attempts(run, rows, width_s) if times.record_attempts else {}
-            gauges = self.source.read(run.index, "gauges", ["time_s", "name", *curves.GAUGES])
-            reduced["gauges_over_time"] = curves.gauges_over_time_of_run(gauges, end_s=times.end)
+            gauges = self._if_kept(run, "gauges", ["time_s", "name", *curves.GAUGES])
+            if gauges is not None:
+                reduced["gauges_over_time"] = curves.gauges_over_time_of_run(gauges, end_s=times.end)
             consumed = self.scenarios[run.candidate, run.condition].consumed()
-            if consumed:
+            if gauges is not None and consumed:
                 reduced["backlog_over_time"] = curves.backlog_over_time_of_run(gauges, consumed, end_s=times.end)
             reduced |= {
                 "over_time": curves.over_time_of_run(rows, width_s, end_s=times.end),
@@ -267,8 +268,11 @@ class Results:
 
     def changes_of(self, run: RunInfo) -> pd.DataFrame | None:
         """The changes of state in one run; None where the numbers and the other rows were kept without them."""
+        return self._if_kept(run, "changes")
+
+    def _if_kept(self, run: RunInfo, table: str, columns: list[str] | None = None) -> pd.DataFrame | None:
         try:
-            return self.source.read(run.index, "changes")
+            return self.source.read(run.index, table, columns)
         except ScenarioError:
             return None
 
