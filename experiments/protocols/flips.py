@@ -174,7 +174,7 @@ def chart(distances: pd.DataFrame, sizes: pd.DataFrame, found: pd.DataFrame) -> 
             ax.plot(table.index * scale, column, style, label=name, markersize=4)
         for value in found[found.varied == varied]["flips at"].dropna():
             ax.axvline(value * scale, color="grey", linewidth=0.8)
-            ax.annotate(f"{value * scale:.2g}", (value * scale, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+            ax.annotate(f"{value * scale:.3g}", (value * scale, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
         ax.set(xscale="log", yscale="log", xlabel=label, ylabel="time of a page, ms (mean)")
         ax.grid(alpha=0.3)
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncol=2, frameon=False)
