@@ -68,12 +68,11 @@ every_chart = pytest.mark.parametrize("name", CHARTS)
 
 
 @pytest.fixture(autouse=True)
-def _quiet_and_closed() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     mpl.use("agg")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-    plt.close("all")
 
 
 def draw(name: str, ax: Axes | None = None, **more: Any) -> Axes:

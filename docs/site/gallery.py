@@ -166,8 +166,9 @@ def write(target: Path, place: Path) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     lines = [
         "# Gallery", "",
-        "Every chart of `sim.plots`: one function each, tables in, axes out. All are of [one small question](gallery.yaml) that",
-        "`docs/site/gallery.py` simulates when these pages are made; `tables` is `results.tables()`.", "",
+        "Every chart of `sim.plots`: one function each, tables in, axes out. All are of one small question,",
+        "`docs/site/gallery.yaml`, that `docs/site/gallery.py` simulates when these pages are made; `tables` is",
+        "`results.tables()`.", "",
     ]  # fmt: skip
     for shown in all_shown(place):
         name = shown.chart.__name__
