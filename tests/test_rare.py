@@ -44,6 +44,15 @@ def test_a_percentile_needs_ten_slower_requests_in_a_run_and_enough_in_all() -> 
     assert "a run measures about 120 requests" in str(rare_percentiles(comparison()))
 
 
+def test_only_requests_in_focus_count() -> None:
+    shop = {"workers": 8, "operations": {"buy": [{"work": 0.01}], "look": [{"work": 0.01}]}}
+    load = {"rate": 40, "mix": {"shop.buy": 1, "shop.look": 3}}
+    asked = Scenario(services={"shop": shop}, load=load, focus="shop.buy", run={"duration": 30, "replications": 10})
+    assert "a run measures about 300 requests" in str(rare_percentiles(asked))
+    pooled = pooled_percentiles(sim.replicate(asked, workers=1))  # 3 of 300 are slower than p99 in a run, 30 in all
+    assert pooled["metric"].tolist() == ["p99_s"]
+
+
 def test_a_percentile_that_objectives_ask_for_is_looked_at_too() -> None:
     asked = lasting(250.0, 10).model_copy(update={"slos": scenario(slos=["p99.99 <= 1s"]).slos})
     assert str(rare_percentiles(asked)).startswith("few requests for p99.99: ")

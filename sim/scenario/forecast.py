@@ -309,7 +309,7 @@ def _of_rounds(once: Demand, passed: float, times: int | dict[int, float]) -> tu
 def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[str, float]:
     """How often each operation is visited for one request of the mix, messages from queues included."""
     visits = dict.fromkeys(demands, 0.0)
-    waiting = shares(_weights(scenario.load))
+    waiting = shares(entry_weights(scenario.load))
     # Calls have no circles, but a consumer may publish again: follow the messages until nothing is left of them.
     for _ in range(_ROUNDS):
         made, waiting = _with_all_calls(waiting, demands, scenario)
@@ -320,7 +320,7 @@ def visits_per_request(scenario: Scenario, demands: dict[str, Demand]) -> dict[s
     return visits
 
 
-def _weights(load: Load) -> dict[str, float]:
+def entry_weights(load: Load) -> dict[str, float]:
     """The entries in the proportions in which they are asked for."""
     return load.per_round if isinstance(load, Closed) else load.mix
 
@@ -417,7 +417,7 @@ def calls_rps(scenario: Scenario) -> dict[tuple[str, str], float]:
     rate_rps = forecast(scenario).rate_rps
     if rate_rps is None:
         return {}
-    found = {(CLIENT, entry): rate_rps * share for entry, share in shares(_weights(scenario.load)).items()}
+    found = {(CLIENT, entry): rate_rps * share for entry, share in shares(entry_weights(scenario.load)).items()}
     for address, demand in demands.items():
         for target, calls in demand.calls.items():
             edge = (address.split(".")[0], target)
@@ -446,7 +446,7 @@ def edges_of(scenario: Scenario) -> list[Edge]:
     """Every way that calls and messages take, the client's first."""
     found = [
         Edge(CLIENT, entry, scenario.policy(CLIENT, entry), None, 1)
-        for entry, weight in _weights(scenario.load).items()
+        for entry, weight in entry_weights(scenario.load).items()
         if weight > 0
     ]
     for address, operation in operations_of(scenario).items():

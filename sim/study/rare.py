@@ -9,7 +9,7 @@ import pandas as pd
 from sim.analysis.metrics import GOOD_OUTCOMES, PERCENTILES, Floats, percentile_name
 from sim.analysis.objectives import percentiles_of
 from sim.analysis.quantiles import VALUES_ABOVE, pooled_quantile, requests_for
-from sim.scenario.forecast import forecast
+from sim.scenario.forecast import entry_weights, forecast
 from sim.scenario.model import Comparison, Scenario
 from sim.study.results import Results, RunInfo
 from sim.units import format_duration
@@ -22,14 +22,15 @@ def rare_percentiles(found: Scenario | Comparison, replications: int | None = No
     """Which percentiles of a study rest on too few requests, and how many it takes; None where all have enough.
 
     A percentile is read from the requests that are slower: a run needs ten of them, and all runs together as many as
-    `sim.analysis.quantiles.requests_for` says. Of a comparison the scenario with the fewest requests counts.
+    `sim.analysis.quantiles.requests_for` says. Requests in focus count; of a comparison, the scenario with the fewest.
 
     Args:
         found: what is to be run.
         replications: how often; absent: `run.replications`.
     """
     scenarios = [found] if isinstance(found, Scenario) else [scenario for _, _, scenario in found.scenarios()]
-    expected = [(rate * one.run.duration, one) for one in scenarios if (rate := forecast(one).rate_rps) is not None]
+    rates = [(forecast(one).rate_rps, one) for one in scenarios]
+    expected = [(rate * _in_focus(one) * one.run.duration, one) for rate, one in rates if rate is not None]
     if not expected:
         return None
     per_run, scenario = min(expected, key=lambda pair: pair[0])
@@ -47,6 +48,12 @@ def rare_percentiles(found: Scenario | Comparison, replications: int | None = No
         f"few requests for {names}: {told}{cure}; how many are slower is right within {100 * PRECISION:.0f} % with "
         f"{requests_for(share, PRECISION):,} requests in all runs together (here {per_run * runs:,.0f})"
     )
+
+
+def _in_focus(scenario: Scenario) -> float:
+    """The share of requests that the study is about."""
+    weights = entry_weights(scenario.load)
+    return 1.0 if scenario.focus is None else weights.get(scenario.focus, 0.0) / sum(weights.values())
 
 
 def pooled_percentiles(results: Results) -> pd.DataFrame:
@@ -69,13 +76,15 @@ def pooled_percentiles(results: Results) -> pd.DataFrame:
 
 
 def latencies_s(results: Results, candidate: str, condition: str) -> list[Floats]:
-    """Seconds that the good answers to measured requests took, of each run by itself, by their time of arrival."""
+    """Seconds that the good answers to measured requests in focus took, of each run by itself, by their time of arrival."""
     times = results.scenarios[candidate, condition].run
-    columns = ["arrived_s", "ended_s", "outcome"]
+    columns = ["entry", "arrived_s", "ended_s", "outcome"]
     found = []
     for run in results.runs:
         if _is(run, candidate, condition):
             rows = results.source.read(run.index, "requests", columns)
+            if results.focus is not None:
+                rows = rows[rows["entry"] == results.focus]
             measured = rows["arrived_s"].between(times.warmup, times.end, inclusive="left")
             good = rows[measured & rows["outcome"].isin(GOOD_OUTCOMES)]
             found.append((good["ended_s"] - good["arrived_s"]).to_numpy(dtype=float))
