@@ -208,5 +208,5 @@ def test_no_tables_no_charts(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_written_is_one_clear_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
-    with pytest.raises(ScenarioError, match="cannot write the charts"):
+    with pytest.raises(ScenarioError, match="cannot write the chart"):
         plots.charts({"latency_cdf": curve_table()}, tmp_path / "file")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from sim.cli.terminal import INTERRUPTED, Format, out, print_json, progress, say
+from sim.cli.terminal import Format, answer, end_if_partial, out, progress
 from sim.errors import ScenarioError
 from sim.units import format_duration
 
@@ -113,16 +110,13 @@ def print_pages(
     with progress("simulating", quiet=quiet) as tell:
         results = replicate(scenario, replications, workers, tell, seed=seed, rows=("requests",))
     pages = compare_pages(calibration.recorded, results.rows("requests"), since_s=scenario.run.warmup, until_s=scenario.run.end)
-    if output is Format.JSON:
-        print_json(pages.to_dict("records"))
-    elif output is Format.CSV:
-        pages.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    else:
-        out().print(page_table(pages))
-    if results.partial:
-        say(f"interrupted: the table rests on {len(results.runs)} of {results.planned} runs", style="yellow")
-        raise typer.Exit(INTERRUPTED)
+    answer(
+        output,
+        table=lambda: pages,
+        data=lambda: pages.to_dict("records"),
+        show=lambda: out().print(page_table(pages)),
+    )
+    end_if_partial(results.partial, f"interrupted: the table rests on {len(results.runs)} of {results.planned} runs")
 
 
 def page_table(pages: pd.DataFrame) -> Table:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from sim.cli.files import comparison, one_scenario
-from sim.cli.terminal import INTERRUPTED, Format, out, print_json, progress, say
+from sim.cli.terminal import Format, answer, out, progress, resumable, say
 from sim.errors import ScenarioError
 from sim.units import format_duration, parse
 
@@ -43,13 +41,18 @@ def show_warmup(
         say("faults are left out: what they do is no warm-up")
     with progress(scenario.name, quiet=quiet) as tell:
         found = find_warmup(scenario, replications, workers, tell, seed=seed)
-    if output is Format.CSV:
-        typer.echo(found.series.to_csv(index=False), nl=False)
-    elif output is Format.JSON:
-        data = {"end_s": found.end_s, "settled": found.settled, "replications": found.replications}
-        print_json({**data, "run_warmup_s": scenario.run.warmup, "series": found.series.to_dict("records")})
-    else:
-        out().print(warmup_in_words(found, scenario.run.warmup), soft_wrap=True)
+    answer(
+        output,
+        table=lambda: found.series,
+        data=lambda: {
+            "end_s": found.end_s,
+            "settled": found.settled,
+            "replications": found.replications,
+            "run_warmup_s": scenario.run.warmup,
+            "series": found.series.to_dict("records"),
+        },
+        show=lambda: out().print(warmup_in_words(found, scenario.run.warmup), soft_wrap=True),
+    )
     if charts:
         target = directory or default_directory(f"{scenario.name}-warmup")
         paths = _draw_warmup(found, target, scenario.name)
@@ -79,11 +82,7 @@ def _draw_warmup(found: Warmup, target: Path, name: str) -> list[Path]:
     from sim.plots.settling import warmup_over_time
 
     ax = warmup_over_time(found.series, end_s=found.end_s, title=f"{name}: where latency settles")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        return save_axes(ax, target / "warmup", ("png", "svg"))
-    except OSError as exc:
-        raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); choose another directory") from exc
+    return save_axes(ax, target / "warmup", ("png", "svg"))
 
 
 @dataclass(frozen=True)
@@ -109,22 +108,25 @@ def show_selection(
 
     found = all_lasting(comparison(wanted.file), duration)
     smallest = _amount(wanted.metric, wanted.indifference)
-    try:
-        with progress(found.name, quiet=quiet) as tell:
-            selected = select(
-                found, wanted.metric, smallest, condition=wanted.condition, of=wanted.of, confidence=wanted.confidence,
-                first=wanted.first, budget=wanted.budget, workers=workers, on_progress=tell, seed=seed,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        say("interrupted before every candidate was run a few times; nothing is selected", style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
-    if output is Format.CSV:
-        typer.echo(selected.table.to_csv(index=False), nl=False)
-    elif output is Format.JSON:
-        data = {"best": selected.selection.best, "decided": selected.decided, "runs": selected.runs}
-        print_json({**data, "condition": selected.condition, "metric": wanted.metric, "table": selected.table.to_dict("records")})
-    else:
-        _show_selected(selected, wanted)
+    nothing = "interrupted before every candidate was run a few times; nothing is selected"
+    with resumable(nothing), progress(found.name, quiet=quiet) as tell:
+        selected = select(
+            found, wanted.metric, smallest, condition=wanted.condition, of=wanted.of, confidence=wanted.confidence,
+            first=wanted.first, budget=wanted.budget, workers=workers, on_progress=tell, seed=seed,
+        )  # fmt: skip
+    answer(
+        output,
+        table=lambda: selected.table,
+        data=lambda: {
+            "best": selected.selection.best,
+            "decided": selected.decided,
+            "runs": selected.runs,
+            "condition": selected.condition,
+            "metric": selected.metric,
+            "table": selected.table.to_dict("records"),
+        },
+        show=lambda: _show_selected(selected, wanted),
+    )
 
 
 def _amount(metric: str, text: str) -> float:

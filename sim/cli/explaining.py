@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sim.cli.terminal import Format, out, print_json, say
+from sim.cli.terminal import Format, answer, out, print_text, say
 from sim.units import format_duration
 
 if TYPE_CHECKING:
@@ -31,13 +30,7 @@ def explain_results(
 
     results = load_results(directory)
     found = explain(results, at, candidate=candidate, condition=condition)
-    if output is Format.JSON:
-        print_json(as_data(found))
-    elif output is Format.CSV:
-        found.parts.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    else:
-        _show(found)
+    answer(output, table=lambda: found.parts, data=lambda: as_data(found), show=lambda: _show(found))
     if charts:
         from sim.plots import explanation, small_multiples
         from sim.plots.files import save
@@ -52,7 +45,6 @@ def explain_results(
         )
         height = 1.7 + 0.75 * parts["candidate"].nunique()
         figure = small_multiples(explanation, parts, title=title, question=results.question, columns=1, panel=(9.0, height))
-        (directory / "charts").mkdir(exist_ok=True)
         for path in save(figure, directory / "charts" / f"explain_{at}", ("png", "svg")):
             if not quiet:
                 say(f"chart     {path}")
@@ -116,24 +108,30 @@ def show_requests(
     results = load_results(directory)
     found = _found_requests(results, at, candidate, condition)
     if mermaid:
-        sys.stdout.write("\n\n".join(one.mermaid for one in found) + "\n")
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        print_json([{"at": one.at, "title": one.title, "attempts": one.table.to_dict("records")} for one in found])
-    elif output is Format.CSV:
-        import pandas as pd
-
-        tables = [one.table.assign(at=one.at, request=one.request) for one in found]
-        pd.concat(tables, ignore_index=True).to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
+        print_text("\n\n".join(one.mermaid for one in found) + "\n")
     else:
-        console = out()
-        for one in found:
-            console.print(one.title, style="bold", markup=False, soft_wrap=True)
-            console.print(_attempts_table(one.table))
-            console.print()
+        answer(
+            output,
+            table=lambda: _attempts_of_all(found),
+            data=lambda: [{"at": one.at, "title": one.title, "attempts": one.table.to_dict("records")} for one in found],
+            show=lambda: _show_requests(found),
+        )
     for one in found if charts else ():
         _draw_request(one, directory / "charts", quiet)
+
+
+def _attempts_of_all(found: Sequence[SingleRequest]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([one.table.assign(at=one.at, request=one.request) for one in found], ignore_index=True)
+
+
+def _show_requests(found: Sequence[SingleRequest]) -> None:
+    console = out()
+    for one in found:
+        console.print(one.title, style="bold", markup=False, soft_wrap=True)
+        console.print(_attempts_table(one.table))
+        console.print()
 
 
 def _found_requests(results: Results, at: Sequence[str], candidate: str | None, condition: str | None) -> list[SingleRequest]:

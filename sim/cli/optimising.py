@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from sim.cli.files import write_tables
-from sim.cli.terminal import INTERRUPTED, Format, out, print_json, progress, say
+from sim.cli.terminal import Format, answer, end_if_partial, out, progress, resumable, say
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
     from sim.study.optimising import Optimised
-
-_INTERRUPTED: Final = "interrupted; finished runs are kept, the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -44,31 +39,23 @@ def carry_out(goal: Goal, *, replications: int, seed: int | None, workers: int |
     from sim.study.points import settings_from_text
 
     target = goal.directory or default_directory(f"{load(goal.file).name}-optimise")
-    try:
-        with progress("trials", quiet=quiet) as tell:
-            found = optimise(
-                goal.file, settings_from_text(goal.settings), minimise=goal.minimise, maximise=goal.maximise,
-                candidate=goal.candidate, condition=goal.condition, of=goal.of, objectives=goal.objectives, budget=goal.budget,
-                fresh=goal.fresh, replications=replications, seed=seed, workers=workers, duration=goal.duration,
-                archive=goal.archive or target.parent / ".runs", on_progress=tell,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        say(_INTERRUPTED, style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(), progress("trials", quiet=quiet) as tell:
+        found = optimise(
+            goal.file, settings_from_text(goal.settings), minimise=goal.minimise, maximise=goal.maximise,
+            candidate=goal.candidate, condition=goal.condition, of=goal.of, objectives=goal.objectives, budget=goal.budget,
+            fresh=goal.fresh, replications=replications, seed=seed, workers=workers, duration=goal.duration,
+            archive=goal.archive or target.parent / ".runs", on_progress=tell,
+        )  # fmt: skip
     write_tables(target, {"trials": found.trials, "check": found.check})
-    if output is Format.CSV:
-        found.trials.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        print_json(as_data(found))
-    else:
-        for line in in_words(found, goal.fresh):
-            out().print(line, soft_wrap=True, markup=False)
+    answer(
+        output,
+        table=lambda: found.trials,
+        data=lambda: as_data(found),
+        show=lambda: out().print("\n".join(in_words(found, goal.fresh)), soft_wrap=True, markup=False),
+    )
     if not quiet:
         say(f"results   {target}/ (trials.csv, check.csv)")
-    if found.partial:
-        say(_INTERRUPTED, style="yellow")
-        raise typer.Exit(INTERRUPTED)
+    end_if_partial(found.partial)
 
 
 def as_data(found: Optimised) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sim.cli.terminal import Format, out, print_json, say
+from sim.cli.terminal import Format, answer, out, say
 from sim.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -24,19 +23,29 @@ def show_regret(
     if len(results.candidates) < 2:
         raise ScenarioError(f"{directory}: has one candidate; regret is how much worse one is than another: use sim compare")
     found = results.regret(metric, _weights(weights))
-    if output is Format.CSV:
-        found.table.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        data = {"metric": found.metric, "minimax": found.minimax, "sure": found.sure, "least_expected": found.least_expected}
-        tables = {"table": found.table.to_dict("records"), "totals": found.totals.to_dict("records")}
-        print_json({**data, "weights": dict(found.weights), **tables})
-    else:
-        _show(found, results.verdict().chosen)
+    answer(
+        output,
+        table=lambda: found.table,
+        data=lambda: as_data(found),
+        show=lambda: _show(found, results.verdict().chosen),
+    )
     if charts:
         path = _draw(found, directory / "charts", results.question)
         if not quiet:
             say(f"chart     {path} (and SVG)")
+
+
+def as_data(found: Regret) -> dict[str, Any]:
+    """Everything that is known of regret, as data."""
+    return {
+        "metric": found.metric,
+        "minimax": found.minimax,
+        "sure": found.sure,
+        "least_expected": found.least_expected,
+        "weights": dict(found.weights),
+        "table": found.table.to_dict("records"),
+        "totals": found.totals.to_dict("records"),
+    }
 
 
 def _weights(texts: Sequence[str]) -> dict[str, float]:
@@ -91,8 +100,4 @@ def _draw(found: Regret, target: Path, question: str) -> Path:
     from sim.plots.regret import regret_map
 
     ax = regret_map(found.table, found.totals, metric=found.metric)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        return save_axes(ax, target / "regret", ("png", "svg"))[0]
-    except OSError as exc:
-        raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); use --no-charts") from exc
+    return save_axes(ax, target / "regret", ("png", "svg"))[0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from sim.cli.terminal import ReportFormat, say
+from sim.cli.terminal import ReportFormat, print_text, say
 from sim.errors import ScenarioError
 
 
@@ -20,8 +19,7 @@ def write_report(directory: Path, target: Path | None, output: ReportFormat | No
     if kind is ReportFormat.MD:
         text = as_markdown(content_of(results, charts=False))
         if target is None:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            print_text(text)
             return
     else:
         text = as_html(content_of(results, charts=charts))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
 from sim.cli.files import share_of, write_tables
-from sim.cli.terminal import INTERRUPTED, Format, out, print_json, say
-from sim.errors import ScenarioError
+from sim.cli.terminal import Format, answer, end_if_partial, out, resumable, say
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
@@ -58,26 +54,21 @@ def carry_out(
     )
     target = sought.directory or default_directory(f"{load(sought.file).name}-search")
     share = share_of("--tolerance", sought.tolerance)
-    try:
+    with resumable():
         found = search(
             sought.file, largest=one, smallest=other, over=over, recovers=sought.recovers, replications=replications,
             at_most=at_most, tolerance=share, workers=workers, seed=seed, duration=sought.duration,
             archive=sought.archive or target.parent / ".runs",
             on_probe=None if quiet else lambda asked, runs: say(asked),
         )  # fmt: skip
-    except KeyboardInterrupt:
-        say("interrupted; finished runs are kept, the same command goes on", style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
     write_tables(target, {name: getattr(found, name) for name in _FILES})
     drawn = _draw(found, target) if charts else []
-    _write(found, output)
+    answer(output, table=lambda: found.borders, data=lambda: as_data(found), show=lambda: _show(found))
     if not quiet:
         say(f"results   {target}/ (borders.csv, probes.csv)")
         if drawn:
             say(f"chart     {drawn[0]} (and SVG)")
-    if found.partial:
-        say("interrupted: what is shown is finished; the same command goes on", style="yellow")
-        raise typer.Exit(INTERRUPTED)
+    end_if_partial(found.partial, "interrupted: what is shown is finished; the same command goes on")
 
 
 def _draw(found: Search, target: Path) -> list[Path]:
@@ -88,20 +79,7 @@ def _draw(found: Search, target: Path) -> list[Path]:
     if found.over is None or found.borders[found.over].nunique() < 2 or found.borders[found.over].dtype == object:
         return []
     ax = borders(found.borders, path=found.path, over=found.over, largest=found.largest, units=found.units)
-    try:
-        return save_axes(ax, target / "borders", ("png", "svg"))
-    except OSError as exc:
-        raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); choose another directory with --out") from exc
-
-
-def _write(found: Search, output: Format) -> None:
-    if output is Format.CSV:
-        found.borders.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        print_json(as_data(found))
-    else:
-        _show(found)
+    return save_axes(ax, target / "borders", ("png", "svg"))
 
 
 def as_data(found: Search) -> dict[str, Any]:

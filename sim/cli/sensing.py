@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from sim.cli.files import share_of, write_tables
-from sim.cli.terminal import INTERRUPTED, Format, Method, out, print_json, progress, say
+from sim.cli.terminal import KEPT, Format, Method, answer, end_if_partial, out, progress, resumable, say
 from sim.errors import ScenarioError
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
     from sim.study import Sensitivity, Together
-
-_INTERRUPTED: Final = "interrupted; finished runs are kept, the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -77,31 +72,19 @@ def _one_at_a_time(
     if asked.size is not None:
         raise ScenarioError("--size: is of morris and sobol; add --method, or leave it away")
     tolerance = share_of("--tolerance", asked.tolerance)
-    try:
-        with progress("inputs", quiet=quiet) as tell:
-            found = sensitivity(
-                asked.file, inputs, metric=asked.metric, of=asked.of, baseline=asked.baseline, condition=asked.condition,
-                tolerance=tolerance, on_progress=tell, **shared,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        say(_INTERRUPTED, style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(), progress("inputs", quiet=quiet) as tell:
+        found = sensitivity(
+            asked.file, inputs, metric=asked.metric, of=asked.of, baseline=asked.baseline, condition=asked.condition,
+            tolerance=tolerance, on_progress=tell, **shared,
+        )  # fmt: skip
     write_tables(target, {"ends": found.ends, "flips": found.flips})
     drawn = _draw(found, target) if charts else []
-    if output is Format.CSV:
-        found.ends.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        print_json(as_data(found))
-    else:
-        _show(found)
+    answer(output, table=lambda: found.ends, data=lambda: as_data(found), show=lambda: _show(found))
     if not quiet:
         say(f"results   {target}/ (ends.csv, flips.csv)")
         if drawn:
             say(f"charts    {drawn[0]} (and SVG)")
-    if found.partial:
-        say(f"{_INTERRUPTED}; some flips are not found yet", style="yellow")
-        raise typer.Exit(INTERRUPTED)
+    end_if_partial(found.partial, f"{KEPT}; some flips are not found yet")
 
 
 def as_data(found: Sensitivity) -> dict[str, Any]:
@@ -184,10 +167,7 @@ def _draw(found: Sensitivity, target: Path) -> list[Path]:
         panel=(9.5, 1.0 + 0.62 * min(12, found.ends["input"].nunique())), question=found.question,
         title=capital(f"{of_metric(found.metric).text}{against}: what moves it, one input at a time"),
     )  # fmt: skip
-    try:
-        return save(figure, target / "tornado", ("png", "svg"))
-    except OSError as exc:
-        raise ScenarioError(f"{target}: cannot write the chart ({exc.strerror}); choose another directory with --out") from exc
+    return save(figure, target / "tornado", ("png", "svg"))
 
 
 def _together(
@@ -200,23 +180,18 @@ def _together(
         raise ScenarioError(
             f"--method {asked.method.value}: has no --condition and no --baseline; each candidate stands by itself"
         )
-    try:
-        with standing(quiet) as tell:
-            found = together(
-                asked.file, inputs, asked.method.value, metric=asked.metric, of=asked.of, size=asked.size, on_progress=tell,
-                out=target, **shared,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        say(_INTERRUPTED, style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(), standing(quiet) as tell:
+        found = together(
+            asked.file, inputs, asked.method.value, metric=asked.metric, of=asked.of, size=asked.size, on_progress=tell,
+            out=target, **shared,
+        )  # fmt: skip
     write_tables(target, {"indices": found.indices})
-    if output is Format.CSV:
-        found.indices.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        print_json({"method": found.method, "metric": found.metric, "indices": found.indices.to_dict("records")})
-    else:
-        _show_indices(found)
+    answer(
+        output,
+        table=lambda: found.indices,
+        data=lambda: {"method": found.method, "metric": found.metric, "indices": found.indices.to_dict("records")},
+        show=lambda: _show_indices(found),
+    )
     if not quiet:
         say(f"results   {target}/ (indices.csv; points.csv and what a sweep has)")
 

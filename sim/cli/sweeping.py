@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from sim.cli.terminal import INTERRUPTED, RUNS_FAILED, Format, out, print_json, say
+from sim.cli.terminal import RUNS_FAILED, Format, answer, end_if_partial, out, resumable, say
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
@@ -63,18 +63,14 @@ def carry_out(
     source = load(swept.file)
     require_metrics(source, swept.metrics)
     target = swept.directory or default_directory(f"{source.name}-sweep")
-    try:
-        with standing(quiet) as tell:
-            found = sweep(
-                swept.file, settings, replications, workers, tell, zipped=swept.zipped, sample=swept.sample, seed=seed,
-                duration=swept.duration, out=target, archive=swept.archive, rows=swept.rows,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        say("interrupted; no run was finished", style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable("interrupted; no run was finished"), standing(quiet) as tell:
+        found = sweep(
+            swept.file, settings, replications, workers, tell, zipped=swept.zipped, sample=swept.sample, seed=seed,
+            duration=swept.duration, out=target, archive=swept.archive, rows=swept.rows,
+        )  # fmt: skip
     metrics = _known_metrics(found, swept.metrics)
     drawn = _draw(found, metrics) if charts else []
-    _write(found, metrics, output)
+    answer(output, table=lambda: found.points, data=lambda: as_data(found), show=lambda: _show(found, metrics))
     _end(found, drawn, quiet)
 
 
@@ -114,10 +110,10 @@ def _end(found: Sweep, charts: Sequence[Path], quiet: bool) -> None:
         who = f"{row['candidate']} under {row['condition']}, " if found.failures["candidate"].nunique() > 1 else ""
         which = f"point {row['point']} ({at}), {who}replication {row['replication']} (seed {row['seed']})"
         say(f"failed: {which}: {row['error']}", style="red")
-    if found.partial:
-        reached = len(found.points) + len(found.failures)
-        say(f"interrupted: {reached} of {found.planned} runs are finished and kept; the same command goes on", style="yellow")
-        raise typer.Exit(INTERRUPTED)
+    reached = len(found.points) + len(found.failures)
+    end_if_partial(
+        found.partial, f"interrupted: {reached} of {found.planned} runs are finished and kept; the same command goes on"
+    )
     if len(found.failures):
         more = f"; all of them are in {_shown(found.directory)}/failures.csv" if found.directory is not None else ""
         say(f"{len(found.failures)} of {found.planned} runs failed{more}", style="red")
@@ -189,16 +185,6 @@ def _time(seconds: float) -> str:
 
 
 # --- afterwards -------------------------------------------------------------------------------------------------------
-
-
-def _write(found: Sweep, metrics: Sequence[str], output: Format) -> None:
-    if output is Format.CSV:
-        found.points.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        print_json(as_data(found))
-    else:
-        _show(found, metrics)
 
 
 def as_data(found: Sweep) -> dict[str, Any]:

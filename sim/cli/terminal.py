@@ -17,12 +17,16 @@ import typer
 from sim.errors import ScenarioError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
 GATE_FAILED: Final = 1
 RUNS_FAILED: Final = 1
 BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
+
+#: What Ctrl-C leaves behind where runs are archived as they finish.
+KEPT: Final = "interrupted; finished runs are kept, the same command goes on"
 
 #: Width of tables that go into a file or a pipe, in characters.
 _WIDTH_OF_FILES: Final = 130
@@ -121,10 +125,42 @@ def say(message: str, *, style: str | None = None) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(message, style=style)
 
 
+def print_text(text: str) -> None:
+    """Write data that is text already."""
+    sys.stdout.write(text)
+    sys.stdout.flush()  # here, where a broken pipe is caught
+
+
 def print_json(data: Any) -> None:
     """Write data as JSON; what is not a number becomes null."""
-    sys.stdout.write(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    sys.stdout.flush()  # here, where a broken pipe is caught
+    print_text(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def answer(output: Format, *, table: Callable[[], pd.DataFrame], data: Callable[[], Any], show: Callable[[], None]) -> None:
+    """Write what a command found: its main table as CSV, all of it as JSON, or what people read."""
+    if output is Format.CSV:
+        print_text(table().to_csv(index=False))
+    elif output is Format.JSON:
+        print_json(data())
+    else:
+        show()
+
+
+@contextmanager
+def resumable(told: str = KEPT) -> Iterator[None]:
+    """Ctrl-C that comes before there is anything to show: say what is kept, and end with its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(told, style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def end_if_partial(partial: bool, told: str = KEPT) -> None:
+    """End with the exit code of Ctrl-C if what was shown is a part."""
+    if partial:
+        say(told, style="yellow")
+        raise typer.Exit(INTERRUPTED)
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from sim.cli.terminal import TraceFormat, say
+from sim.cli.terminal import TraceFormat, print_text, say
 from sim.errors import ScenarioError
 
 
@@ -54,8 +53,7 @@ def write_traces(
         text = written(spans, output.value)
         told = f"{len(spans)} spans of {len(chosen)} requests of {case}"
     if target is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        print_text(text)
         return
     try:
         target.write_text(text, encoding="utf-8")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from sim.cli.terminal import GATE_FAILED, Format, out, print_json, progress, say
+from sim.cli.terminal import GATE_FAILED, Format, answer, out, print_json, progress, say
 from sim.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -47,13 +46,7 @@ def carry_out(words: Sequence[str], *, workers: int | None, output: Format, quie
     with progress("validate", quiet=quiet) as tell:
         found = validate(cases, workers, tell)
     missed = found[found["verdict"] != REPRODUCED]
-    if output is Format.CSV:
-        found.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    elif output is Format.JSON:
-        print_json(found.to_dict("records"))
-    else:
-        _show(found)
+    answer(output, table=lambda: found, data=lambda: found.to_dict("records"), show=lambda: _show(found))
     if not quiet:
         told = f"{len(found) - len(missed)} of {len(found)} numbers of {len(cases)} cases are reproduced"
         say(told, style="red" if len(missed) else "green")

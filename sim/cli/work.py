@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from sim.cli.terminal import GATE_FAILED, INTERRUPTED, Format, out, print_json, progress, say
+from sim.cli.terminal import GATE_FAILED, INTERRUPTED, Format, answer, end_if_partial, out, progress, say
 from sim.errors import ScenarioError
 from sim.scenario.doubts import doubts_of
 from sim.scenario.model import Comparison, Scenario
@@ -88,9 +87,9 @@ def finish(results: Results, study: Study, *, gate: bool, choose: str | None, un
         _tell_pooled(results)
         _tell_one_run(results)
         _tell_where(results, charts)
-    if results.partial:
-        say(f"interrupted: {len(results.runs)} of {results.planned} runs are finished and kept, marked partial", style="yellow")
-        raise typer.Exit(INTERRUPTED)
+    end_if_partial(
+        results.partial, f"interrupted: {len(results.runs)} of {results.planned} runs are finished and kept, marked partial"
+    )
     if gate:
         reason = gate_reason(results, choose)
         if reason is not None:
@@ -184,15 +183,14 @@ def _shown(results: Results) -> Path | None:
 
 def write(results: Results, output: Format, charts: Sequence[Path]) -> None:
     """Write the results to standard output: tables for people, JSON with everything, or the summary as CSV."""
-    if output is Format.TABLE:
-        from sim.cli.show import show_results
+    from sim.cli.show import show_results
 
-        show_results(out(), results)
-    elif output is Format.JSON:
-        print_json(as_data(results, charts))
-    else:
-        results.summary.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
+    answer(
+        output,
+        table=lambda: results.summary,
+        data=lambda: as_data(results, charts),
+        show=lambda: show_results(out(), results),
+    )
 
 
 def as_data(results: Results, charts: Sequence[Path]) -> dict[str, Any]:

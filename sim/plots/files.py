@@ -191,30 +191,33 @@ def charts(
     target = Path(directory)
     found = style.looks(style.candidates_in(*(tables[name] for name in ("summary", *sorted(tables)) if name in tables)))
     written: list[Path] = []
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for picture in _pictures({name: table for name, table in tables.items() if len(table)}):
-            about = question if focus is None or picture.of_all else f"{question} ({focus})".strip()
-            figure = _draw(picture, found, about)
-            written += save(figure, target / picture.name, formats)
-    except OSError as exc:
-        where = exc.filename or target
-        raise ScenarioError(f"{where}: cannot write the charts ({exc.strerror}); choose another directory") from exc
+    for picture in _pictures({name: table for name, table in tables.items() if len(table)}):
+        about = question if focus is None or picture.of_all else f"{question} ({focus})".strip()
+        figure = _draw(picture, found, about)
+        written += save(figure, target / picture.name, formats)
     return written
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
-    """Write a figure once per format, as `stem` with the format as its ending."""
-    paths = []
+    """Write a figure once per format, as `stem` with the format as its ending; its directory is made if it is not there.
+
+    Raises:
+        ScenarioError: it cannot be written.
+    """
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
     with style.themed():
         figure.draw_without_rendering()
         figure.set_layout_engine(None)  # once is enough: the layout is the slow part, and all formats shall agree
-        for kind in formats:
-            path = stem.with_name(f"{stem.name}.{kind}")
-            # Without a date and a version in them, equal pictures are equal files.
-            metadata = {"svg": {"Date": None}, "png": {"Software": None}}.get(kind)
-            figure.savefig(path, dpi=_DPI, metadata=metadata)
-            paths.append(path)
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            for kind, path in zip(formats, paths, strict=True):
+                # Without a date and a version in them, equal pictures are equal files.
+                metadata = {"svg": {"Date": None}, "png": {"Software": None}}.get(kind)
+                figure.savefig(path, dpi=_DPI, metadata=metadata)
+        except OSError as exc:
+            raise ScenarioError(
+                f"{exc.filename or stem}: cannot write the chart ({exc.strerror}); choose another directory"
+            ) from exc
     return paths
 
 
