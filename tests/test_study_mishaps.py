@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -119,6 +120,18 @@ def test_only_the_parent_decides_about_an_interrupt() -> None:
         return fake(given, seed)
 
     assert not replicate(scenario(), workers=2, simulate=nudged).partial
+
+
+@POSIX
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_that_is_swallowed_still_ends_the_study(workers: int) -> None:
+    def deaf(done: int, total: int, label: str) -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does in finalizers
+            signal.raise_signal(signal.SIGINT)
+
+    found = replicate(scenario(), 50, workers=workers, simulate=fake, on_progress=deaf)
+    assert found.partial
+    assert 1 <= len(found.runs) < 50
 
 
 def test_a_second_interrupt_still_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

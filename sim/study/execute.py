@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from sim.errors import ScenarioError
@@ -17,6 +18,8 @@ from sim.study.tasks import Finished, Task, in_running_order, note_where
 
 Work = Callable[[Task], Finished]
 Keep = Callable[[Task, Finished], None]
+#: What Python calls on a signal.
+Handler = Callable[[int, Any], Any]
 #: Told of a run that cannot be finished, and why.
 GiveUp = Callable[[Task, str], None]
 #: Who runs: so many processes (1: this one alone; None: one per core), or the workers of a Dask cluster, by its address.
@@ -89,13 +92,16 @@ def run_tasks(tasks: Sequence[Task], work: Work, keep: Keep, workers: Workers = 
 
 def _run_here(tasks: Sequence[Task], work: Work, keep: Keep) -> bool:
     try:
-        for task in tasks:
-            try:
-                finished = work(task)
-            except Exception as exc:
-                note_where(exc, task)
-                raise
-            keep(task, finished)
+        with _interrupts_noted() as came:
+            for task in tasks:
+                try:
+                    finished = work(task)
+                except Exception as exc:
+                    note_where(exc, task)
+                    raise
+                keep(task, finished)
+                if came:
+                    return False
     except KeyboardInterrupt:
         return False
     return True
@@ -144,8 +150,11 @@ def _one_round(tasks: Sequence[Task], work: Work, keep: Keep, workers: int) -> b
         executor = get_reusable_executor(max_workers=workers, initializer=_begin_worker, initargs=parent, timeout=30)
         for task in tasks:
             futures[executor.submit(work, task)] = task
-        for future in as_completed(list(futures)):
-            _take(future, futures, keep)
+        with _interrupts_noted() as came:
+            for future in as_completed(list(futures)):
+                _take(future, futures, keep)
+                if came:
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         if executor is not None:
             executor.shutdown(wait=True, kill_workers=True)
@@ -194,24 +203,50 @@ def _lost(tasks: Sequence[Task], exc: BaseException) -> str:
 def interrupts_later(*, forget: bool = False) -> Iterator[None]:
     """Hold Ctrl-C (and SIGTERM, where it has a handler) back until what must not be torn apart is done.
 
-    For steps of seconds only. Signals reach the main thread, so elsewhere there is nothing to hold back. `forget` them at
-    the end, where somebody impatient repeats what is being obeyed already.
+    For steps of seconds only. `forget` them at the end, where somebody impatient repeats what is being obeyed already.
     """
+    came: list[tuple[int, Any]] = []
+    with _handled(lambda usual, number, frame: came.append((number, frame))):
+        yield
+    for number, frame in [] if forget else came[:1]:
+        _usual_handlers()[signal.Signals(number)](number, frame)
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """Ctrl-C (and SIGTERM) as usual, and a list of those that came.
+
+    For it may come where Python ignores exceptions, such as in the finalizer of a generator, and would be lost.
+    """
+    came: list[int] = []
+
+    def note(usual: Handler, number: int, frame: Any) -> None:
+        came.append(number)
+        usual(number, frame)
+
+    with _handled(note):
+        yield came
+
+
+@contextmanager
+def _handled(handle: Callable[[Handler, int, Any], None]) -> Iterator[None]:
+    """Let interrupts be handled otherwise for a while. Signals reach the main thread, so elsewhere there is nothing to do."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, Any]] = []
-    # Only those with a handler of Python: the others would end the process at once, with or without us.
-    usual = {kind: handler for kind in (signal.SIGINT, signal.SIGTERM) if callable(handler := signal.getsignal(kind))}
+    usual = _usual_handlers()
     try:
-        for kind in usual:
-            signal.signal(kind, lambda number, frame: came.append((number, frame)))
+        for kind, handler in usual.items():
+            signal.signal(kind, partial(handle, handler))
         yield
     finally:
         for kind, handler in usual.items():
             signal.signal(kind, handler)
-    for number, frame in [] if forget else came[:1]:
-        usual[signal.Signals(number)](number, frame)
+
+
+def _usual_handlers() -> dict[signal.Signals, Handler]:
+    """Only those of Python: others would end the process at once, with or without us."""
+    return {kind: handler for kind in (signal.SIGINT, signal.SIGTERM) if callable(handler := signal.getsignal(kind))}
 
 
 def _begin_worker(parent: int, from_main_thread: bool) -> None:
