@@ -5,6 +5,8 @@ import pytest
 
 from sim.errors import ScenarioError
 from sim.laws import Exponential
+from sim.runtime.network import LOST, Network
+from sim.scenario.faults import LinkFault
 from sim.scenario.model import Scenario
 from sim.single import run
 
@@ -315,6 +317,17 @@ def test_work_beyond_the_cpu_quota_stands_still_until_the_next_period():
     # 90 ms of work and 40 ms of quota per period: wherever the period began, two of three had to wait.
     assert (result.requests.queue_s > 0.01).sum() == 2
     assert result.requests.queue_s.max() < 0.2
+
+
+def test_a_line_that_is_first_used_during_a_fault_has_it_until_it_ends():
+    system = {"services": shop(), "links": {"default": {"latency": 0.1}}}
+    network = Network(Scenario(**system, load={"rate": 1, "mix": "shop.buy"}))
+    mend = network.disturb(LinkFault(link="client -> shop", direction="from", latency=2.0, loss=1.0))
+    assert network.line("client", "shop").travel_s(0) == LOST
+    assert network.sure_line("client", "shop").travel_s(0) == pytest.approx(2.1), "what is lost there is sent again"
+    assert network.line("shop", "client").travel_s(0) == pytest.approx(0.1)
+    mend()
+    assert network.line("client", "shop").travel_s(0) == network.sure_line("client", "shop").travel_s(0) == pytest.approx(0.1)
 
 
 def test_a_partition_is_silence():

@@ -24,7 +24,7 @@ def new_caller(
     caller: Caller
     edge = world.edge_from(edge, process)
     service = world.services.get(edge.names[1].split(".")[0])
-    if edge.names in world.wires:
+    if edge.names in world.edges.wires:
         caller = WiredCaller(world, edge, process_key, process, callers)
     elif edge.policy.connections is not None:
         caller = ConnectedCaller(world, edge, process_key, process, callers)

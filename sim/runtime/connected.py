@@ -33,7 +33,7 @@ class ConnectedCaller(GuardedCaller):
     ) -> None:
         self._pool: Pool | None = None
         GuardedCaller.__init__(self, world, edge, process_key, process, callers)
-        self._pool = pool = world.pool(edge, process)
+        self._pool = pool = world.edges.pool(edge, process)
         if pool.owner is None:
             pool.owner = self
 

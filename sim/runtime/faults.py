@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, assert_never
 
 from sim.kernel.tasks import Steps
-from sim.runtime.network import Disturbance
 from sim.scenario.faults import (
     Crash,
     Errors,
@@ -99,7 +98,7 @@ def _acts(world: World, fault: Fault) -> list[Callable[[], Callable[[], None]]]:
         case ReplayGroup(replay=name):
             return [lambda: _replay(world, name, fault)]
         case LinkFault():
-            return [lambda: _disturb(world, fault)]
+            return [lambda: world.network.disturb(fault)]
         case ZoneOutage(zone=zone, silent=silent):
             return [lambda: _zoning(world).outage(zone, silent)]
         case Partition(partition=parts):
@@ -193,17 +192,3 @@ def _replay(world: World, name: str, fault: ReplayGroup) -> Callable[[], None]:
     log, group = name.split(".")
     world.logs[log].groups[group].replay(fault.to, fault.since)
     return lambda: None
-
-
-def _disturb(world: World, fault: LinkFault) -> Callable[[], None]:
-    disturbance = Disturbance(fault.latency, fault.loss or 0.0, fault.partition)
-    late = Disturbance(fault.latency, 0.0, fault.partition)  # where what is lost is sent again
-    lines = world.network.matching(fault.link, fault.direction)
-    for line in lines:
-        line.disturbances.append(late if world.network.is_sure(line) else disturbance)
-
-    def mend() -> None:
-        for line in lines:
-            line.disturbances.remove(late if world.network.is_sure(line) else disturbance)
-
-    return mend

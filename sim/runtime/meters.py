@@ -92,7 +92,7 @@ class Meters:
         for name, broker in world.brokers.items():
             for time_s, state in broker.alarms:
                 yield time_s, code(name), -1, code(name), -1, STATES.index(state)
-        for pool in world.all_pools():
+        for pool in world.edges.all_pools():
             for time_s, endpoint, state in pool.gate.changes:
                 yield time_s, *pool.names, endpoint, STATES.index(state)
         for name, group in world.services.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from sim.laws import Law, sampler
@@ -11,6 +12,8 @@ from sim.streams import child, salt, uniform
 
 if TYPE_CHECKING:
     import cython
+
+    from sim.scenario.faults import LinkFault
 
 #: The travel time of what never arrives.
 LOST: Final = -1.0
@@ -65,6 +68,21 @@ def crossed_s(delay_s: float, crossing: Line | None, bits: cython.ulonglong) -> 
     return LOST if extra_s < 0 else delay_s + extra_s
 
 
+class Standing:
+    """A fault of links while it lasts: which lines it disturbs, and how; `late`: those where what is lost is sent again."""
+
+    def __init__(self, fault: LinkFault) -> None:
+        self.fault = fault
+        self.disturbance = Disturbance(fault.latency, fault.loss or 0.0, fault.partition)
+        self.late = Disturbance(fault.latency, 0.0, fault.partition)
+
+    def strikes(self, source: str, destination: str) -> bool:
+        """Whether a line is one that the selector names (``a -> b``, a service with all its lines, ``default`` all)."""
+        ends, pair = self.fault.link.split(" -> "), (source, destination)
+        place = {"from": pair[:1], "to": pair[1:], "both": pair}[self.fault.direction]
+        return ends == ["default"] or (set(ends) <= set(pair) and ends[0] in place)
+
+
 class Network:
     """All lines of a scenario, made when first asked for; one `Line` for all callers of a pair."""
 
@@ -72,6 +90,7 @@ class Network:
         self._scenario = scenario
         self._lines: dict[tuple[str, str], Line] = {}
         self._sure_lines: dict[tuple[str, str], Line] = {}
+        self._standing: list[Standing] = []
         self.loopback = Line(Link())  # within one machine
 
     def line(self, source: str, destination: str) -> Line:
@@ -79,6 +98,7 @@ class Network:
         line = self._lines.get((source, destination))
         if line is None:
             line = self._lines[source, destination] = Line(self._scenario.link(source, destination))
+            line.disturbances.extend(each.disturbance for each in self._standing if each.strikes(source, destination))
         return line
 
     def sure_line(self, source: str, destination: str) -> Line:
@@ -87,21 +107,26 @@ class Network:
         if line is None:
             link = self._scenario.link(source, destination)
             line = self._sure_lines[source, destination] = Line(link.model_copy(update={"loss": 0.0}))
+            line.disturbances.extend(each.late for each in self._standing if each.strikes(source, destination))
         return line
 
-    def is_sure(self, line: Line) -> bool:
-        """Whether what is lost there is sent again."""
-        return any(line is each for each in self._sure_lines.values())
+    def disturb(self, fault: LinkFault) -> Callable[[], None]:
+        """Begin a fault on all lines that it strikes, also those that are made while it lasts. Return how to end it."""
+        standing = Standing(fault)
+        self._standing.append(standing)
+        for line, disturbance in self._struck(standing):
+            line.disturbances.append(disturbance)
 
-    def matching(self, selector: str, direction: str) -> list[Line]:
-        """Lines that a selector names: ``a -> b``, a service with all its lines, ``default`` all.
+        def mend() -> None:
+            self._standing.remove(standing)
+            for line, disturbance in self._struck(standing):
+                line.disturbances.remove(disturbance)
 
-        `direction` keeps those that leave the (first) service, ``from``, or reach it, ``to``; or ``both``.
-        """
-        ends = selector.split(" -> ")
-        place = {"from": slice(0, 1), "to": slice(1, 2), "both": slice(0, 2)}[direction]
-        return [
-            line
-            for pair, line in (*self._lines.items(), *self._sure_lines.items())
-            if ends == ["default"] or (set(ends) <= set(pair) and ends[0] in pair[place])
-        ]
+        return mend
+
+    def _struck(self, standing: Standing) -> Iterator[tuple[Line, Disturbance]]:
+        """The lines that a fault strikes, with what it does to each."""
+        for lines, disturbance in ((self._lines, standing.disturbance), (self._sure_lines, standing.late)):
+            for pair, line in lines.items():
+                if standing.strikes(*pair):
+                    yield line, disturbance

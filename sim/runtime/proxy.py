@@ -45,7 +45,7 @@ class ProxyGroup:
         target = self._targets.get(to)
         if target is None:
             plan = Plan(to, self.world.code(self.leg(to)), Operation(), passes_on=True)
-            forward = self.world.edge_of_proxy(self, to)
+            forward = self.world.edges.of_proxy(self, to)
             plan.steps = (WorkStep(self.spec.work, self._work), ForwardStep(forward, self._salt))
             target = self._targets[to] = operation_target(self.group, plan)
         return target

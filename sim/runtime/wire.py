@@ -122,7 +122,7 @@ class Wire:
         self._transport = costs.transport
         self._segment, self._overhead = costs.transport.segment, costs.transport.segment_overhead
         self._tasks = world.tasks
-        self._ways = world.way(*place), world.way(*reversed(place))
+        self._ways = world.edges.way(*place), world.edges.way(*reversed(place))
         self._starts_s, self._ends_s = scenario.run.warmup, scenario.run.end
         self.calls = self.connections = 0
         self.streams = self.messages = 0  # streamed answers of which the first message was read; messages of all streams
@@ -347,6 +347,6 @@ class AnswerStep(WireStep):
 
 def traffic(world: World) -> dict[str, np.ndarray[Any, Any]]:
     """The table of what protocols cost, one row per edge that has one and was used."""
-    rows = [wire.row(world.edges[names]) for names, wire in world.wires.items() if wire.calls or wire.connections]
+    rows = [wire.row(world.edges.by_names[names]) for names, wire in world.edges.wires.items() if wire.calls or wire.connections]
     table = np.array(rows, dtype=TRAFFIC.dtype)
     return {name: table[name].copy() for name, _ in TRAFFIC.columns}

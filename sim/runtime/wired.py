@@ -26,7 +26,7 @@ class WiredCaller(ConnectedCaller):
     def __init__(
         self, world: World, edge: Edge, process_key: cython.ulonglong, process: cython.long, callers: Callable[[Edge], Caller]
     ) -> None:
-        self._wire = world.wires[edge.names]
+        self._wire = world.edges.wires[edge.names]
         group = world.services.get(edge.names[0]) or world.proxies.get(edge.names[0])
         self._replica = None if group is None else group.replicas[process]
         ConnectedCaller.__init__(self, world, edge, process_key, process, callers)

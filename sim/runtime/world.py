@@ -20,9 +20,9 @@ from sim.runtime.arrivals import Source
 from sim.runtime.broker import Broker
 from sim.runtime.caller import Caller
 from sim.runtime.callers import new_caller
-from sim.runtime.connections import FlowTable, Pool, connected
 from sim.runtime.context import Context
 from sim.runtime.deliveries import Inbox
+from sim.runtime.edges import Edges
 from sim.runtime.faults import start_faults
 from sim.runtime.fleet import Fleet
 from sim.runtime.group import Group
@@ -30,7 +30,7 @@ from sim.runtime.ledger import Ledger, Presence
 from sim.runtime.log import PartitionedLog
 from sim.runtime.messages import Mailbox, Topic
 from sim.runtime.meters import Meters
-from sim.runtime.network import Line, Network
+from sim.runtime.network import Network
 from sim.runtime.origin import Origin, Request
 from sim.runtime.planner import Planner
 from sim.runtime.polled import PolledQueue
@@ -45,11 +45,10 @@ from sim.runtime.service import ServiceGroup, operation_target
 from sim.runtime.sketched import Columns
 from sim.runtime.steps import Plan, WorkStep
 from sim.runtime.stores import Store
-from sim.runtime.visit import Edge, Target, View, Visit
+from sim.runtime.visit import Edge, View, Visit
 from sim.runtime.ways import Ways
-from sim.runtime.wire import Way, Wire, traffic
+from sim.runtime.wire import traffic
 from sim.runtime.zones import Zoning
-from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import service_of, slots_of
 from sim.scenario.edges import CLIENT, flushes, operations_of
 from sim.scenario.faults import ReplayGroup
@@ -86,14 +85,10 @@ class World:
         self._meters = Meters(self)
         self._codes = {name: code for code, name in enumerate(self.names)}
         self.network = Network(scenario)
-        self.edges: dict[tuple[str, str], Edge] = {}
-        self.wires: dict[tuple[str, str], Wire] = {}  # of those edges whose calls have a protocol
-        self._ways: dict[tuple[str, str], Way] = {}
         self.callers: list[Caller] = []  # of all processes that have made a call
         self.services: dict[str, ServiceGroup] = {}
         self.proxies: dict[str, ServiceGroup] = {}
         self.zoning = Zoning(self) if scenario.zones else None
-        self._pools: dict[tuple[str, int, str], dict[CallPolicy, Pool]] = {}  # by caller process and target: by what is said
         self.services |= {
             name: ServiceGroup(self, name, spec, slots_of(scenario, name)) for name, spec in scenario.services.items()
         }
@@ -120,17 +115,18 @@ class World:
         self._mailboxes: dict[str, Mailbox] = {**self.queues, **self.replies, **topics, **self.logs}
         self._proxies = proxy_groups(self)
         self.proxies |= {proxy.group_name: proxy.group for proxy in self._proxies.values()}
-        self._targets: dict[str, Target] = {
+        targets = {
             **{a: operation_target(self.services[a.split(".")[0]], plan) for a, plan in plans.items()},
             **{name: mailbox.target for name, mailbox in self._mailboxes.items()},
         }
-        wires = self.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
+        self.edges = edges = Edges(self, targets, self._mailboxes, self._proxies)
+        wires = edges.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
         for address, plan in plans.items():
             caller = address.split(".")[0]
-            edge_to = partial(self._edge, caller)
-            planner = Planner(edge_to, self._edge, self._consumer_of, self._consumers_of, self.stores, wires, seed)
+            edge_to = partial(edges.edge, caller)
+            planner = Planner(edge_to, edges.edge, self._consumer_of, self._consumers_of, self.stores, wires, seed)
             planner.fill(plan, operations[address])
-        self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
+        self.origins = {address: Origin(self, edges.edge(CLIENT, address), self._codes[address]) for address in operations}
 
     @property
     def now(self) -> float:
@@ -222,7 +218,7 @@ class World:
 
     def _collect(self) -> dict[str, Columns]:
         self._meters.record_totals()
-        for pool in self.all_pools():
+        for pool in self.edges.all_pools():
             pool.end_run()
         # What is still open gets its row from its own `finally`, in the order in which it began.
         for open_ in self.ledger.everything():
@@ -244,16 +240,6 @@ class World:
         if self.zoning is not None:
             self.zoning.record()
         return {**self.recorder.tables(), "traffic": traffic(self)}
-
-    def _edge(self, caller: str, to: str) -> Edge:
-        """The one edge from a service to a target: all its steps share it, and with it each process's balancer."""
-        edge = self.edges.get((caller, to))
-        if edge is None:
-            edge = self.edges[caller, to] = self._new_edge(caller, to)
-            fallback = edge.policy.fallback
-            if fallback is not None and fallback.call is not None:
-                edge.fallback = self._edge(caller, fallback.call)
-        return edge
 
     def new_caller(self, edge: Edge, process_key: int, process: int, callers: Callable[[Edge], Caller]) -> Caller:
         """A process's caller on an edge; `callers` are the same process's on other edges."""
@@ -306,46 +292,9 @@ class World:
         """How a caller process chooses zones on an edge; None where it does not."""
         return None if self.zoning is None else self.zoning.gate(edge, process)
 
-    def zones_of_target(self, edge: Edge) -> list[int]:
-        """The zones of an edge's endpoints, by index."""
-        caller, target = edge.names
-        if edge.proxied:
-            assert edge.policy.via is not None
-            return self._proxies[edge.policy.via, caller].group.zones
-        if target in self._mailboxes:
-            return [self._mailboxes[target].zone]
-        return self.services[target.split(".")[0]].zones
-
-    def pool(self, edge: Edge, process: int) -> Pool:
-        """A caller process's connections to the target of an edge; operations for which the same is said share them."""
-        caller, service = edge.names[0], edge.names[1].split(".")[0]
-        own = self._pools.setdefault((caller, process, service), {})
-        pool = own.get(edge.policy)
-        if pool is None:
-            draws = key(self.seed, "connections", caller, process, service, len(own))
-            group = self._reached(edge)
-            balancer = self.proxies.get(caller)
-            kind = FlowTable if balancer is not None and self.scenario.proxies[caller.partition("@")[0]].layer == 4 else Pool
-            names = edge.caller_code, process, self._codes[group.name]
-            pool = kind(edge, group.replicas, draws, names, self.wires.get(edge.names))
-            own[edge.policy] = pool
-            group.pools.append(pool)
-        return pool
-
-    def all_pools(self) -> list[Pool]:
-        """Of all processes that have made a call over connections."""
-        return [pool for own in self._pools.values() for pool in own.values()]
-
-    def _reached(self, edge: Edge) -> ServiceGroup:
-        """Whose replicas an edge leads to: those of a service, or the proxies in between."""
-        caller, to = edge.names
-        if edge.proxied and edge.policy.via is not None:
-            return self._proxies[edge.policy.via, caller].group
-        return self.services[to.split(".")[0]]
-
     def _open_views(self) -> None:
         """Processes learn from registries also before their first call."""
-        for (caller, to), edge in self.edges.items():
+        for (caller, to), edge in self.edges.by_names.items():
             clients = self.scenario.load.clients if to in self.scenario.load.mix else 0
             group = self.services.get(caller) or self.proxies.get(caller)
             processes = range(clients) if group is None else [replica.index for replica in group.replicas if replica.alive]
@@ -371,75 +320,9 @@ class World:
                 for replica in self.services[address.split(".")[0]].replicas:
                     replica.flush(self._codes[address])
 
-    def _new_edge(self, caller: str, to: str) -> Edge:
-        target = self.scenario.place(to) if to in self._mailboxes else to.split(".")[0]
-        policy = self.scenario.policy(caller, to)
-        proxy = None if policy.via is None or to in self._mailboxes else self._proxies[policy.via, caller]
-        where = self._targets[to] if proxy is None else proxy.target(to)
-        lines = self._lines(caller, target) if proxy is None else self._lines_to_proxy(caller, proxy)
-        if to in self.logs:
-            lines = self.network.loopback, self.network.loopback  # to the producer in the same process, which sends on
-        codes = self._codes[caller], self._codes[to if proxy is None else proxy.leg(to)]
-        group = self.services.get(target) if proxy is None else proxy.group
-        if group is not None:
-            group.report(policy.balancing)
-        if policy.connections is not None and group is not None:
-            place = caller, target if proxy is None else proxy.name
-            beside = proxy is not None and proxy.beside
-            wire = None if beside else self._wire((caller, to), policy, place, proxy is not None)
-            lines = lines if wire is None else self._sure_lines(*place)
-            where = connected(where, group.replicas, wire)
-        return Edge(self, policy, (caller, to), where, *lines, codes, self._numbers(caller), proxy is not None)
-
-    def edge_of_proxy(self, proxy: ProxyGroup, to: str) -> Edge:
-        """The edge from a proxy to an operation. A sidecar's lines are those of the service beside it."""
-        name, service = proxy.group_name, to.split(".")[0]
-        edge = self.edges.get((name, to))
-        if edge is None:
-            place = name.partition("@")[2] if proxy.beside else name, service
-            lines = self._lines(*place)
-            policy = self.scenario.policy(proxy.name, to)
-            codes = self._codes[name], self._codes[to]
-            self.services[service].report(policy.balancing)
-            where = self._targets[to]
-            if policy.connections is not None:
-                wire = self._wire((name, to), policy, place, to_proxy=False)
-                lines = lines if wire is None else self._sure_lines(*place)
-                where = connected(where, self.services[service].replicas, wire)
-            edge = Edge(self, policy, (name, to), where, *lines, codes, self._numbers(name), False)
-            self.edges[name, to] = edge
-        return edge
-
     def code(self, name: str) -> int:
         """The number that stands for a name in tables."""
         return self._codes[name]
-
-    def _numbers(self, caller: str) -> int:
-        return sum(source == caller for source, _ in self.edges)
-
-    def _lines(self, caller: str, target: str) -> tuple[Line, Line]:
-        return self.network.line(caller, target), self.network.line(target, caller)
-
-    def _sure_lines(self, caller: str, target: str) -> tuple[Line, Line]:
-        return self.network.sure_line(caller, target), self.network.sure_line(target, caller)
-
-    def _wire(self, names: tuple[str, str], policy: CallPolicy, place: tuple[str, str], to_proxy: bool) -> Wire | None:
-        """The protocol of an edge, if it has one; its link lies between the two of `place`."""
-        if policy.protocol is None:
-            return None
-        wire = self.wires[names] = Wire(self, names, policy, place, to_proxy)
-        return wire
-
-    def way(self, source: str, destination: str) -> Way:
-        """One direction of a link, as protocols see it; the same for all edges between the two."""
-        if (source, destination) not in self._ways:
-            self._ways[source, destination] = Way(self, source, destination)
-        return self._ways[source, destination]
-
-    def _lines_to_proxy(self, caller: str, proxy: ProxyGroup) -> tuple[Line, Line]:
-        if proxy.beside:
-            return self.network.loopback, self.network.loopback
-        return self._lines(caller, proxy.name)
 
     def _queue(self, name: str, plans: dict[str, Plan]) -> MessageQueue:
         spec, code = self.scenario.queues[name], self._codes[name]

@@ -101,7 +101,7 @@ class Zoning:
         zone = self.zones_of(edge.names[0])[process]
         found = self._sides.get((*edge.names, zone))
         if found is None:
-            zones = self.world.zones_of_target(edge)
+            zones = self.world.edges.zones_of_target(edge)
             found = self._sides[(*edge.names, zone)] = edge.on_side(self.world, ZoneSide(self, edge, zone, zones))
         return found
 
@@ -109,7 +109,7 @@ class Zoning:
         """A queue is led from elsewhere now."""
         for side in self._sides.values():
             assert side.zone is not None
-            side.zone.move(self.world.zones_of_target(side))
+            side.zone.move(self.world.edges.zones_of_target(side))
 
     def gate(self, edge: Edge, process: int) -> ZoneGate | None:
         """How a caller process chooses zones on an edge; None where it does not."""
