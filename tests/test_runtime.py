@@ -322,7 +322,7 @@ def test_work_beyond_the_cpu_quota_stands_still_until_the_next_period():
 def test_a_line_that_is_first_used_during_a_fault_has_it_until_it_ends():
     system = {"services": shop(), "links": {"default": {"latency": 0.1}}}
     network = Network(Scenario(**system, load={"rate": 1, "mix": "shop.buy"}))
-    mend = network.disturb(LinkFault(link="client -> shop", direction="from", latency=2.0, loss=1.0))
+    mend = network.disturb(LinkFault(link="client -> shop", direction="from", latency=2.0, loss=1.0, at=0))
     assert network.line("client", "shop").travel_s(0) == LOST
     assert network.sure_line("client", "shop").travel_s(0) == pytest.approx(2.1), "what is lost there is sent again"
     assert network.line("shop", "client").travel_s(0) == pytest.approx(0.1)
