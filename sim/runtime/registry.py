@@ -19,57 +19,30 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from sim.kernel.tasks import Pool, Steps, Tally, Task, Tasks
+from sim.kernel.tasks import Steps, Tally, Task
 from sim.laws import sampler
 from sim.policies.discovery import Belief, Discovery
 from sim.policies.health import HealthGate
 from sim.policies.registry import Registry as RegistrySpec
-from sim.policies.registry import RegistryGate
-from sim.policies.zones import OUTSIDE
 from sim.runtime.health import ask, keep_checking, phase
 from sim.runtime.network import crossed_s
+from sim.runtime.nodes import Act, Node, Nodes
 from sim.runtime.visit import View
 from sim.streams import child, key, salt, uniform
 
 if TYPE_CHECKING:
-    from sim.runtime.network import Line
     from sim.runtime.replica import Replica
     from sim.runtime.service import ServiceGroup
     from sim.runtime.world import World
 
-_BEAT, _SWEEP, _CACHE, _EVICT, _PUBLISH, _REPLICATE, _THERE, _BACK, _LOOKUP, _PUSH = (
-    salt("registry", name)
-    for name in ("beat", "sweep", "cache", "evict", "publish", "replicate", "there", "back", "lookup", "push")
+_BEAT, _CACHE, _EVICT, _PUBLISH, _REPLICATE, _THERE, _BACK, _LOOKUP, _PUSH = (
+    salt("registry", name) for name in ("beat", "cache", "evict", "publish", "replicate", "there", "back", "lookup", "push")
 )
 #: A change of what a table or a process says: clock time, instance, whether it is listed now.
 Change = tuple[float, int, bool]
 _WORDS: Final = {True: "listed", False: "unlisted"}
 #: Where nothing expires, a change that no node could be told is told again after so many seconds.
 _TELL_AGAIN_S: Final = 1.0
-#: What is done to the table of a node about an instance.
-Act = Callable[["Node", int], None]
-
-
-class Node:
-    """One node of a registry: its table, the workers that answer, whether it is up, and who wants to be told of changes."""
-
-    def __init__(self, tasks: Tasks, spec: RegistrySpec, node_key: int, tally: Tally, zone: int) -> None:
-        self.key = node_key
-        self.zone = zone
-        self.gate = RegistryGate(spec, 0.0, uniform(child(node_key, _SWEEP)), uniform(child(node_key, _CACHE)))
-        self.pool = Pool(tasks, inf if spec.workers == "unbounded" else spec.workers, inf, tally)
-        self.outages = 0  # faults that keep it down
-        self.era = 0  # how often it went down: what it had begun then is lost
-        self.served = 0
-        self.writes = 0  # so far; names the draws of a write
-        self.told = 0  # changes of the table that those who want to be told know of
-        self.readers: list[OwnView] = []
-        self.missed: list[tuple[int, Act, Node]] = []  # changes that others could not tell it, in order
-
-    def delay_key(self, purpose: int) -> int:
-        """What names the draws of one more write."""
-        self.writes += 1
-        return child(child(self.key, self.writes), purpose)
 
 
 class OwnView(View):
@@ -140,12 +113,7 @@ class Registry:
         self.world = world
         self.name = name
         self.spec = spec
-        self.tally = Tally()
-        zones = world.places(spec.zones, spec.nodes) or [OUTSIDE] * spec.nodes
-        self.nodes = [
-            Node(world.tasks, spec, key(world.seed, "registry", name, i), self.tally, zone) for i, zone in enumerate(zones)
-        ]
-        self.slow_factors: list[float] = []  # of active faults; they multiply
+        self._nodes = Nodes(world, name, spec)
         self._members: list[Replica] = []  # by instance number
         self._first: dict[str, int] = {}  # instance number of a service's replica 0
         self._lives: dict[int, Task] = {}  # who sends heartbeats, by instance number
@@ -156,16 +124,34 @@ class Registry:
         self._vanish = None if spec.vanish_delay is None else sampler(spec.vanish_delay)
         self._publish = sampler(spec.publish_delay)
         self._replicate = sampler(spec.replication_delay)
-        self._lookup = sampler(spec.lookup_time)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All of them, up or down."""
+        return self._nodes.each
+
+    @property
+    def slow_factors(self) -> list[float]:
+        """Of active faults; lookups take as many times as long as all of them together."""
+        return self._nodes.slow_factors
+
+    @property
+    def tally(self) -> Tally:
+        """Who waits for a worker of a node."""
+        return self._nodes.tally
+
+    def zone_of(self, caller: str, process: int) -> int:
+        """The zone of a process that reads or writes here."""
+        return self._nodes.zone_of(caller, process)
 
     @property
     def alive(self) -> int:
         """Nodes that are up."""
-        return sum(1 for node in self.nodes if not node.outages)
+        return sum(1 for node in self._nodes.each if not node.outages)
 
     def spent(self) -> tuple[float, int]:
         """Integral of the workers held so far, in seconds, and messages that came: lookups, registrations, heartbeats."""
-        return sum(node.pool.busy_worker_s for node in self.nodes), sum(node.served for node in self.nodes)
+        return sum(node.pool.busy_worker_s for node in self._nodes.each), sum(node.served for node in self._nodes.each)
 
     def join(self, service: ServiceGroup) -> None:
         """Let a service register here."""
@@ -180,7 +166,7 @@ class Registry:
             for i in range(len(self._members))
             if self._members[i].alive
         }
-        for node in self.nodes:
+        for node in self._nodes.each:
             node.gate.adopt(0.0, last_s)
             self.world.tasks.start(self._sweep(node))
         for number in last_s:
@@ -275,7 +261,7 @@ class Registry:
             return
         lives = len(replica.service.lives)
         yield self._vanish.draw(key(self.world.seed, "vanished", replica.service.name, replica.index, lives))
-        while (node := next((node for node in self.nodes if not node.outages), None)) is None:
+        while (node := next((node for node in self._nodes.each if not node.outages), None)) is None:
             yield _TELL_AGAIN_S
         if not replica.alive:
             self._said[number] = self._said.get(number, 0) + 1
@@ -285,11 +271,11 @@ class Registry:
         """Tell a node, which tells the others. Where nothing expires it is told until somebody hears it, or it is out of date."""
         replica = self._members[number]
         name = replica.service.name
-        there, zone = self._lines(name)[0], self.zone_of(name, replica.index)
+        there, zone = self._nodes.lines(name)[0], self._nodes.zone_of(name, replica.index)
         said = self._said[number] = self._said.get(number, 0) + 1
         while True:
-            node = self._up(replica.index, zone)
-            if node is not None and (yield from self._reach(node, there, zone, node.delay_key(_THERE))):
+            node = self._nodes.up(replica.index, zone)
+            if node is not None and (yield from self._nodes.reach(node, there, zone, node.delay_key(_THERE))):
                 break
             if self.spec.heartbeat_interval is not None:
                 return  # the next heartbeat tells, or the lease ends
@@ -301,17 +287,17 @@ class Registry:
     def _tell_nodes(self, node: Node, number: int, act: Act) -> None:
         """Change the table of a node, which tells the others."""
         act(node, number)
-        for other in self.nodes:
+        for other in self._nodes.each:
             if other is not node:
                 self.world.tasks.start(self._pass_on(node, other, number, act))
 
     def _pass_on(self, source: Node, node: Node, number: int, act: Act) -> Steps:
         bits = node.delay_key(_REPLICATE)
         # The stream is TCP: what is lost is sent again.
-        delay_s = self._replicate.draw(bits) + max(0.0, crossed_s(0.0, self._crossing(source.zone, node.zone), bits))
+        delay_s = self._replicate.draw(bits) + max(0.0, crossed_s(0.0, self._nodes.crossing(source.zone, node.zone), bits))
         if delay_s > 0:
             yield delay_s
-        if not node.outages and not self._cut(source, node.zone):
+        if not node.outages and not self._nodes.cut(source, node.zone):
             act(node, number)
         elif act != self._renew:
             node.missed.append((number, act, source))
@@ -360,12 +346,12 @@ class Registry:
         view = OwnView(self, service, caller, process, spec)
         self._views.append(view)
         if spec.mode == "push":
-            self._turns(process, view.zone)[0].readers.append(view)
+            self._nodes.turns(process, view.zone)[0].readers.append(view)
         return view
 
     def listed(self, view: OwnView) -> list[int]:
         """Replicas, by index, that a process is told of when it starts; nobody while the registry is down."""
-        node = self._up(view.process, view.zone)
+        node = self._nodes.up(view.process, view.zone)
         return [] if node is None else self._of_service(view.service, node.gate.instances(self.world.now))
 
     def _of_service(self, service: str, instances: tuple[int, ...]) -> list[int]:
@@ -386,18 +372,18 @@ class Registry:
 
     def _look_up(self, view: OwnView, bits: int) -> Steps:
         """Ask a node: what it lists, and as of when; None if it does not answer."""
-        there, back = self._lines(view.caller)
-        node = self._up(view.process, view.zone)
+        there, back = self._nodes.lines(view.caller)
+        node = self._nodes.up(view.process, view.zone)
         if node is None:
             return None, self.world.now
-        if not (yield from self._reach(node, there, view.zone, child(bits, _THERE))):
+        if not (yield from self._nodes.reach(node, there, view.zone, child(bits, _THERE))):
             return None, self.world.now
         era = node.era
-        yield from self._work(node, child(bits, _LOOKUP))
+        yield from self._nodes.work(node, child(bits, _LOOKUP))
         as_of_s = self.world.now
         found = self._of_service(view.service, node.gate.instances(as_of_s))
         bits = child(bits, _BACK)
-        back_s = crossed_s(back.travel_s(bits), self._crossing(node.zone, view.zone), bits)
+        back_s = crossed_s(back.travel_s(bits), self._nodes.crossing(node.zone, view.zone), bits)
         if back_s < 0 or node.era != era:
             return None, as_of_s
         if back_s > 0:
@@ -419,14 +405,14 @@ class Registry:
                 self.world.tasks.start(self._tell(view, node, child(view.key, node.told)))
 
     def _tell(self, view: OwnView, node: Node, bits: int) -> Steps:
-        while self._cut(node, view.zone):
+        while self._nodes.cut(node, view.zone):
             yield _TELL_AGAIN_S
         view.told += 1
         number, as_of_s = view.told, self.world.now
         found = self._of_service(view.service, node.gate.published(as_of_s))
-        _, back = self._lines(view.caller)
+        _, back = self._nodes.lines(view.caller)
         delay_s, bits = view.push_delay_s(child(bits, _PUSH)), child(bits, _BACK)
-        line_s = crossed_s(back.travel_s(bits), self._crossing(node.zone, view.zone), bits)
+        line_s = crossed_s(back.travel_s(bits), self._nodes.crossing(node.zone, view.zone), bits)
         if line_s < 0:
             line_s = 0.0  # the stream is TCP: what is lost is sent again
         if delay_s + line_s > 0:
@@ -436,62 +422,7 @@ class Registry:
             view.heard = number
             view.learn(self.world.now, found, as_of_s)
 
-    # Both.
-
-    def _lines(self, service: str) -> tuple[Line, Line]:
-        network = self.world.network
-        return network.line(service, self.name), network.line(self.name, service)
-
-    def zone_of(self, caller: str, process: int) -> int:
-        """The zone of a process that reads or writes here."""
-        zoning = self.world.zoning
-        return OUTSIDE if zoning is None else zoning.zones_of(caller)[process]
-
-    def _crossing(self, one: int, other: int) -> Line | None:
-        """What lies between two zones."""
-        return None if self.world.zoning is None else self.world.zoning.crossing(one, other)
-
-    def _cut(self, node: Node, zone: int) -> bool:
-        """Whether a partition lies between a node and a zone."""
-        return self.world.zoning is not None and self.world.zoning.cut(node.zone, zone)
-
-    def _turns(self, index: int, zone: int) -> list[Node]:
-        """The nodes in the order in which a replica or process tries them: those in its zone first."""
-        count = len(self.nodes)
-        turns = [self.nodes[(index + i) % count] for i in range(count)]
-        return turns if zone == OUTSIDE else sorted(turns, key=lambda node: node.zone != zone)
-
-    def _up(self, index: int, zone: int) -> Node | None:
-        """The node of a replica or process, or the next one that is up and not cut off from it."""
-        turns = self._turns(index, zone)
-        return next((node for node in turns if not node.outages and not self._cut(node, zone)), None)
-
-    def _reach(self, node: Node, there: Line, zone: int, bits: int) -> Steps:
-        """Travel to a node from a zone; whether it is there and up."""
-        delay_s = crossed_s(there.travel_s(bits), self._crossing(zone, node.zone), bits)
-        if delay_s > 0:
-            yield delay_s
-        if delay_s < 0 or node.outages:
-            return False
-        node.served += 1
-        return True
-
-    def _work(self, node: Node, bits: int) -> Steps:
-        """Hold one of the node's workers for a lookup."""
-        ticket = None if node.pool.take() else node.pool.line_up()
-        try:
-            if ticket is not None:
-                yield ticket
-            duration_s = self._lookup.draw(bits)
-            for factor in self.slow_factors:
-                duration_s *= factor
-            if duration_s > 0:
-                yield duration_s
-        finally:
-            if ticket is None or ticket.granted:
-                node.pool.free()
-            else:
-                node.pool.leave(ticket)
+    # What happens to nodes.
 
     def outage(self, nodes: list[Node]) -> Callable[[], None]:
         """Nodes go down, and keep their tables; return how they come back."""
@@ -511,7 +442,7 @@ class Registry:
         """A node is back: the others tell it what it missed, and it tells its readers what it lists."""
         missed, node.missed = node.missed, []
         for number, act, source in missed:
-            if self._cut(source, node.zone):
+            if self._nodes.cut(source, node.zone):
                 node.missed.append((number, act, source))
             else:
                 act(node, number)
@@ -520,7 +451,7 @@ class Registry:
 
     def healed(self) -> None:
         """A partition has ended: nodes tell each other what they could not."""
-        for node in self.nodes:
+        for node in self._nodes.each:
             if node.missed and not node.outages:
                 self._catch_up(node)
 
