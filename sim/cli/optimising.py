@@ -14,6 +14,7 @@ from sim.cli.terminal import INTERRUPTED, Format, out, print_json, progress, say
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
+    from sim.study.execute import Workers
     from sim.study.optimising import Optimised
 
 _INTERRUPTED: Final = "interrupted; finished runs are kept, the same command goes on"
@@ -38,7 +39,7 @@ class Goal:
     archive: Path | None
 
 
-def carry_out(goal: Goal, *, replications: int, seed: int | None, workers: int | None, output: Format, quiet: bool) -> None:
+def carry_out(goal: Goal, *, replications: int, seed: int | None, workers: Workers, output: Format, quiet: bool) -> None:
     """Do what ``sim optimise`` does."""
     from sim.study import default_directory, optimise
     from sim.study.points import settings_from_text

@@ -17,6 +17,7 @@ from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
     from sim.study import Sensitivity, Together
+    from sim.study.execute import Workers
 
 _INTERRUPTED: Final = "interrupted; finished runs are kept, the same command goes on"
 
@@ -44,7 +45,7 @@ def carry_out(
     *,
     replications: int,
     seed: int | None,
-    workers: int | None,
+    workers: Workers,
     output: Format,
     charts: bool,
     quiet: bool,

@@ -116,7 +116,7 @@ def sensitivity(
         condition: only this one.
         replications: runs of each point; more make the interval that noise leaves to a flip narrower.
         tolerance: how close a flip is approached, relative to the way from the written value to the bound.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         on_progress: told after each run.
         seed: instead of `run.seed`.
         duration: measured time, instead of `run.duration`.
