@@ -290,15 +290,15 @@ def optimise(
 def sensitivity(
     file: File,
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--input",
             "-i",
             metavar="PATH=RANGE",
-            help="An uncertain number and its bounds, 5ms..50ms; repeated.",
+            help="An uncertain number and its bounds, 5ms..50ms; repeated. Absent: the scenario's guesses.",
             show_default=False,
         ),
-    ],
+    ] = None,
     method: Annotated[
         Method, typer.Option(help="One at a time: a tornado, and what flips the verdict; or all together, by Morris or Sobol.")
     ] = Method.ONE_AT_A_TIME,
@@ -329,7 +329,7 @@ def sensitivity(
     from sim.cli.sensing import Asked, carry_out
 
     asked = Asked(
-        file, tuple(inputs), method, metric, of, baseline, condition, size, tolerance, duration, directory, archive
+        file, tuple(inputs or ()), method, metric, of, baseline, condition, size, tolerance, duration, directory, archive
     )  # fmt: skip
     carry_out(
         asked, replications=replications, seed=seed, workers=crew(workers, scheduler), output=output, charts=not no_charts,
