@@ -286,11 +286,8 @@ def write_rows(directory: Path, key: str, tables: Mapping[str, pd.DataFrame]) ->
         place.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             part = place / f"{name}.{os.getpid()}.part"
-            try:
-                pq.write_table(pa.Table.from_pandas(table, preserve_index=False), part, compression="zstd")
-                part.replace(place / f"{name}.parquet")
-            finally:
-                part.unlink(missing_ok=True)
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), part, compression="zstd")  # or nothing is left
+            part.replace(place / f"{name}.parquet")
     except OSError as exc:
         raise unwritable(place, exc) from exc
 
