@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,7 +106,7 @@ class RunResult:
         columns: dict[str, Any] = {number: np.arange(len(next(iter(arrays.values()))))} if number else {}
         for column, values in arrays.items():
             categories = self.names if column in _NAMED else self.scenario.zones if column in _ZONES else _CODED.get(column)
-            columns[column] = pd.Categorical.from_codes(values, pd.Index(categories)) if categories else values
+            columns[column] = pd.Categorical.from_codes(values, dtype=_type_of(categories)) if categories else values
         return pd.DataFrame(columns, copy=False)
 
     def __repr__(self) -> str:
@@ -128,6 +129,14 @@ class RunResult:
             rows.append([entry, f"{len(group):,}", share, *(format_duration(value) if len(good) else "–" for value in times_s)])
         columns = ["entry", "requests", "answered well", "p50", "p90", "p99"]
         return card(repr(self).strip("<>"), "One run is one sample: intervals need replications.", [("", columns, rows)])
+
+
+@functools.lru_cache(maxsize=64)
+def _type_of(names: tuple[str, ...]) -> pd.CategoricalDtype:
+    """The type of a column of names: making it takes longer than all the rest of a column of a short run."""
+    import pandas as pd
+
+    return pd.CategoricalDtype(pd.Index(names))
 
 
 def run(scenario: Scenario, seed: int | None = None, *, processes: Iterable[UserProcess] = ()) -> RunResult:

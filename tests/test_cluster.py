@@ -113,7 +113,13 @@ def test_what_is_wrong_with_a_cluster(addresses: tuple[str, str], monkeypatch: p
 def test_an_address_that_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shop.yaml").write_text(sim.dumps(scenario()))
-    for command in (["run", "shop.yaml"], ["sweep", "shop.yaml", "--set", "load.rate=10/s,20/s"]):
+    commands = (
+        ["run", "shop.yaml"],
+        ["sweep", "shop.yaml", "--set", "load.rate=10/s,20/s"],
+        ["sensitivity", "shop.yaml", "--input", "load.rate=10/s..80/s"],
+        ["optimise", "shop.yaml", "--minimise", "p95_s", "--set", "load.rate=10/s..80/s"],
+    )
+    for command in commands:
         result = CliRunner().invoke(app, [*command, *arguments], catch_exceptions=False)
         assert result.exit_code == 2
         assert said in result.stderr

@@ -77,18 +77,32 @@ def test_the_parts_of_the_latency_are_sketched_for_every_outcome():
     assert repr(result).startswith("<RunResult scenario seed 2: ")
 
 
+def queue(duration, **run):
+    """Simple requests: one attempt each, and no pause or time-out."""
+    return sim.Scenario.model_validate(
+        {
+            "services": {"shop": {"workers": 1, "operations": {"buy": [{"work": {"exponential": 0.01}}]}}},
+            "load": {"rate": 80, "mix": "shop.buy"},
+            "run": {"duration": duration, **run},
+        }
+    )
+
+
+@needs_proc
+def test_rows_go_with_their_result_although_the_garbage_collector_has_not_found_the_world_yet():
+    gc.disable()
+    try:
+        result = sim.run(queue(500), 1)
+        rows, before = len(result.arrays["requests"]["outcome"]), resident_bytes()
+        assert rows > 35_000
+        del result
+        assert (before - resident_bytes()) / rows > 90, "bytes of a request and its attempt"
+    finally:
+        gc.enable()
+
+
 @needs_proc
 def test_a_request_and_its_attempt_take_at_most_120_bytes_with_rows_and_nothing_without():
-    def queue(duration, **run):
-        """Simple requests: one attempt each, and no pause or time-out."""
-        return sim.Scenario.model_validate(
-            {
-                "services": {"shop": {"workers": 1, "operations": {"buy": [{"work": {"exponential": 0.01}}]}}},
-                "load": {"rate": 80, "mix": "shop.buy"},
-                "run": {"duration": duration, **run},
-            }
-        )
-
     def grown_bytes(scenario):
         before = resident_bytes()
         result = sim.run(scenario, 1)

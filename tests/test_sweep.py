@@ -303,7 +303,7 @@ def test_many_writers_at_once_lose_nothing(tmp_path: Path) -> None:
 def test_an_archive_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / ".runs").mkdir()
     (tmp_path / ".runs" / "runs.sqlite").write_text("no database at all, but a text that is long enough\n" * 100)
-    with pytest.raises(ScenarioError, match=r"runs\.sqlite: the finished runs cannot be used .*--archive, or remove"):
+    with pytest.raises(ScenarioError, match=r"runs\.sqlite: is damaged \(.*\); move it away: .* with --archive"):
         sim.sweep(scenario(), {"load.rate": [10]}, 1, workers=1, out=tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == [".runs"]
 

@@ -1,4 +1,4 @@
-"""The numbers of one replication whose requests have no rows: from counts, sums and sketches.
+"""Numbers of requests that are not held together: of a replication without rows, or of rows that come piece by piece.
 
 Counts, rates and means are exact, percentiles within `sim.sketch.RELATIVE_ERROR` of the sample's.
 """
@@ -6,14 +6,15 @@ Counts, rates and means are exact, percentiles within `sim.sketch.RELATIVE_ERROR
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sim.analysis.metrics import GOOD_OUTCOMES, PERCENTILES, Metric, percentile_name
+from sim.analysis.metrics import GOOD_OUTCOMES, PERCENTILES, Floats, Metric, percentile_name
 from sim.records import OUTCOMES
-from sim.sketch import BUCKETS, quantiles
+from sim.sketch import BUCKETS, counts_of, quantiles
 
 
 def sketched_metrics(
@@ -46,6 +47,47 @@ def sketched_metrics(
             good = outcomes.loc[outcomes["outcome"].isin(GOOD_OUTCOMES), "measured"].sum()
             rows.append(("busy_s_per_good", of, _ratio(float(totals["busy_worker_s"].sum()), int(good))))
     return pd.DataFrame(rows, columns=["metric", "of", "value"]).astype({"value": float})
+
+
+class Pool:
+    """Durations that come piece by piece: how many, mean, percentiles and the largest, in memory that does not grow.
+
+    >>> pool = Pool()
+    >>> pool.add(np.array([0.1, 0.3]))
+    >>> pool.add(np.array([0.2]))
+    >>> found = pool.numbers([50.0])
+    >>> round(found["mean_s"], 3), found["max_s"]
+    (0.2, 0.3)
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(BUCKETS, dtype=np.int64)
+        self._sum_s, self._largest_s = 0.0, math.nan
+
+    def add(self, durations_s: Floats) -> None:
+        """Count some more, in seconds, 0 or more."""
+        if len(durations_s):
+            self._counts += counts_of(durations_s)
+            self._sum_s += float(durations_s.sum())
+            self._largest_s = float(np.fmax(self._largest_s, durations_s.max()))
+
+    def numbers(self, percentiles: Sequence[float]) -> dict[str, float]:
+        """`n`, `mean_s`, the percentiles such as `p99_s`, `max_s`; NaN without any duration."""
+        count = int(self._counts.sum())
+        names = [f"{percentile_name(percent)}_s" for percent in percentiles]
+        found = dict(zip(names, map(float, quantiles(self._counts, np.asarray(percentiles) / 100)), strict=True))
+        return {"n": count, "mean_s": _ratio(self._sum_s, count), **found, "max_s": self._largest_s}
+
+
+def good_latencies(
+    requests: pd.DataFrame, *, start_s: float, end_s: float, by: Sequence[str] = ()
+) -> Iterator[tuple[tuple[str, ...], Floats]]:
+    """Latencies of the requests that arrived in [start_s, end_s) and were answered well, apart by the columns `by`."""
+    measured = (requests["arrived_s"] >= start_s) & (requests["arrived_s"] < end_s)
+    good = requests[measured & requests["outcome"].isin(GOOD_OUTCOMES)]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = good.groupby(list(by), sort=False, observed=True) if by else [((), good)]
+    for key, rows in groups:
+        yield tuple(map(str, key)), (rows["ended_s"] - rows["arrived_s"]).to_numpy(dtype=np.float64)
 
 
 def _ratio(part: float, whole: float) -> float:

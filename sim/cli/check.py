@@ -153,6 +153,7 @@ def details(scenario: Scenario) -> list[str]:
     for what, events in (("fault", scenario.faults), ("deploy", scenario.deployments)):
         lines += [f"{what:9} {_event(event)}" for event in events]
     lines += [f"objective {slo.text}" for slo in scenario.slos]
+    lines += [f"guess     {path} {bounds}" for path, bounds in scenario.guesses.items()]
     return lines
 
 

@@ -11,6 +11,7 @@ from sim.cli.terminal import Format, answer, end_if_partial, out, progress, resu
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
+    from sim.study.execute import Workers
     from sim.study.optimising import Optimised
 
 
@@ -33,7 +34,7 @@ class Goal:
     archive: Path | None
 
 
-def carry_out(goal: Goal, *, replications: int, seed: int | None, workers: int | None, output: Format, quiet: bool) -> None:
+def carry_out(goal: Goal, *, replications: int, seed: int | None, workers: Workers, output: Format, quiet: bool) -> None:
     """Do what ``sim optimise`` does."""
     from sim.study import default_directory, optimise
     from sim.study.points import settings_from_text

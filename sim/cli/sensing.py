@@ -14,6 +14,7 @@ from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
     from sim.study import Sensitivity, Together
+    from sim.study.execute import Workers
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def carry_out(
     *,
     replications: int,
     seed: int | None,
-    workers: int | None,
+    workers: Workers,
     output: Format,
     charts: bool,
     quiet: bool,

@@ -288,8 +288,9 @@ def _assumed(results: Results) -> Iterator[Block]:
     yield Heading("Assumptions, and where each number comes from")
     whose = f"{results.baseline_or_first} under {results.conditions[0]}"
     yield Text(
-        f"The settings of {whose}; what others change is above. Written is what the scenario says, measured or guessed: its own "
-        "comments tell which. A preset's numbers are those of the real system, with their source."
+        f"The settings of {whose}; what others change is above. Written is what the scenario says. What its guesses and measured "
+        "name is told with its bounds or its source; where they say nothing, its comments may. A preset's numbers are those of "
+        "the real system, with their source."
     )
     yield from assumptions(scenario)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sim.report.blocks import Table
 from sim.scenario.edges import edges_of, selectors_of
 from sim.scenario.model import Run, Scenario
+from sim.scenario.origins import origin_of
 from sim.scenario.preset import Preset
 from sim.scenario.preset_words import GROUPS, settings_of_blocks, settings_on
 from sim.scenario.services import Service
@@ -15,7 +16,7 @@ from sim.scenario.yaml import dumps
 
 _ABSENT: Final = "–"
 #: What a reader is told elsewhere.
-_ASIDE: Final = ("name", "question", "slos", "focus")
+_ASIDE: Final = ("name", "question", "slos", "focus", "guesses", "measured")
 
 
 def flat(scenario: Scenario) -> dict[str, str]:
@@ -68,8 +69,10 @@ def differences(scenarios: Mapping[str, Scenario], what: str) -> Table | None:
 
 
 def assumptions(scenario: Scenario) -> list[Table]:
-    """Every number of a scenario with where it comes from: written, of a preset (which, and what that rests on), or a default."""
-    written = [[path, value, "written"] for path, value in flat(scenario).items()]
+    """Every number of a scenario with where it comes from: written (guessed, measured), of a preset (which, and what that rests
+    on), or a default.
+    """
+    written = [[path, value, origin_of(scenario, path)] for path, value in flat(scenario).items()]
     tables = [Table(["setting", "value", "from"], written, f"Written in the scenario: {len(written)} settings", folded=True)]
     presets = list(_from_presets(scenario))
     if presets:

@@ -63,9 +63,15 @@ class _Grown:
         self._look_again()
 
     def taken(self) -> Columns:
-        """The finished columns, as far as they are used; what numbers the rows is left to who reads them."""
+        """The finished columns, as far as they are used; what numbers the rows is left to who reads them.
+
+        Their memory is that of the arrays alone from now on: a world is a net of cycles, which the garbage collector finds late,
+        and the rows of run after run would wait for it.
+        """
         self.look(_NO_COLUMNS)
-        return {name: stretch.array(self.rows) for name, stretch in self.stretches.items()}
+        finished = {name: stretch.array(self.rows) for name, stretch in self.stretches.items()}
+        self.stretches = {}
+        return finished
 
 
 class RequestColumns(_Grown):

@@ -34,7 +34,7 @@ from sim.scenario.slo import SloSpec
 from sim.values import Address, Duration, LawSpec, Name, PositiveDuration, Spec, parse_law
 
 #: Keys that say how results are told, and change no row.
-_NO_INFLUENCE = ("name", "question", "focus", "slos", "laws")
+_NO_INFLUENCE = ("name", "question", "focus", "slos", "laws", "guesses", "measured")
 #: Contradictions that are told at once; each costs a search for what was meant.
 _MOST_PROBLEMS = 200
 
@@ -114,6 +114,12 @@ class Scenario(Spec):
         None, description="the entry operation that tables, charts and the verdict look at; absent: all requests together"
     )
     slos: tuple[SloSpec, ...] = Field((), description="objectives, as sentences")
+    guesses: dict[str, str] = Field(
+        {}, description="numbers that nobody knows well, by path, and what they lie between: `load.rate: 50/s..200/s`"
+    )
+    measured: dict[str, str] = Field(
+        {}, description="where other numbers come from, by path or block: `services.shop: traces of last week`"
+    )
 
     @model_validator(mode="wrap")
     @classmethod

@@ -14,6 +14,7 @@ from sim.scenario.faults import Crash, Errors, Fault, Flush, LinkFault, Outage, 
 from sim.scenario.limits import problems_of_size
 from sim.scenario.load import Replay
 from sim.scenario.messaging.problems import problems_of_messages, publishable
+from sim.scenario.origins import problems_of_origins
 from sim.scenario.presets import PRESETS
 from sim.scenario.proxies import OF_FLOWS
 from sim.scenario.services import Call, Operation, Publish, RequestReply, Step
@@ -63,6 +64,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     yield from _problems_of_objectives(scenario, operations)
     if scenario.focus is not None and scenario.focus not in scenario.load.mix:
         yield f"focus: no request enters at {scenario.focus!r}; {nearest(scenario.focus, list(scenario.load.mix))}"
+    yield from problems_of_origins(scenario)
     yield from _cycles(scenario)
 
 

@@ -36,6 +36,8 @@ _NO_SETTINGS: Final = {
     "question": "changes nothing that is simulated",
     "focus": "changes nothing that is simulated",
     "slos": "changes nothing that is simulated; the metrics are there to be held against anything afterwards",
+    "guesses": "changes nothing that is simulated",
+    "measured": "changes nothing that is simulated",
     "run.seed": "every point has the same seeds, so that points can be compared; use --replications and --seed",
     "run.replications": "is how often every point is run; use --replications",
 }

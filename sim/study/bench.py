@@ -30,7 +30,7 @@ class Bench:
     Args:
         templates: the scenarios, by candidate and condition.
         archive: directory of finished runs; absent: they are remembered only here.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         seed: instead of `run.seed`.
         simulate: makes one run, instead of `sim.run`; nothing is kept then.
         on_progress: told after each run: how many of those that are asked for are done, how many they are, the last one.

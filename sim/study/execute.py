@@ -161,9 +161,11 @@ def _one_round(tasks: Sequence[Task], work: Work, keep: Keep, workers: int) -> b
         _take_all_done(futures, keep)
         return False
     except BaseException as exc:
-        _take_all_done(futures, keep)
-        if executor is not None and not _is_broken(exc):
-            executor.shutdown(wait=True, kill_workers=True)
+        try:
+            _take_all_done(futures, keep)
+        finally:  # what cannot be kept, as on a full disk, need not be simulated
+            if executor is not None and not _is_broken(exc):
+                executor.shutdown(wait=True, kill_workers=True)
         raise
     return True
 

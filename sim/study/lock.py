@@ -16,7 +16,7 @@ from sim.errors import ScenarioError
 if sys.platform != "win32":
     import fcntl
 
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GUARD: Final = threading.Lock()
 #: What this process holds: the thread that may take it again, how often it has, and the locked file.
 _HELD: Final[dict[Path, tuple[int, int, int | None]]] = {}

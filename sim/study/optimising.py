@@ -96,7 +96,7 @@ def optimise(
         replications: runs of each trial.
         fresh: runs of the final check, of the best and of the scenario as written.
         objectives: whether a trial has to meet the scenario's objectives (by its means).
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         on_progress: told after each run.
         seed: instead of `run.seed`; it also draws the trials.
         duration: measured time, instead of `run.duration`.

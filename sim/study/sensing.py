@@ -38,6 +38,9 @@ REPLICATIONS: Final = 10
 #: How close to a flip the search comes, relative to the way from the written value to the bound.
 TOLERANCE: Final = 0.05
 
+#: What begins a message of a guess that the scenario has.
+GUESSES: Final = "guesses:"
+
 #: Told after each run: how many are done of how many that are known to be needed, and the last one.
 Tell = Callable[[int, int, str], None]
 
@@ -86,7 +89,7 @@ class _Input:
 
 def sensitivity(
     source: str | Path | Scenario | Comparison,
-    inputs: Mapping[str, Given],
+    inputs: Mapping[str, Given] | None = None,
     *,
     metric: str = "p99_s",
     of: str = "all",
@@ -109,14 +112,15 @@ def sensitivity(
 
     Args:
         source: a scenario (then only the metric counts), or candidates under conditions; a value or a file.
-        inputs: path → range such as ``"5ms..50ms"``; the value that is written must lie in it.
+        inputs: path → range such as ``"5ms..50ms"``; the value that is written must lie in it. Absent: the `guesses` of the
+            scenarios.
         metric: what the tornado shows: `p99_s`, `mean_s`, `success`, …
         of: all requests, or one operation.
         baseline: the candidate that others are compared with; absent: the first.
         condition: only this one.
         replications: runs of each point; more make the interval that noise leaves to a flip narrower.
         tolerance: how close a flip is approached, relative to the way from the written value to the bound.
-        workers: processes; 1 stays in this one; absent: one per core.
+        workers: see `replicate`.
         on_progress: told after each run.
         seed: instead of `run.seed`.
         duration: measured time, instead of `run.duration`.
@@ -130,9 +134,8 @@ def sensitivity(
     if replications < 2 or not 0 < tolerance < 1:
         raise ScenarioError(f"--replications {replications}, --tolerance {tolerance:g}: at least 2 runs, and for example '5 %'")
     found, templates = chosen_templates(source, condition, duration, metric)
-    mine = [_input_of(templates, tidy(path), given) for path, given in inputs.items()]
-    if not mine:
-        raise ScenarioError("--input: no input; write for example --input 'load.rate=50/s..200/s'")
+    option = "--input" if inputs else GUESSES
+    mine = [_input_of(templates, path, given, option) for path, given in inputs_or_guesses(templates, inputs).items()]
     names = list(dict.fromkeys(candidate for candidate, _ in templates))
     if baseline is not None and baseline not in names:
         raise ScenarioError(f"--baseline: no candidate {baseline!r}; {nearest(baseline, names)}")
@@ -177,20 +180,50 @@ def range_of(templates: Mapping[Pair, Template], path: str, given: Given, option
     return axis.range
 
 
-def _input_of(templates: Mapping[Pair, Template], path: str, given: Given) -> _Input:
-    between = range_of(templates, path, given, "--input")
+def inputs_or_guesses(templates: Mapping[Pair, Template], inputs: Mapping[str, Given] | None) -> dict[str, Given]:
+    """The inputs that were asked for; without any, what the scenarios say is guessed.
+
+    Raises:
+        ScenarioError: there is nothing; or scenarios guess differently.
+    """
+    found: dict[str, Given] = {tidy(path): given for path, given in (inputs or {}).items()}
+    for template in () if found else templates.values():
+        for path, given in template.scenario.guesses.items():
+            if found.setdefault(tidy(path), given) != given:
+                raise ScenarioError(f"{GUESSES} {path}: candidates or conditions differ in it; give --input {path}=RANGE")
+    if not found:
+        cure = "write for example --input 'load.rate=50/s..200/s', or guesses: {load.rate: 50/s..200/s} into the scenario"
+        raise ScenarioError(f"--input: no input; {cure}")
+    return found
+
+
+def require_guesses(source: str | Path | Scenario | Comparison) -> None:
+    """Refuse a guess that is no range, and one whose range does not hold what is written.
+
+    Raises:
+        ScenarioError: there is one; or the source is wrong.
+    """
+    for pair, template in templates_of(source)[1].items():
+        for path, given in template.scenario.guesses.items():
+            _input_of({pair: template}, tidy(path), given, GUESSES)
+
+
+def _input_of(templates: Mapping[Pair, Template], path: str, given: Given, option: str) -> _Input:
+    between = range_of(templates, path, given, option)
     written = {plainly(value): value for value in (template.value_at(path) for template in templates.values())}
     if len(written) > 1:
         told = ", ".join(list(written)[:3])
-        raise ScenarioError(f"--input {path}: candidates or conditions differ in it ({told}); an input is what all of them share")
+        raise ScenarioError(
+            f"{option} {path}: candidates or conditions differ in it ({told}); an input is what all of them share"
+        )
     ((text, value),) = written.items()
     if isinstance(value, Mapping) and value:
-        raise ScenarioError(f"--input {path}: is {text} and no number; name the one in it: {path}.{next(iter(value))}")
+        raise ScenarioError(f"{option} {path}: is {text} and no number; name the one in it: {path}.{next(iter(value))}")
     low, number, high = in_columns([between.written(between.low), value, between.written(between.high)])
     if value is None or isinstance(number, str):
-        raise ScenarioError(f"--input {path}: is no number as written ({text}); write one into the scenario, within the range")
+        raise ScenarioError(f"{option} {path}: is no number as written ({text}); write one into the scenario, within the range")
     if not low <= number <= high:
-        raise ScenarioError(f"--input {path}: {text} is written, which lies outside of {given}; the range has to hold it")
+        raise ScenarioError(f"{option} {path}: {text} is written, which lies outside of {given}; the range has to hold it")
     share = Decimal(repr((number - low) / (high - low)))
     return _Input(path, between, between.rounded(between.low + (between.high - between.low) * share), value)
 

@@ -31,7 +31,7 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
 from sim.study import store
-from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of, write_rows
+from sim.study.archive import Archive, Numbers, code_version, damaged, identity_of, key_of, write_rows
 from sim.study.execute import Workers, interrupts_later, places, run_tasks, shares_files
 from sim.study.experiment import Simulate, Work, circumstances, known_tables, versions
 from sim.study.lock import resolved
@@ -60,6 +60,8 @@ class Standing:
     #: About how long it still takes; None before the first run is finished.
     left_s: float | None
     label: str = ""
+    #: Runs that are made again, because their rows in the archive are damaged.
+    damaged: int = 0
 
 
 def sweep(
@@ -245,12 +247,13 @@ class _Course:
         self._uses: dict[str, int] = {}
         for run in runs:
             self._uses[run.task.key] = self._uses.get(run.task.key, 0) + 1
-        self._known, self._done, self._requests, self._cost_left = 0, 0, 0.0, 0.0
+        self._known, self._damaged, self._done, self._requests, self._cost_left = 0, 0, 0, 0.0, 0.0
         # Cost and seconds of what is finished; without the first runs, which import what they need, as soon as there are others.
         self._cost, self._took_s, self._finished_now = 0.0, 0.0, 0
 
-    def begin(self, known: Mapping[str, Numbers]) -> list[Task]:
+    def begin(self, known: Mapping[str, Numbers], damaged: int) -> list[Task]:
         """What has to be simulated: one task for each run that is not known, however often it is used."""
+        self._damaged = damaged
         self.finished.update(known)
         self.known, self._known = len(known), sum(self._uses[key] for key in known)
         missing = {run.task.key: run.task for run in self._runs if run.task.key not in known}
@@ -286,7 +289,8 @@ class _Course:
         if self._tell is None:
             return
         left_s = self._took_s * self._cost_left / self._cost / self._places if self._cost else None
-        self._tell(Standing(self._points, len(self._runs), self._known, self._done, self._requests, left_s, label))
+        counts = (self._points, len(self._runs), self._known, self._done)
+        self._tell(Standing(*counts, self._requests, left_s, label, self._damaged))
 
 
 @dataclass(frozen=True)
@@ -331,8 +335,10 @@ class _Planned:
         return found
 
     def _simulate(self, course: _Course, archive: Archive | None, workers: Workers) -> bool:
-        known = archive.found([run.task.key for run in self.runs], self.rows) if archive is not None else {}
-        tasks = course.begin(known)
+        keys = [run.task.key for run in self.runs]
+        known = archive.found(keys, self.rows) if archive is not None else {}
+        again = damaged(archive.directory, set(keys) - set(known), self.rows) if archive is not None else ()
+        tasks = course.begin(known, len(again))
         version = code_version()
 
         def keep(task: Task, finished: Finished) -> None:
@@ -371,7 +377,8 @@ class _Planned:
         name, question = self.found.name, self.found.question
         units = {path: unit_of([point[path] for point in self.points]) for path in paths}
         keys = tuple(run.task.key for run in done)
-        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where, keys)
+        windows = tuple((run.task.scenario.run.warmup, run.task.scenario.run.end) for run in done)
+        return Sweep(name, question, paths, points, failures, len(self.runs), simulated, units, None, where, keys, windows)
 
     def _stored(self, found: Sweep, writer: store.Writer, started: datetime, workers: Workers) -> Path:
         manifest = {
@@ -390,6 +397,7 @@ class _Planned:
             "failed_runs": len(found.failures),
             "archive": None if found.archive is None else str(found.archive),
             "keys": list(found.keys),
+            "windows": list(found.windows),
             "cases": [
                 {"candidate": candidate, "condition": condition, "scenario": template.scenario.as_data()}
                 for (candidate, condition), template in self.templates.items()

@@ -13,12 +13,12 @@ from sim.analysis.sensitivity import METHODS, MORRIS, SOBOL, indices_of, sample_
 from sim.analysis.sweeps import column_of
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
-from sim.scenario.settings import Pair, tidy
+from sim.scenario.settings import Pair
 from sim.scenario.words import nearest
 from sim.study.execute import Workers
 from sim.study.experiment import Simulate
 from sim.study.points import Given, label_of
-from sim.study.sensing import chosen_templates, range_of
+from sim.study.sensing import GUESSES, chosen_templates, inputs_or_guesses, range_of
 from sim.study.sweeping import Standing, sweep
 from sim.study.swept import Sweep
 
@@ -38,7 +38,7 @@ class Together:
 
 def together(
     source: str | Path | Scenario | Comparison,
-    inputs: Mapping[str, Given],
+    inputs: Mapping[str, Given] | None,
     method: str,
     *,
     metric: str = "p99_s",
@@ -60,7 +60,7 @@ def together(
 
     Args:
         source: what to simulate.
-        inputs: path → range.
+        inputs: path → range; None: the `guesses` of the scenarios.
         method: ``"morris"`` or ``"sobol"``.
         metric: which one; it needs a value at every point.
         of: all requests, or one operation.
@@ -83,10 +83,11 @@ def together(
     count = SIZES[method] if size is None else size
     if count < 2 or (method != MORRIS and count & (count - 1)):
         raise ScenarioError(f"--size {count}: Morris takes 2 or more trajectories, Sobol a power of two, such as 64")
-    if len(inputs) < 2:
-        raise ScenarioError("--input: to be moved together they have to be several; give two or more")
     _, templates = chosen_templates(source, None, duration, metric)
-    ranges = {tidy(path): range_of(templates, tidy(path), given, "--input") for path, given in inputs.items()}
+    option = "--input" if inputs else GUESSES
+    ranges = {path: range_of(templates, path, given, option) for path, given in inputs_or_guesses(templates, inputs).items()}
+    if len(ranges) < 2:
+        raise ScenarioError("--input: to be moved together they have to be several; give two or more")
     drawn_by = seed if seed is not None else next(iter(templates.values())).scenario.run.seed
     shares = sample_of(method, len(ranges), count, drawn_by)
     points = [{path: one.at(float(share)) for (path, one), share in zip(ranges.items(), row, strict=True)} for row in shares]

@@ -42,11 +42,17 @@ def check(file: File, output: Output = Format.TABLE) -> None:
     from sim.cli import check as checking
     from sim.cli.show import show_check
     from sim.errors import ScenarioError
+    from sim.scenario.model import Scenario
     from sim.scenario.yaml import load
 
     found = load(file)
     if output is Format.CSV:
         raise ScenarioError("--format csv: a check is no table; use table or json")
+    scenarios = [found] if isinstance(found, Scenario) else [scenario for _, _, scenario in found.scenarios()]
+    if any(scenario.guesses for scenario in scenarios):
+        from sim.study.sensing import require_guesses  # only here: it takes longer than all the rest
+
+        require_guesses(file)
     if output is Format.JSON:
         print_json(checking.summary(found))
     else:

@@ -260,6 +260,7 @@ def optimise(
     fresh: Annotated[int, typer.Option(min=2, help="Runs of the final check, over seeds that no trial has seen.")] = 20,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("tables", "NAME-optimise")] = None,
@@ -277,7 +278,7 @@ def optimise(
         file, tuple(settings), minimise, maximise, candidate, condition, of, not ignore_objectives, budget, fresh, duration,
         directory, archive,
     )  # fmt: skip
-    carry_out(goal, replications=replications, seed=seed, workers=workers, output=output, quiet=quiet)
+    carry_out(goal, replications=replications, seed=seed, workers=crew(workers, scheduler), output=output, quiet=quiet)
 
 
 @commands.command(
@@ -289,15 +290,15 @@ def optimise(
 def sensitivity(
     file: File,
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--input",
             "-i",
             metavar="PATH=RANGE",
-            help="An uncertain number and its bounds, 5ms..50ms; repeated.",
+            help="An uncertain number and its bounds, 5ms..50ms; repeated. Absent: the scenario's guesses.",
             show_default=False,
         ),
-    ],
+    ] = None,
     method: Annotated[
         Method, typer.Option(help="One at a time: a tornado, and what flips the verdict; or all together, by Morris or Sobol.")
     ] = Method.ONE_AT_A_TIME,
@@ -312,6 +313,7 @@ def sensitivity(
     replications: Annotated[int, typer.Option("--replications", "-r", min=2, help="Runs of each point.")] = 10,
     seed: Seed = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     duration: Duration = None,
     output: Output = Format.TABLE,
     directory: Annotated[Path | None, directory("tables", "NAME-sensitivity")] = None,
@@ -327,10 +329,11 @@ def sensitivity(
     from sim.cli.sensing import Asked, carry_out
 
     asked = Asked(
-        file, tuple(inputs), method, metric, of, baseline, condition, size, tolerance, duration, directory, archive
+        file, tuple(inputs or ()), method, metric, of, baseline, condition, size, tolerance, duration, directory, archive
     )  # fmt: skip
     carry_out(
-        asked, replications=replications, seed=seed, workers=workers, output=output, charts=not no_charts, quiet=quiet
+        asked, replications=replications, seed=seed, workers=crew(workers, scheduler), output=output, charts=not no_charts,
+        quiet=quiet,
     )  # fmt: skip
 
 
