@@ -125,10 +125,11 @@ class World:
             **{name: mailbox.target for name, mailbox in self._mailboxes.items()},
         }
         wires = self.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
+        batches = any(policy.batch is not None for policy in scenario.calls.values())
         for address, plan in plans.items():
             caller = address.split(".")[0]
             edge_to = partial(self._edge, caller)
-            planner = Planner(edge_to, self._edge, self._consumer_of, self._consumers_of, self.stores, wires, seed)
+            planner = Planner(edge_to, self._edge, self._consumer_of, self._consumers_of, self.stores, wires, batches, seed)
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, self._edge(CLIENT, address), self._codes[address]) for address in operations}
 
