@@ -39,6 +39,38 @@ def test_published_sizes_of_tickers(count, expected):
         assert found.size("test", "json").bytes == pytest.approx(published[count], rel=0.02)
 
 
+# P2 on user records: https://ewen.quimerch.com/articles/16-json-vs-protobuf has the fields and the example.
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 10_000])
+def test_published_ratio_of_user_records(count):
+    email, moment = "alice@example.com", "2024-01-15T10:30:00Z"
+    fields = {"user_id": {"int": 42}, "username": {"string": 5}, "email": {"string": len(email)}}
+    fields |= {"created_at": {"string": len(moment)}, "is_active": {"bool": True}}
+    found = payloads(user=fields, users={"users": {"list": "user", "count": count}})
+    one = {"user_id": 42, "username": "alice", "email": email, "created_at": moment, "is_active": True}
+    assert found.size("users", "json").bytes == len(orjson.dumps({"users": [one] * count}))
+    assert found.size("users", "protobuf").bytes == 54 * count  # 2 of its own, 2 + 7 + 19 + 22 + 2 of its fields
+    alone = found.size("user", "protobuf").bytes / found.size("user", "json").bytes
+    together = found.size("users", "protobuf").bytes / found.size("users", "json").bytes
+    assert 0.45 <= alone <= 0.47
+    assert count == 1 or 0.45 <= together <= 0.47
+
+
+# And byte for byte: https://saran.sankaran.dev/grpc/Protobuf-vs-JSON-The-Compression-Test-That-Changed-My-Mind (Go's encoders;
+# the list grows from row to row, so the second has eleven users, whose names have one hundred letters).
+
+
+@pytest.mark.parametrize(("count", "letters", "json_bytes", "protobuf_bytes"), [(1, 11, 75, 40), (11, 100, 673, 398)])
+def test_published_bytes_of_user_records(count, letters, json_bytes, protobuf_bytes):
+    name, more = divmod(letters, count)
+    user = {"name": {"string": name}, "age": {"int": 42}, "email": {"string": name + len("@gmail.com")}}
+    found = payloads(user=user, users={"users": {"list": "user", "count": count}})
+    # Names that have a letter more have it in the address, too.
+    assert found.size("users", "json").bytes + 2 * more == json_bytes
+    assert found.size("users", "protobuf").bytes + 2 * more == protobuf_bytes
+
+
 # What real encoders write.
 
 

@@ -298,6 +298,15 @@ def test_a_server_refuses_connections_beyond_its_limit():
     assert run(case).requests.outcome.tolist() == ["ok", "ok", "unreachable", "unreachable"]
 
 
+def test_of_those_who_connect_at_the_same_time_only_as_many_get_in():
+    # They come 10 ms before the first of them has heard that it is in, with TLS even 30 ms.
+    for security, first_s in (("none", 0.54), ("tls-1.3", 0.56)):
+        load = {"kind": "replay", "times": [1.0, 1.001, 1.002, 1.003], "clients": 4}
+        case = scenario(bare(security=security), work=0.5, service={"max_connections": 2}, load=load)
+        assert run(case).requests.outcome.tolist() == ["ok", "ok", "unreachable", "unreachable"]
+        assert latencies_s(case) == pytest.approx([first_s, first_s, 0.02, 0.02])
+
+
 def test_after_a_restart_all_connect_at_once_and_the_server_has_to_agree_with_each():
     shake = {**NO_CPU, "server_cpu": 0.01, "resumed_server_cpu": 0.01}
     times = [*(1 + 0.1 * i for i in range(40)), *[20.0] * 40]

@@ -17,6 +17,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import sim
+from sim.plots import looks, metric_over_setting
+from sim.plots.style import INK, legend_below, plain, set_title, themed
+from sim.units import format_duration
 
 HERE = Path(__file__).parent
 GZIP = {"algorithm": "gzip", "minimum_size": "1 kB"}
@@ -162,24 +165,29 @@ def curves(varied: Varied, values: list[float], candidates: list[str], seeds: in
     )
 
 
+#: Panels of the chart: what is varied (as `FLIPS` tells it), its unit, and for whom.
+PANELS = (
+    ("round-trip time", "s", "Small page, wide link, warm connections"),
+    ("reviews shown", "", "Phones (80 ms, 4 Mbit/s, 1 % lost), warm connections"),
+)
+
+
 def chart(distances: pd.DataFrame, sizes: pd.DataFrame, found: pd.DataFrame) -> plt.Figure:
-    """Latency by distance and by size, with the places where the order changes."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    panels = (
-        (distances * 1000, "round-trip time", 1000, "round-trip time, ms"),
-        (sizes * 1000, "reviews shown", 1, "reviews shown"),
-    )
-    for ax, (table, varied, scale, label) in zip(axes, panels, strict=True):
-        for (name, column), style in zip(table.items(), ("-o", "--s", "-.^", ":D", "-v"), strict=False):
-            ax.plot(table.index * scale, column, style, label=name, markersize=4)
-        for value in found[found.varied == varied]["flips at"].dropna():
-            ax.axvline(value * scale, color="grey", linewidth=0.8)
-            ax.annotate(f"{value * scale:.3g}", (value * scale, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
-        ax.set(xscale="log", yscale="log", xlabel=label, ylabel="time of a page, ms (mean)")
-        ax.grid(alpha=0.3)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncol=2, frameon=False)
-    axes[0].set_title("Small page, wide link, warm connections", pad=16)
-    axes[1].set_title("Phones (80 ms, 4 Mbit/s, 1 % lost), warm connections", pad=16)
+    """Mean latency by distance and by size, with the places where the order changes."""
+    look = looks([*distances, *sizes])
+    with themed():
+        figure, axes = plt.subplots(1, 2, figsize=(13, 5.2), layout="constrained")
+        for ax, table, (varied, unit, title) in zip(axes, (distances, sizes), PANELS, strict=True):
+            rows = table.rename_axis(index=varied, columns="candidate").stack().rename("mean").reset_index()
+            rows = rows.assign(condition="", metric="mean_s", of="all", low=math.nan, high=math.nan)
+            metric_over_setting(rows, ax, setting=varied, metric="mean_s", units={varied: unit}, looks=look, legend=False)
+            set_title(ax, title, "", pad=24)
+            legend_below(ax)
+            for value in found[found.varied == varied]["flips at"].dropna():
+                ax.axvline(value, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+                rounded = float(f"{value:.2g}")
+                text = format_duration(rounded) if unit else plain(rounded)
+                ax.annotate(text, (value, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom")
     return figure
 
 

@@ -163,6 +163,18 @@ class Payloads:
             self._found[name, encoding] = size
         return size
 
+    def size_in(self, name: str, encoding: Encoding, together: int | None) -> PayloadSize:
+        """The size of a message; or of one with the only field `items`, a list of so many of them `together`.
+
+        >>> found = Payloads({"review": Message(fields={"stars": {"int": 4}, "text": {"string": 5}})})
+        >>> found.size_in("review", "json", None).bytes, found.size_in("review", "json", 3).bytes  # {"items":[..,..,..]}
+        (26, 92)
+        """
+        if together is None:
+            return self.size(name, encoding)
+        item = self._shape(MessageField(list=name, count=together), 0)
+        return _size({"items": item}, name, encoding)
+
     def asked(self, name: str) -> tuple[int, int]:
         """How deep a query for this message goes, in levels of fields, and for how many objects it asks, items of lists included.
 

@@ -87,7 +87,7 @@ cdef class Caller:
     cpdef give_up(self, Call call, Visit visit)
     cpdef bint _gives_up(self, Call call, int outcome) except -1
     cpdef double _pause_s(self, Call call, double previous_s) except? -1
-    cdef _stuck(self, Call call)
+    cdef _stuck(self, long tries)
     @cython.locals(edge=Edge, breaker=BreakerGate, context=Context, visit=Visit, known=list, now_s=double)
     cpdef Visit _send(self, Call call)
     @cython.locals(view=View)

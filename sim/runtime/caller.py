@@ -262,7 +262,7 @@ class Caller:
         now_s = self._tasks.now_s()
         if call.number % _STUCK_AFTER == 0:
             if now_s <= call.began_s:
-                self._stuck(call)
+                self._stuck(call.number)
             call.began_s = now_s  # the first tries may have taken time, and those after them none
         call.pause_s = self._pause_s(call, call.pause_s)
         left_s = call.deadline_s - now_s
@@ -300,11 +300,11 @@ class Caller:
         pause_s: float = self._retry.backoff.pause_s(call.number, previous_s, u)
         return pause_s
 
-    def _stuck(self, call: Call) -> None:
+    def _stuck(self, tries: cython.long) -> None:
         """Stop a run in which retries without a pause would fail at one instant for ever."""
         caller, target = self._edge.names
         raise ScenarioError(
-            f"calls.{caller} -> {target}.retry: {call.number} attempts failed at one instant ({self._tasks.now_s():g} s) "
+            f"calls.{caller} -> {target}.retry: {tries} attempts failed at one instant ({self._tasks.now_s():g} s) "
             "and no time passes between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
         )
 

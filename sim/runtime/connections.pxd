@@ -24,6 +24,7 @@ cdef unsigned long long _NEWS
 cdef class Channel(Connection):
     cdef readonly Pool pool
     cdef readonly unsigned long long key
+    cdef public bint accepted
     cdef public long life
     cdef readonly Channel behind
     cdef readonly Session session

@@ -41,12 +41,13 @@ _SENDS: Final = 7
 class Channel(Connection):
     """A connection in motion: whose it is, and to which life of its replica."""
 
-    __slots__ = ("behind", "key", "life", "pool", "session")
+    __slots__ = ("accepted", "behind", "key", "life", "pool", "session")
 
     def __init__(self, pool: Pool, endpoint: int, key: int, behind: Channel | None) -> None:
         super().__init__(endpoint)
         self.pool = pool
         self.key = key  # names its random draws
+        self.accepted = False  # whether its replica has let it in, of which the caller hears later
         self.life = -1  # of its replica; negative until it is made
         self.behind = behind  # the connection that it carries on, at a balancer of connections
         self.session = None if pool.wire is None else pool.wire.session(pool.names[1])
@@ -222,7 +223,7 @@ class Pool:
         trips = trips or int(life < 0)  # that nobody is there takes a round trip to learn
         for trip in range(trips):
             work_s = server_s if trip == trips - 1 else 0.0
-            life = yield from self._round_trip(replica, child(child(channel.key, _HANDSHAKE), trip), work_s)
+            life = yield from self._round_trip(channel, replica, child(child(channel.key, _HANDSHAKE), trip), work_s)
             if life < 0:
                 break
         if channel.state != OPENING:
@@ -256,11 +257,12 @@ class Pool:
         trips = min(self.spec.round_trips, costs.resumed_round_trips) if resumes else self.spec.round_trips
         return trips, *seconds
 
-    def _accepted(self, replica: Replica, work_s: float) -> Steps:
+    def _accepted(self, channel: Channel, replica: Replica, work_s: float) -> Steps:
         """Steps of the server's part: whether it has room for another connection, and its work on the keys, by a worker."""
         most = replica.service.spec.max_connections
-        if most is not None and replica.service.connections_of(replica.index) >= most:
+        if most is not None and not channel.accepted and replica.service.connections_of(replica.index) >= most:
             return -1
+        channel.accepted = True
         if work_s <= 0 or replica.refuses:
             return -1 if replica.refuses else replica.life
         life, workers = replica.life, replica.pool
@@ -273,7 +275,7 @@ class Pool:
         workers.free()
         return -1 if replica.refuses else life
 
-    def _round_trip(self, replica: Replica, bits: int, work_s: float = 0.0) -> Steps:
+    def _round_trip(self, channel: Channel, replica: Replica, bits: int, work_s: float) -> Steps:
         """Steps of one question and its answer, with which life of the replica it was; -1 if it refuses or never answers.
 
         The answer takes `work_s` seconds of a worker.
@@ -285,7 +287,7 @@ class Pool:
             if delay_s > 0:
                 yield delay_s
             if delay_s >= 0 and (replica.alive or not replica.silent):
-                life = yield from self._accepted(replica, work_s)
+                life = yield from self._accepted(channel, replica, work_s)
                 delay_s = edge.back_s(replica.index, child(own, 1))
                 if delay_s > 0:
                     yield delay_s

@@ -15,6 +15,7 @@ cdef class Context(Open):
     cdef public long attempt
     cdef public unsigned long long key
     cdef public object stamp
+    cdef public object batch
     cdef public double due_s
     cdef public bint degraded
     cdef public double queue_s

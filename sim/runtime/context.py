@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import cython
 
     from sim.kernel.tasks import Tasks
+    from sim.runtime.batches import CarriedBatch
 
 #: The outcome of a visit whose endpoint vanished without a word: nothing goes back.
 SILENCE = -1
@@ -32,6 +33,7 @@ class Context(Open):
         "arrived_s",
         "attempt",
         "backoff_s",
+        "batch",
         "degraded",
         "due_s",
         "entry",
@@ -58,6 +60,7 @@ class Context(Open):
         self.attempt = -1  # the attempt inside which this happens, -1 at the origin
         self.key = 0  # random draws of this thread derive from it
         self.stamp: object = None  # of the message that this thread publishes, or that this visit brings
+        self.batch: CarriedBatch | None = None  # the calls that this thread works for together, where they go together
         self.due_s = _INF  # clock time after which nobody waits for the result, as far as this thread was told
         self.degraded = False  # whether something answered with less than was asked for
         self.queue_s = 0.0
@@ -75,6 +78,7 @@ class Context(Open):
         other.key = self.key
         other.due_s = self.due_s
         other.stamp = self.stamp
+        other.batch = self.batch
         return other
 
     def add(self, other: Context) -> None:

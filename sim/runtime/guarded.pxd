@@ -29,6 +29,7 @@ cdef class GuardedCaller(Caller):
     cdef object _rate
     cdef object _adaptive
     cdef object _shelf
+    cdef object _collector
     cdef list _loose
     cdef Pool _places
     cdef long _calls

@@ -2,7 +2,7 @@
 
 ::
 
-    call -> fallback -> cache -> deadline -> retry -> hedging -> throttling -> circuit breaker
+    call -> fallback -> cache -> deadline -> batch -> retry -> hedging -> throttling -> circuit breaker
          -> rate limit -> adaptive concurrency -> concurrency limit -> attempt
 
 Each layer is a short generator that does `yield from` the next and returns an outcome; what is not configured is not there.
@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sim.errors import ScenarioError
 from sim.kernel.tasks import TIMED_OUT, Pool, Steps, Task
 from sim.policies.adaptive import AdaptiveGate, adaptive_gate
 from sim.policies.breaker import REFUSED, STATES, BreakerGate, breaker_gate
@@ -25,6 +24,7 @@ from sim.policies.hedging import HedgeGate
 from sim.policies.rate import RateGate, rate_gate
 from sim.policies.throttle import ThrottleGate, throttle_gate
 from sim.records import DEGRADED, GOOD, IN_FLIGHT, OUTCOMES, REJECTED, SHORT_CIRCUITED, TIMEOUT, UNREACHABLE
+from sim.runtime.batches import Collector
 from sim.runtime.caller import Caller
 from sim.runtime.choice import ALL_REFUSE, NONE_ALIVE, Choice
 from sim.runtime.health import ActiveHealth
@@ -88,6 +88,7 @@ class GuardedCaller(Caller):
             "fallback": (self._policy.fallback, self._fall_back),
             "cache": (self._policy.cache, self._look_up),
             "deadline": (self._policy.timeout, self._in_time),
+            "batch": (self._policy.batch, self._go_together),
             "retry": (self._policy.retry, self._try_again),
             "hedging": (self._policy.hedging, self._hedge),
             "throttling": (self._policy.throttling, self._throttle),
@@ -124,6 +125,7 @@ class GuardedCaller(Caller):
         if policy.adaptive_concurrency is not None:
             self._adaptive = adaptive_gate(policy.adaptive_concurrency, now_s, uniform(self._process_key))
         self._shelf = None if policy.cache is None else Shelf(tasks, policy.cache)
+        self._collector = None if policy.batch is None else Collector(tasks, policy.batch)
         limit = policy.concurrency_limit
         self._places = None if limit is None else Pool(tasks, limit.max_concurrent, _number(limit.max_queue))
         self._calls = 0  # in flight, for adaptive concurrency
@@ -202,6 +204,12 @@ class GuardedCaller(Caller):
         journey.due_s = outer_s
         return outcome
 
+    def _go_together(self, journey: Journey, place: cython.long) -> Steps:
+        """Gather with other calls, and go on as one with them."""
+        collector = self._collector
+        assert collector is not None
+        return collector.join(journey, lambda whole: self._on(whole, place))
+
     def _try_again(self, journey: Journey, place: cython.long) -> Steps:
         """Tries with pauses between them, within the budget."""
         tasks = self._tasks
@@ -221,7 +229,7 @@ class GuardedCaller(Caller):
                     return outcome
                 if tries % _STUCK_AFTER == 0:
                     if tasks.now_s() <= began_s:
-                        self._stuck_after(tries)
+                        self._stuck(tries)
                     began_s = tasks.now_s()  # the first tries may have taken time, and those after them none
                 pause_s = self._pause_before(journey, tries, outcome)
                 left_s = journey.due_s - tasks.now_s()
@@ -414,6 +422,8 @@ class GuardedCaller(Caller):
         visit.call_key = journey.key
         visit.number = number
         visit.unchanged = journey.unchanged
+        if journey.batch is not None:
+            visit.batch = journey.batch.attempt(visit.key)
         if self._edge.propagate_deadline:
             visit.due_s = journey.due_s
         return visit
@@ -456,6 +466,8 @@ class GuardedCaller(Caller):
         elif outcome != IN_FLIGHT:
             context.add(visit)
             journey.retry_after_s = visit.retry_after_s
+            if visit.batch is not None:
+                visit.batch.answered(outcome)
         if outcome == TIMEOUT or outcome == IN_FLIGHT:
             visit.abandon()
         assert self._choice is not None
@@ -467,14 +479,6 @@ class GuardedCaller(Caller):
         self._recorder.attempt(visit, journey.context.attempt, edge.caller_code, edge.target_code, visit.number, outcome)
         if edge.zone is not None:
             edge.zone.count(visit.chosen, visit.sent_s, outcome)
-
-    def _stuck_after(self, tries: int) -> None:
-        """Stop a run in which retries without a pause would fail at one instant for ever."""
-        caller, target = self._edge.names
-        raise ScenarioError(
-            f"calls.{caller} -> {target}.retry: {tries} attempts failed at one instant ({self._tasks.now_s():g} s) "
-            "and no time passes between them; give retry.backoff a base, for example 10ms, or retry a limited max_attempts"
-        )
 
     def changes(self) -> list[tuple[float, int, str]]:
         """When a breaker or an ejection changed its state: clock time, endpoint (-1: all), new state; of each in its order."""

@@ -6,6 +6,7 @@ from sim.runtime.context cimport Context
 @cython.final
 cdef class Journey:
     cdef public object account
+    cdef public object batch
     cdef public Context context
     cdef public double due_s
     cdef public unsigned long long key

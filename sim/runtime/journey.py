@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import cython
 
     from sim.policies.budget_gates import Account
+    from sim.runtime.batches import Batch
     from sim.runtime.context import Context
     from sim.runtime.ties import Tie
 
@@ -16,7 +17,7 @@ class Journey:
     """What the layers of one call tell each other: whose it is, how long it may take, how its last attempt went."""
 
     __slots__ = (
-        "account", "context", "cut_off", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s",
+        "account", "batch", "context", "cut_off", "due_s", "key", "numbers", "pause_s", "pauses", "refused_here", "retry_after_s",
         "stands_in", "tie", "told", "tried", "unchanged",
     )  # fmt: skip
 
@@ -36,6 +37,7 @@ class Journey:
         self.told = False  # whether the budget has heard of the last try's failure
         self.tie: Tie | None = None  # of its attempts, where they are tied
         self.tried: list[int] = []  # endpoints that have been tried
+        self.batch: Batch | None = None  # the calls that go together as this one
         self.unchanged = False  # whether what its cache holds is still good, which the target has to say
 
     def branch(self, context: Context) -> Journey:
@@ -45,6 +47,7 @@ class Journey:
         other.tried = self.tried
         other.tie = self.tie
         other.unchanged = self.unchanged
+        other.batch = self.batch
         return other
 
     def next_look(self) -> cython.long:

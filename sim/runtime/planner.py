@@ -14,6 +14,7 @@ from sim.runtime.steps import (
     CallStep,
     CommitStep,
     FailStep,
+    FurtherStep,
     ParallelStep,
     ReadVersionStep,
     RefuseStep,
@@ -61,11 +62,13 @@ class Planner:
         consumers_of: Callable[[str], Collection[str]],
         stores: Mapping[str, Store],
         wires: dict[tuple[str, str], Wire] | None,
+        batches: bool,
         seed: int,
     ) -> None:
         self._seed = seed
         self._stores = stores
         self._wires = wires  # of the edges whose calls have a protocol; None: there is no protocol at all
+        self._batches = batches  # whether calls go together anywhere
         self._edge_to = edge_to
         self._edge_from = edge_from
         self._consumer_of = consumer_of
@@ -83,6 +86,8 @@ class Planner:
             plan.steps = (RefuseStep(),)
         elif operation.cache is not None:
             plan.steps = (CachedSteps(plan.steps, operation.cache, plan.code),)
+        if self._batches:
+            plan.steps = (FurtherStep(), *plan.steps)
         if self._wires is not None and (operation.request is not None or operation.response is not None):
             plan.steps = self._with_bodies(plan, operation, self._wires)
 

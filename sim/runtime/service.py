@@ -102,11 +102,11 @@ class ServiceGroup:
         self.view.known = sorted([*others, index]) if alive else others
 
     def connections_of(self, index: int) -> int:
-        """Connections to one of its replicas that are there now; idle ones whose time is over are not."""
+        """Connections that one of its replicas has let in and that are still there; idle ones whose time is over are not."""
         found = 0
         for pool in self.pools:
             pool.gate.advance(self.world.now)
-            found += sum(each.endpoint == index and each.life >= 0 for each in pool.channels())
+            found += sum(each.endpoint == index and (each.accepted or each.life >= 0) for each in pool.channels())
         return found
 
     def spent(self) -> tuple[float, int]:

@@ -48,6 +48,10 @@ cdef class EachStep(WorkStep):
     cdef double _duration_s(self, Replica replica, Context context) except? -2
 
 
+cdef class FurtherStep(WorkStep):
+    cdef double _duration_s(self, Replica replica, Context context) except? -2
+
+
 cdef class FailStep(Runnable):
     cdef double _probability
     cdef unsigned long long _salt

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sim.kernel.tasks import Reply, Steps
-from sim.laws import Law, sampler
+from sim.laws import Constant, Law, sampler
 from sim.policies.caching import Cache
 from sim.records import DEGRADED, ERROR, IN_FLIGHT, OK, REJECTED, TIMEOUT, UNREACHABLE
 from sim.runtime.context import Context
@@ -121,6 +121,18 @@ class EachStep(WorkStep):
         return work_s * replica.slowness()
 
 
+class FurtherStep(WorkStep):
+    """Hold the worker for the calls beyond the first, where several go together."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        WorkStep.__init__(self, Constant(0.0), 0)
+
+    def _duration_s(self, replica: Replica, context: Context) -> float:
+        return 0.0 if context.batch is None else context.batch.further_s() * replica.slowness()
+
+
 def _stand_still(replica: Replica, context: Context, work_s: float) -> Steps:
     """Wait as long as the CPU limit will interrupt this work; waiting for the processor is queueing, not service."""
     cpu = replica.cpu
@@ -144,6 +156,8 @@ class FailStep(Runnable):
         self._salt = step_salt
 
     def _passes(self, context: Context) -> cython.bint:
+        if context.batch is not None:
+            return context.batch.passes(self._probability, self._salt)
         return uniform(child(context.key, self._salt)) >= self._probability
 
     def holds_s(self, replica: Replica, context: Context) -> float:
@@ -158,7 +172,7 @@ class FailStep(Runnable):
         if self._passes(context):
             return OK
         yield from self._work.run(replica, context)
-        return ERROR
+        return ERROR if context.batch is None or context.batch.fails() else OK
 
 
 class CallStep(Runnable):

@@ -41,14 +41,14 @@ cdef class Session:
 @cython.final
 cdef class Wire:
     cdef readonly object costs
-    cdef readonly Work encode
-    cdef readonly Work decode
-    cdef readonly Work receive
-    cdef readonly Work answer
     cdef readonly object persisted
     cdef public bint known
     cdef tuple _asked_again
-    cdef list _sizes
+    cdef tuple _contents
+    cdef tuple _ends_unread
+    cdef object _payloads
+    cdef Exchange _of_one
+    cdef dict _of_several
     cdef object _transport
     cdef double _segment
     cdef double _overhead
@@ -69,12 +69,15 @@ cdef class Wire:
     cdef public double caller_cpu_s
     cdef public double target_cpu_s
 
+    @cython.locals(found=Exchange)
+    cpdef Exchange exchange(self, object batch)
+    cdef Exchange _exchange(self, object request, object response)
     cpdef bint measured(self) except -1
     cpdef double comes(self, Visit visit) except? -2
     cpdef double goes_back(self, Visit visit, int outcome) except? -2
     @cython.locals(now_s=double, latency_s=double, size=double, bits=cython.ulonglong)
     cdef double _rest_s(self, int side, Visit visit, bint has_body) except? -2
-    cdef double _size(self, int side, Session session, bint has_body) except? -2
+    cdef double _size(self, int side, Session session, bint has_body, Exchange exchange) except? -2
     @cython.locals(begins_s=double, loss=double, arrives_s=double)
     cdef double _send(
         self, int side, Session session, double sent_s, double size, double latency_s, unsigned long long bits, bint is_part
@@ -93,10 +96,19 @@ cdef class Work:
     cdef readonly WorkStep step
 
 
+@cython.final
+cdef class Exchange:
+    cdef readonly Work encode
+    cdef readonly Work receive
+    cdef readonly Work answer
+    cdef readonly Work decode
+    cdef readonly list sizes
+
+
 cdef class WireStep(Runnable):
     cdef dict _wires
 
-    cpdef Work _work(self, Wire wire)
+    cpdef Work _work(self, Exchange exchange)
     @cython.locals(visit=Visit)
     cpdef Wire wire_of(self, Context context)
     @cython.locals(wire=Wire, work=Work)
@@ -104,10 +116,10 @@ cdef class WireStep(Runnable):
 
 
 cdef class ReceiveStep(WireStep):
-    cpdef Work _work(self, Wire wire)
+    cpdef Work _work(self, Exchange exchange)
 
 
 cdef class AnswerStep(WireStep):
     @cython.locals(visit=Visit)
     cpdef double holds_s(self, Replica replica, Context context) except? -2
-    cpdef Work _work(self, Wire wire)
+    cpdef Work _work(self, Exchange exchange)

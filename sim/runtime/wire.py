@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     import cython
 
     from sim.policies.transport import Transport
+    from sim.runtime.batches import Batch, CarriedBatch
     from sim.runtime.context import Context
     from sim.runtime.replica import Replica
     from sim.runtime.visit import Edge, Visit
     from sim.runtime.world import World
     from sim.scenario.calls import CallPolicy
-    from sim.scenario.protocols import Costs
+    from sim.scenario.protocols import Body, Costs
 
 _INF: Final = float("inf")
 _THERE, _BACK, _AGAIN = (salt("wire", name) for name in ("there", "back", "again"))
@@ -89,9 +90,9 @@ class Wire:
     """The protocol of one edge in motion, and what its calls have cost so far."""
 
     __slots__ = (
-        "_asked_again", "_bytes", "_ends_s", "_overhead", "_segment", "_sizes", "_starts_s", "_tasks", "_transport", "_ways",
-        "answer", "bodies", "caller_cpu_s", "calls", "connections", "costs", "decode", "encode", "first_message_s", "known",
-        "messages", "persisted", "reads_s", "receive", "streamed", "streams", "target_cpu_s", "writes",
+        "_asked_again", "_bytes", "_contents", "_ends_s", "_ends_unread", "_of_one", "_of_several", "_overhead", "_payloads",
+        "_segment", "_starts_s", "_tasks", "_transport", "_ways", "bodies", "caller_cpu_s", "calls", "connections", "costs",
+        "first_message_s", "known", "messages", "persisted", "reads_s", "streamed", "streams", "target_cpu_s", "writes",
     )  # fmt: skip
 
     def __init__(self, world: World, names: tuple[str, str], policy: CallPolicy, place: tuple[str, str], to_proxy: bool) -> None:
@@ -102,23 +103,18 @@ class Wire:
         self.known = self.persisted is not None and self.persisted.kept_by == "registered"
         operation = operations_of(scenario)[names[1]]
         text = message_of(operation.request)
-        sent = (text if self.persisted is None else self.persisted.request), message_of(operation.response)
-        request, response = (costs.body(each, scenario.payloads) for each in sent)
-        by_proxy = names[0] in world.proxies  # which passes bodies on unread
-        seconds = (request.encode_s, response.encode_s), (request.decode_s, response.decode_s)
-        (encode_s, answer_s), (receive_s, decode_s) = seconds
-        # A proxy passes bodies on unread. Who sends a stream writes, and who gets it reads, each message when it is there.
+        self._contents = (text if self.persisted is None else self.persisted.request), message_of(operation.response)
+        self._payloads = scenario.payloads
+        request, response = (costs.body(each, scenario.payloads) for each in self._contents)
         self.streamed = isinstance(operation.request, Streamed), isinstance(operation.response, Streamed)
-        self.encode = Work(0.0 if by_proxy or self.streamed[0] else encode_s)
-        self.decode = Work(0.0 if by_proxy or self.streamed[1] else decode_s)
-        self.receive = Work(0.0 if to_proxy or self.streamed[0] else receive_s)
-        self.answer = Work(0.0 if to_proxy or self.streamed[1] else answer_s)
-        self.writes = Work(encode_s), Work(answer_s)
-        self.reads_s = receive_s, decode_s
+        self._ends_unread = names[0] in world.proxies, to_proxy  # a proxy passes bodies on unread
+        self._of_one = self._exchange(request, response)
+        self._of_several: dict[int, Exchange] = {}  # by how many calls go together
+        self.writes = Work(request.encode_s), Work(response.encode_s)
+        self.reads_s = request.decode_s, response.decode_s
         self.bodies = request.sent, response.sent
         whole = costs.body(text, scenario.payloads).sent + request.sent
         self._asked_again = _sizes(costs, 1, NOT_FOUND_BYTES)[3], _sizes(costs, 0, whole)[3]  # not found; hash and text
-        self._sizes = [_sizes(costs, side, body.sent) for side, body in enumerate((request, response))]
         self._transport = costs.transport
         self._segment, self._overhead = costs.transport.segment, costs.transport.segment_overhead
         self._tasks = world.tasks
@@ -129,6 +125,31 @@ class Wire:
         self.first_message_s = 0.0  # from sending to reading that one, over all of them
         self._bytes = [0, 0]
         self.caller_cpu_s = self.target_cpu_s = 0.0
+
+    def exchange(self, batch: Batch | CarriedBatch | None) -> Exchange:
+        """What is sent and worked on for one call, or for those that go together."""
+        if batch is None:
+            return self._of_one
+        found = self._of_several.get(len(batch))
+        if found is None:
+            asked, answered = self._contents
+            together: cython.long = len(batch)
+            body = self.costs.body
+            found = self._exchange(body(asked, self._payloads, together), body(answered, self._payloads, together))
+            self._of_several[together] = found
+        return found
+
+    def _exchange(self, request: Body, response: Body) -> Exchange:
+        by_proxy, to_proxy = self._ends_unread
+        # Who sends a stream writes, and who gets it reads, each message when it is there.
+        asked, answered = self.streamed
+        return Exchange(
+            Work(0.0 if by_proxy or asked else request.encode_s),
+            Work(0.0 if to_proxy or asked else request.decode_s),
+            Work(0.0 if to_proxy or answered else response.encode_s),
+            Work(0.0 if by_proxy or answered else response.decode_s),
+            [_sizes(self.costs, side, body.sent) for side, body in enumerate((request, response))],
+        )
 
     def measured(self) -> cython.bint:
         """Whether what happens now counts."""
@@ -157,17 +178,17 @@ class Wire:
 
     def _rest_s(self, side: cython.int, visit: Visit, has_body: cython.bint) -> float:
         session: Session = visit.connection.session
-        size = self._size(side, session, has_body)
+        size = self._size(side, session, has_body, self.exchange(visit.batch))
         # Its first packet left when the latency of its way began; the way back will take as long.
         now_s, latency_s = self._tasks.now_s(), visit.lasts_s
         bits = child(visit.key, _BACK if side else _THERE)
         return max(0.0, self._send(side, session, now_s - latency_s, size, latency_s, bits, False) - now_s)
 
-    def _size(self, side: cython.int, session: Session, has_body: cython.bint) -> float:
+    def _size(self, side: cython.int, session: Session, has_body: cython.bint, exchange: Exchange) -> float:
         """Bytes on the wire of the next message on a connection: the first has its headers in full."""
         before: cython.long = session.messages[side]
         session.messages[side] = before + 1
-        size: cython.double = self._sizes[side][2 * has_body + (before > 0)]
+        size: cython.double = exchange.sizes[side][2 * has_body + (before > 0)]
         return size
 
     def _send(
@@ -208,7 +229,7 @@ class Wire:
     def around(self, side: cython.int, session: Session, first: cython.bint) -> float:
         """Bytes around a message of a stream: frames, records, and headers with the first one."""
         if first:
-            return self._size(side, session, True) - self.bodies[side]
+            return self._size(side, session, True, self._of_one) - self.bodies[side]
         return self.costs.on_the_wire(self.bodies[side], 0.0) - self.bodies[side]
 
     def part_s(
@@ -287,6 +308,19 @@ class Work:
             context.service_s += self.seconds
 
 
+class Exchange:
+    """A request and its answer: the work on both at both ends, and by side their bytes on the wire (see `_sizes`)."""
+
+    __slots__ = ("answer", "decode", "encode", "receive", "sizes")
+
+    def __init__(self, encode: Work, receive: Work, answer: Work, decode: Work, sizes: list[tuple[float, ...]]) -> None:
+        self.encode = encode
+        self.receive = receive
+        self.answer = answer
+        self.decode = decode
+        self.sizes = sizes
+
+
 class WireStep(Runnable):
     """What a worker does for the protocol of the visit's edge; nothing where it has none."""
 
@@ -295,7 +329,7 @@ class WireStep(Runnable):
     def __init__(self, wires: dict[tuple[str, str], Wire]) -> None:
         self._wires = wires
 
-    def _work(self, wire: Wire) -> Work:
+    def _work(self, exchange: Exchange) -> Work:
         raise NotImplementedError
 
     def wire_of(self, context: Context) -> Wire | None:
@@ -308,7 +342,7 @@ class WireStep(Runnable):
         wire = self.wire_of(context)
         if wire is None:
             return 0.0
-        work = self._work(wire)
+        work = self._work(wire.exchange(context.batch))
         if work.seconds <= 0:
             return 0.0
         if wire.measured():
@@ -319,7 +353,7 @@ class WireStep(Runnable):
         """Take the time."""
         wire = self.wire_of(context)
         assert wire is not None
-        return self._work(wire).step.run(replica, context)
+        return self._work(wire.exchange(context.batch)).step.run(replica, context)
 
 
 class ReceiveStep(WireStep):
@@ -327,8 +361,8 @@ class ReceiveStep(WireStep):
 
     __slots__ = ()
 
-    def _work(self, wire: Wire) -> Work:
-        return wire.receive
+    def _work(self, exchange: Exchange) -> Work:
+        return exchange.receive
 
 
 class AnswerStep(WireStep):
@@ -341,8 +375,8 @@ class AnswerStep(WireStep):
         visit: Visit = context  # type: ignore[assignment]  # operations are done for visits
         return 0.0 if visit.unchanged else WireStep.holds_s(self, replica, context)
 
-    def _work(self, wire: Wire) -> Work:
-        return wire.answer
+    def _work(self, exchange: Exchange) -> Work:
+        return exchange.answer
 
 
 def traffic(world: World) -> dict[str, np.ndarray[Any, Any]]:

@@ -36,11 +36,12 @@ class WiredCaller(ConnectedCaller):
         wire = self._wire
         if journey.due_s <= self._tasks.now_s():
             return TIMEOUT  # nobody waits any more for what led here
-        if wire.encode.seconds > 0:
-            yield from self._spend(wire.encode, journey.context)
+        exchange = wire.exchange(journey.batch)
+        if exchange.encode.seconds > 0:
+            yield from self._spend(exchange.encode, journey.context)
         outcome: cython.int = yield from ConnectedCaller._attempt(self, journey, place)
-        if outcome in GOOD and wire.decode.seconds > 0 and not journey.unchanged:
-            yield from self._spend(wire.decode, journey.context)
+        if outcome in GOOD and exchange.decode.seconds > 0 and not journey.unchanged:
+            yield from self._spend(exchange.decode, journey.context)
         return outcome
 
     def _spend(self, work: Work, context: Context) -> Steps:

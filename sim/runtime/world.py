@@ -121,10 +121,13 @@ class World:
         }
         self.edges = edges = Edges(self, targets, self._mailboxes, self._proxies)
         wires = edges.wires if any(policy.protocol is not None for policy in scenario.calls.values()) else None
+        batches = any(policy.batch is not None for policy in scenario.calls.values())
         for address, plan in plans.items():
             caller = address.split(".")[0]
             edge_to = partial(edges.edge, caller)
-            planner = Planner(edge_to, edges.edge, self._consumer_of, self._consumers_of, self.stores, wires, seed)
+            planner = Planner(
+                edge_to, edges.edge, self._consumer_of, self._consumers_of, self.stores, wires, batches, seed
+            )  # fmt: skip
             planner.fill(plan, operations[address])
         self.origins = {address: Origin(self, edges.edge(CLIENT, address), self._codes[address]) for address in operations}
 

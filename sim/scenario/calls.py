@@ -10,6 +10,7 @@ from sim.policies.adaptive import AdaptiveConcurrency
 from sim.policies.balancing_kinds import Balancing
 from sim.policies.breaker import CircuitBreaker
 from sim.policies.caching import Cache
+from sim.policies.call_batch import CallBatch
 from sim.policies.concurrency import ConcurrencyLimit
 from sim.policies.connections import Connections
 from sim.policies.discovery import Discovery
@@ -27,13 +28,13 @@ from sim.scenario.words import nearest
 from sim.values import Address, Name, PositiveDuration, Spec
 
 Layer = Literal[
-    "fallback", "cache", "deadline", "retry", "hedging", "throttling",
+    "fallback", "cache", "deadline", "batch", "retry", "hedging", "throttling",
     "circuit_breaker", "rate_limit", "adaptive_concurrency", "concurrency_limit",
 ]  # fmt: skip
 
 #: The layers from the outside to the inside, as most client libraries nest them.
 LAYERS: Final[tuple[Layer, ...]] = (
-    "fallback", "cache", "deadline", "retry", "hedging", "throttling",
+    "fallback", "cache", "deadline", "batch", "retry", "hedging", "throttling",
     "circuit_breaker", "rate_limit", "adaptive_concurrency", "concurrency_limit",
 )  # fmt: skip
 
@@ -108,6 +109,7 @@ class CallPolicy(Spec):
     )
     adaptive_concurrency: AdaptiveConcurrency | None = Field(None, description="the same, with a limit that follows the latency")
     cache: Cache | None = Field(None, description="answers that a caller process keeps")
+    batch: CallBatch | None = Field(None, description="calls that go together, as one request; gathered by each caller process")
     fallback: Fallback | None = Field(None, description="what stands in for a failed call: its outcome is then `degraded`")
     order: tuple[Layer, ...] = Field(
         LAYERS, description="layers from the outside to the inside; those not named keep their usual place among the others"
@@ -178,7 +180,8 @@ class CallPolicy(Spec):
         """Whether more is asked for than deadline, retries with pauses and a breaker of failures in a row."""
         rich = (
             self.hedging, self.throttling, self.outlier_detection, self.health_check, self.passive_health, self.rate_limit,
-            self.concurrency_limit, self.adaptive_concurrency, self.cache, self.fallback, self.connect_timeout, self.connections,
+            self.concurrency_limit, self.adaptive_concurrency, self.cache, self.batch, self.fallback, self.connect_timeout,
+            self.connections,
         )  # fmt: skip
         simple = _is_simple_retry(self.retry) and (
             self.circuit_breaker is None or self.circuit_breaker.scope == "per_client_process"

@@ -36,7 +36,7 @@ def doubts(scenario: Scenario) -> list[str]:
     edges = edges_of(scenario)
     expected = forecast(scenario)
     found = [
-        *_overload(expected, _has_caches(scenario, edges)),
+        *_overload(expected, _saves_work(scenario, edges)),
         *doubts_of_messages(scenario),
         *_lost_for_ever(scenario, edges),
         *_retries_through_layers(edges),
@@ -98,14 +98,16 @@ def doubts_between(comparison: Comparison) -> list[str]:
     ]
 
 
-def _has_caches(scenario: Scenario, edges: list[Edge]) -> bool:
-    operations = operations_of(scenario).values()
-    return any(edge.policy.cache is not None for edge in edges) or any(op.cache is not None for op in operations)
+def _saves_work(scenario: Scenario, edges: list[Edge]) -> bool:
+    """Whether there are caches or batches: what they save is not known before the run."""
+    policies = [edge.policy for edge in edges]
+    saves = any(policy.cache is not None or policy.batch is not None for policy in policies)
+    return saves or any(op.cache is not None for op in operations_of(scenario).values())
 
 
-def _overload(expected: Forecast, has_caches: bool) -> Iterator[str]:
-    if has_caches:
-        return  # what they save is not known before the run
+def _overload(expected: Forecast, saves_work: bool) -> Iterator[str]:
+    if saves_work:
+        return
     for service in expected.services:
         if service.workers is not None and service.utilisation is not None and service.utilisation >= 1:
             need = math.floor(service.utilisation * service.workers * service.replicas) + 1

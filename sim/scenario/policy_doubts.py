@@ -17,9 +17,10 @@ from sim.policies.budget import (
     WindowedRatioBudget,
 )
 from sim.policies.retry import Retry
-from sim.scenario.edges import CLIENT, operations_of, selectors_of
+from sim.scenario.edges import CLIENT, operations_of, selectors_of, steps_of
 from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
+from sim.scenario.services import Call, Parallel, Step
 from sim.units import format_duration
 
 
@@ -35,6 +36,7 @@ def doubts_of_policies(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
         yield from _says_nothing(scenario, edge)
         yield from _ejects_nobody(scenario, edge)
         yield from _balances_blindly(scenario, edge)
+        yield from _gathers_nobody(scenario, edge)
 
 
 def _twice(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
@@ -272,3 +274,32 @@ def _says_nothing(scenario: Scenario, edge: Edge) -> Iterator[str]:
                 f"calls.{selector}.circuit_breaker: minimum_calls = {breaker.minimum_calls} is more than the window_size = "
                 f"{breaker.window_size} holds: it judges from {breaker.window_size} calls on, as resilience4j; write no more"
             )
+
+
+def _gathers_nobody(scenario: Scenario, edge: Edge) -> Iterator[str]:
+    """Batches of one: calls that are never made beside others."""
+    batch = edge.policy.batch
+    if batch is None or batch.scope == "process" or edge.target not in operations_of(scenario):
+        return
+    if edge.operation is None or edge.most <= 1:
+        yield (
+            f"{edge.caller} -> {edge.target}: batch gathers nobody: one request makes one such call; write scope: process, or "
+            "leave batch out"
+        )
+    elif not _at_once(operations_of(scenario)[edge.operation].steps, edge.target):
+        yield (
+            f"{edge.caller} -> {edge.target}: batch gathers nobody: {edge.operation} makes its calls one after the other; write "
+            "in_parallel: true, or scope: process"
+        )
+
+
+def _at_once(steps: tuple[Step, ...], target: str) -> bool:
+    """Whether some of the steps call a target several times at the same time."""
+    for _, step in steps_of(steps):
+        if isinstance(step, Call) and step.call == target and step.in_parallel:
+            return True
+        if isinstance(step, Parallel):
+            branches = [any(isinstance(each, Call) and each.call == target for _, each in steps_of(b)) for b in step.parallel]
+            if sum(branches) > 1:
+                return True
+    return False

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 _MOST_SLOTS = 100_000
 #: Policies that make no sense for a publish: a kept answer would throw the message away, a second one send it twice.
-NOT_TO_QUEUES = ("cache", "hedging", "connections", "protocol")
+NOT_TO_QUEUES = ("cache", "batch", "hedging", "connections", "protocol")
 _WHY_NOT_TO_QUEUES = {
     "cache": "and a publish that is answered so would throw its message away",
+    "batch": "and messages go together where they are written and read: `batch_size` of a log's producer, `batch` of a consumer",
     "hedging": "and a publish that is answered so would send its message twice",
     "connections": "and a publish has a broker to itself",
     "protocol": "and what brokers speak is not modelled",
@@ -61,6 +62,7 @@ def problems_of(scenario: Scenario) -> Iterator[str]:
     for i, fault in enumerate(scenario.faults):
         yield from (f"faults[{i}].{problem}" for problem in _problems_of_fault(scenario, fault, operations))
     yield from _problems_of_payloads(scenario, operations)
+    yield from _problems_of_batches(scenario, operations)
     yield from _problems_of_objectives(scenario, operations)
     if scenario.focus is not None and scenario.focus not in scenario.load.mix:
         yield f"focus: no request enters at {scenario.focus!r}; {nearest(scenario.focus, list(scenario.load.mix))}"
@@ -436,6 +438,28 @@ def _streams_through_proxies(scenario: Scenario, address: str) -> Iterator[str]:
                 f"calls.{caller} -> {address}.via: {address} is a stream, and proxies pass on whole requests and answers only; "
                 f"leave via out, or give calls to {policy.via} no protocol: then messages come as far as the proxy"
             )
+
+
+def _problems_of_batches(scenario: Scenario, operations: Mapping[str, Operation]) -> Iterator[str]:
+    """What stands for one call, where several go together."""
+    if all(policy.batch is None for policy in scenario.calls.values()):
+        return
+    for caller, target in dict.fromkeys(_edges_and_fallbacks(scenario)):
+        policy, operation = scenario.policy(caller, target), operations.get(target)
+        if policy.batch is None or operation is None:
+            continue
+        streamed = isinstance(operation.request, Streamed) or isinstance(operation.response, Streamed)
+        validates = policy.cache is not None and policy.cache.changed_after is not None
+        hashed = policy.protocol is not None and policy.protocol.persisted_queries is not None
+        for is_so, what in (
+            (policy.via is not None, f"{policy.via} passes on single calls; write via: null"),
+            (operation.cache is not None, f"the cache of {target} keeps answers to single calls; write it for the call"),
+            (streamed, f"{target} is a stream, of one call; leave batch out"),
+            (validates, "an ETag is of one answer; leave cache.changed_after out"),
+            (hashed, "a hash is of one query; leave protocol.persisted_queries out"),
+        ):
+            if is_so:
+                yield f"calls.{caller} -> {target}.batch: calls go together, but {what}"
 
 
 def _problems_of_protobuf(scenario: Scenario, where: str) -> Iterator[str]:

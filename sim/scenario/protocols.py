@@ -208,18 +208,19 @@ class Costs:
     connections: Mapping[str, Any]
     persisted: PersistedQueries | None = None
 
-    def size(self, payload: str | float, payloads: Payloads) -> PayloadSize:
-        """How large this message, or a body of so many bytes, is before it is compressed."""
+    def size(self, payload: str | float, payloads: Payloads, together: int | None = None) -> PayloadSize:
+        """How large this message, or a body of so many bytes, is before it is compressed; or a list of so many `together`."""
         if isinstance(payload, str):
-            return payloads.size(payload, self.encoding)
-        return PayloadSize(int(payload), min(int(payload), FRESH_OF_PLAIN))
+            return payloads.size_in(payload, self.encoding, together)
+        size = int(payload) * (1 if together is None else together)
+        return PayloadSize(size, min(size, FRESH_OF_PLAIN))
 
-    def body(self, payload: str | float | None, payloads: Payloads) -> Body:
-        """What a body of this message, or of so many bytes, costs."""
+    def body(self, payload: str | float | None, payloads: Payloads, together: int | None = None) -> Body:
+        """What a body of this message, or of so many bytes, costs; or a list of so many `together`."""
         if payload is None:
             return Body(0.0, 0.0, 0.0)
-        size = self.size(payload, payloads)
-        json = payloads.size(payload, "json") if isinstance(payload, str) else size
+        size = self.size(payload, payloads, together)
+        json = payloads.size_in(payload, "json", together) if isinstance(payload, str) else size
         encode_s, decode_s = self.codec.encode_s(size.bytes), self.codec.decode_s(size.bytes)
         sent: float = size.bytes
         if self.compressor is not None:

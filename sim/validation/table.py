@@ -28,7 +28,7 @@ ALSO_TESTED: Final = {
     "partitions": "partitioned logs as independent queues, batches with linger, hot keys, dead members",
     "zones": "zones as queues of their own, and zone-aware routing",
     "P1, M10": "round trips until the first byte, by arithmetic and on this machine's loopback",
-    "P2": "sizes of payloads as encoders write them",
+    "P2": "sizes of payloads as encoders write them: tickers and user records byte for byte",
     "AV1": "the publisher's half: it needs only the broker",
 }
 _MODULES: Final = (queues, disciplines, networks, retries, guards, outages, messages, real)

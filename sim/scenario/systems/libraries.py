@@ -236,7 +236,9 @@ _HYSTRIX: Final = preset(
         "max_queue is maxQueueSize; of a longer queue Hystrix uses 5 places at first (queueSizeRejectionThreshold).",
         "A thread whose call has timed out stays busy until its work ends; here its place is free at once.",
         "The error percentage is cut to a whole number before it is compared.",
-        "Not modelled: the semaphore of 10 fallbacks at a time, request collapsing and the request cache.",
+        "A HystrixCollapser is `batch: {wait: 10ms}`, of a request or of the process; its timer ticks for all, here one begins "
+        "with the first call.",
+        "Not modelled: the semaphore of 10 fallbacks at a time and the request cache.",
     ),
 )
 
