@@ -18,6 +18,7 @@ from PIL import Image
 from sim import plots
 from sim.errors import ScenarioError
 from sim.plots import files
+from sim.plots.answers import name_of
 from sim.plots.files import _pictures
 
 
@@ -89,6 +90,33 @@ def test_charts_writes_every_chart_as_png_and_svg(written: list[Path]) -> None:
     assert {path.stem for path in written} == prices | curves | parts | others
     assert sorted(written) == sorted(written[0].parent.iterdir())
     assert sorted(path.suffix for path in written) == [".png"] * 23 + [".svg"] * 23
+
+
+def test_what_decides_comes_first_and_every_chart_says_what_it_answers(written: list[Path]) -> None:
+    stems = list(dict.fromkeys(path.stem for path in written))
+    assert stems[:4] == ["outcomes", "success_over_time", "latency_percentiles", "difference_success"]
+    assert [stem for stem in stems if name_of(stem) is None] == []
+
+
+def test_charts_in_which_nothing_happens_are_left_out() -> None:
+    tables = all_tables()
+    calm = {
+        "summary": tables["summary"].assign(mean=lambda table: table["mean"].where(table["metric"] != "share_ok", 1.0)),
+        "differences": tables["differences"].assign(difference=0.0, low=0.0, high=0.0),
+        "over_time": tables["over_time"].assign(success=1.0),
+        "backlog_over_time": tables["backlog_over_time"].assign(backlog=0.0),
+        "gauges_over_time": tables["gauges_over_time"].assign(
+            queued=0.0, alive=lambda table: 2.0 - (table["name"].eq("bank") & table["time_s"].between(20, 39))
+        ),
+    }
+    before, after = ({picture.name for picture in _pictures(some)} for some in (tables, calm))
+    gone = {"outcomes", "difference_success", "difference_p99_s", "success_over_time", "backlog_over_time"}
+    gone |= {"waiting_over_time", "workers_over_time", "replicas_over_time_bank"}
+    assert gone <= before
+    assert not gone & after
+    gauges = calm["gauges_over_time"]
+    spared = gauges.assign(alive=gauges["alive"].where(gauges["candidate"] != "sync", 2.0))  # one candidate lost nothing
+    assert {picture.name for picture in _pictures({"gauges_over_time": spared})} == {"replicas_over_time_bank"}
 
 
 def test_pictures_are_not_blank_and_have_160_dots_per_inch(written: list[Path]) -> None:

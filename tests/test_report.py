@@ -276,7 +276,7 @@ def test_a_browser_draws_every_chart_sorts_tables_and_fetches_nothing(content: C
     assert seen["charts"][0] == [2, 4]  # two conditions, two candidates in each
     assert all(panels >= 1 and curves >= panels for panels, curves in seen["charts"])
     assert seen["curvesWithoutOne"] == 2
-    assert re.search(r"normal, p\S+: one try .*three tries ", seen["told"])
+    assert re.search(r"normal, 0 s: one try .*three tries ", seen["told"])
     assert seen["up"] == sorted(seen["up"])
     assert seen["down"] == sorted(seen["down"], reverse=True)
     assert seen["sort"] == "descending"

@@ -23,6 +23,8 @@ Tell = Callable[[int, int, str], None]
 BATCHES: Final = 30
 #: Where the verdict's reasons are kept, in the directory of the results.
 VERDICT: Final = "verdict.txt"
+#: Charts that are named at the end, of all that were drawn.
+_FIRST_CHARTS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,9 @@ def _tell_where(results: Results, charts: Sequence[Path]) -> None:
     if len(results.candidates) > 1:
         say(f"reasons   {shown}/{VERDICT}")
     if charts:
-        say(f"charts    {shown}/charts/ ({len({path.stem for path in charts})} charts, PNG and SVG)")
+        stems = list(dict.fromkeys(path.stem for path in charts))
+        first = ", ".join(stems[:_FIRST_CHARTS])
+        say(f"charts    {shown}/charts/ ({len(stems)} charts, PNG and SVG; begin with {first})")
 
 
 def _shown(results: Results) -> Path | None:

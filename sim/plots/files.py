@@ -18,6 +18,7 @@ from matplotlib.text import Annotation
 from sim.analysis.metrics import effects_in, is_of_effects
 from sim.errors import ScenarioError
 from sim.plots import amounts, lines, network, rows, spells, style, words
+from sim.plots.answers import place_of
 from sim.plots.style import Look
 
 #: The differences that a decision is argued with, in this order; others can be drawn with `difference_forest`.
@@ -169,8 +170,9 @@ def charts(
 ) -> list[Path]:
     """Write every chart that the tables allow into a directory, as PNG (160 dpi) and SVG, one panel per condition.
 
-    The same tables give the same bytes (with the same matplotlib). A table that is absent or empty leaves out its charts;
-    existing files of the same names are replaced, others stay.
+    The same tables give the same bytes (with the same matplotlib). A table that is absent or empty leaves out its charts, and
+    so does one in which nothing happens: success that is always 100 %, a difference that is none in every replication, an
+    empty queue, replicas that only die with a fault. Existing files of the same names are replaced, others stay.
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
@@ -183,7 +185,7 @@ def charts(
         focus: the operation whose requests the tables are about, written behind the question; not on what is of all requests.
 
     Returns:
-        The written files, in the order in which a reader should meet them.
+        The written files, in the order in which a reader should meet them (`sim.plots.answers.ANSWERS`).
 
     Raises:
         ScenarioError: a table lacks a column, or the directory cannot be written.
@@ -191,7 +193,8 @@ def charts(
     target = Path(directory)
     found = style.looks(style.candidates_in(*(tables[name] for name in ("summary", *sorted(tables)) if name in tables)))
     written: list[Path] = []
-    for picture in _pictures({name: table for name, table in tables.items() if len(table)}):
+    pictures = _pictures({name: table for name, table in tables.items() if len(table)})
+    for picture in sorted(pictures, key=lambda one: place_of(one.name)):
         about = question if focus is None or picture.of_all else f"{question} ({focus})".strip()
         figure = _draw(picture, found, about)
         written += save(figure, target / picture.name, formats)
@@ -280,7 +283,7 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         table = tables["differences"]
         for metric in DECIDING:
             mine = table[(table["metric"].astype(str) == metric) & (table["of"].astype(str) == "all")]
-            if len(mine):
+            if mine[["difference", "low", "high"]].any(axis=None):
                 baseline = style.names_in(mine, "baseline")[0]
                 pooled = ", all effects together" if is_of_effects(metric) and len(effects_in(table)) > 1 else ""
                 priced = metric in PRICES
@@ -294,14 +297,15 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
     if "over_time" in tables:
         table = tables["over_time"]
         options = {"each": _marks(tables)}
-        yield _Picture("success_over_time", lines.success_over_time, table, "Requests answered well over time", options)
+        if (table["success"] < 1).any():
+            yield _Picture("success_over_time", lines.success_over_time, table, "Requests answered well over time", options)
         yield _Picture("goodput_over_time", amounts.goodput_over_time, table, "Good answers per second over time", options)
     if "attempts_over_time" in tables:
         table, options = tables["attempts_over_time"], {"each": _marks(tables)}
         yield _Picture(
             "attempts_over_time", amounts.attempts_over_time, table, "Attempts per second over time, all tiers", options
         )
-    if "backlog_over_time" in tables:
+    if "backlog_over_time" in tables and (tables["backlog_over_time"]["backlog"] > 0).any():
         table, options = tables["backlog_over_time"], {"each": _marks(tables)}
         heading = "Messages in the queues over time, of all requests"
         yield _Picture("backlog_over_time", amounts.backlog_over_time, table, heading, options, of_all=True)
@@ -348,12 +352,20 @@ def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterat
             )
     changing = by_name["alive"].agg(lambda alive: alive.max() - alive.min())
     for of in changing.sort_values(ascending=False, kind="stable").index[:_MOST_FLEETS]:
-        if changing[of] > 0:
+        mine = gauges[gauges["name"] == of]
+        if _is_told(mine):
             title = f"Replicas of {of} that are up, over time"
-            mine = gauges[gauges["name"] == of]
             yield _Picture(
                 f"replicas_over_time_{of}", amounts.replicas_over_time, mine, title, {**options, "of": of}, of_all=True
             )
+
+
+def _is_told(fleet: pd.DataFrame) -> bool:
+    """Whether replicas over time say more than the faults in the background: some are added, or candidates differ."""
+    alive = fleet["alive"]
+    first = alive.groupby([fleet["candidate"], fleet["condition"]], observed=True).transform("first")
+    differing = alive.groupby([fleet["condition"], fleet["time_s"]], observed=True).nunique()
+    return bool((alive > first).any() or (differing > 1).any())
 
 
 def _of_states(states: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterator[_Picture]:
@@ -379,7 +391,8 @@ def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:
     metrics = set(summary["metric"].astype(str))
     if "share_ok" in metrics:
         mine = summary[summary["metric"].astype(str).str.startswith("share_")]
-        yield _Picture("outcomes", rows.outcomes, mine, "How requests ended")
+        if (mine.loc[mine["metric"] == "share_ok", "mean"] < 1).any():
+            yield _Picture("outcomes", rows.outcomes, mine, "How requests ended")
     if "effect_p50_s" in metrics:
         mine = summary[summary["metric"].astype(str).str.match(r"(ack_|effect_)p(50|99)_s$|completeness$")]
         # One effect alone is also what all effects are: one block, not two.

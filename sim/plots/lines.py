@@ -31,7 +31,7 @@ FAULT: Final = "fault"
 #: Mark of the shares answered well, under an axes.
 NOTE: Final = "note"
 _CLOSEST: Final = 1e-7  # how close to 1 the axis of nines goes
-_DEEPEST: Final = 10.0  # how far below its curve a band goes on a logarithmic axis, as a factor
+_DEEPEST: Final = 10.0  # an interval that reaches farther below its curve, as a factor, tells nothing and has no band
 _CURVE: Final = ("probability", "latency_s", "low", "high")
 
 
@@ -321,16 +321,16 @@ def shade(ax: Axes, windows: Sequence[Window]) -> int:
 def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, str], found: Mapping[str, Look]) -> list[str]:
     """Draw one line per candidate with the interval of its latency as a band; returns the candidates without a value.
 
-    Where the axis will be logarithmic an interval may reach down to nothing: its band is cut a decade below its curve.
+    An interval that reaches down to nothing, as of two replications of a far percentile, tells nothing and would cover
+    everything: there is no band.
     """
-    wide = style.is_wide(curve["latency_s"])
     missing = []
     for candidate in style.names_in(curve, "candidate"):
         line = rows[rows["candidate"].astype(str) == candidate]
         line = line.assign(beyond=1 - line["probability"])
         if line["latency_s"].notna().any():
             x, y = line[xy[0]], line[xy[1]]
-            low = line["low"].clip(lower=line["latency_s"] / _DEEPEST) if wide else line["low"]
+            low = line["low"].where(line["low"] > line["latency_s"] / _DEEPEST)
             band = (line["beyond" if "beyond" in xy else "probability"], low, line["high"])
             if xy[0] == "latency_s":
                 style.line_with_band(ax, x, y, found[candidate], candidate, band=band, sideways=True)

@@ -17,6 +17,7 @@ from sim.analysis.metrics import effects_in
 from sim.analysis.regret import regret_in_words
 from sim.errors import ScenarioError
 from sim.plots import style
+from sim.plots.answers import ANSWERS, name_of
 from sim.plots.files import DECIDING, save, save_axes
 from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
 from sim.report.curves import CURVES, curve
@@ -33,25 +34,6 @@ from sim.study.store import read_manifest
 from sim.units import format_duration
 
 _MOODS: Final = {"pass": "good", "fail": "bad", "lower": "told", "higher": "told"}
-#: Charts, by the beginning of their names, and what they show to whoever cannot see them.
-_ALT: Final = {
-    "latency_percentiles": "latency over percentile, one curve for each candidate, with bands",
-    "success_over_time": "share of requests answered well over time",
-    "goodput_over_time": "good answers per second over time",
-    "attempts_over_time": "attempts per second over time",
-    "backlog_over_time": "messages that wait, over time",
-    "waiting_over_time": "requests that wait for a worker, over time",
-    "workers_over_time": "workers held, over time",
-    "replicas_over_time": "replicas that are up, over time",
-    "attempts_per_tier": "attempts per second on every edge, first tries and retries",
-    "topology_under_load": "who calls whom, with attempts per second and failed ones on every edge",
-    "outcomes": "shares of outcomes for each candidate",
-    "effect_times": "times to acknowledgement and to effect",
-    "where_time_went": "mean latency, divided into where it was spent",
-    "difference": "paired differences to the baseline with intervals",
-    "price": "what candidates cost",
-    "states_over_time": "when breakers were open and endpoints ejected",
-}
 
 
 def content_of(results: Results, *, charts: bool = True) -> Content:
@@ -238,12 +220,13 @@ def _robustness(results: Results, charts: bool) -> Iterator[Block]:
 def _pictures(results: Results) -> Iterator[Block]:
     tables = results.tables()
     yield Heading("Charts")
+    yield Text("What decides most comes first; charts in which nothing happens are left out.")
     with tempfile.TemporaryDirectory() as place:
         for path in plots.charts(tables, place, results.question, ("svg",), results.focus):
-            alt = next((text for start, text in _ALT.items() if path.stem.startswith(start)), path.stem.replace("_", " "))
+            answered = name_of(path.stem)
             title = path.stem.replace("_", " ").capitalize()
             data = curve(path.stem, tables) if path.stem in CURVES else None
-            yield Chart(title, alt, Path(path).read_bytes(), data)
+            yield Chart(title, ANSWERS[answered] if answered else title, path.read_bytes(), data)
 
 
 def _reasons(results: Results, charts: bool) -> Iterator[Block]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
 
+from sim.plots import words
 from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
 
 #: Nothing may be fetched, from anywhere.
@@ -55,7 +56,7 @@ def _written(block: Block) -> Iterator[str]:
 def _chart(chart: Chart) -> Iterator[str]:
     picture = f"data:image/svg+xml;base64,{b64encode(chart.svg).decode()}"
     data = "" if chart.data is None else f'<script type="application/json">{_json(chart.data)}</script>'
-    yield f'<figure class="chart"><h3>{escape(chart.title)}</h3>'
+    yield f'<figure class="chart"><h3>{escape(chart.title)}</h3><p>{escape(words.capital(chart.alt))}.</p>'
     yield f'<img alt="{escape(f"{chart.title}: {chart.alt}")}" src="{picture}">{data}</figure>'
 
 
