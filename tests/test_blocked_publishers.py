@@ -183,3 +183,11 @@ def test_a_poll_that_takes_a_message_makes_room():
     poll = {"delivery": "poll", "receive_wait": 20.0, "capacity": 1, "overflow": "block"}
     result = simulate(poll, times=(0.0, 0.1, 0.2))
     assert result.requests.ended_s.round(9).tolist() == [0.0, 0.1, 1.0], "the second is taken when the first is done"
+
+
+def test_who_is_refused_after_being_blocked_is_told_how_long_it_waited():
+    broker = {"high_watermark": 1, "write": 1.0}
+    # The first is written at 1 and done at 4; then both others go on, and there is room for one.
+    result = simulate({"broker": "rabbit", "capacity": 1}, times=[0.0, 2.0, 2.0], work=3.0, brokers={"rabbit": broker})
+    assert result.requests.outcome.tolist() == ["ok", "ok", "error"]
+    assert result.requests.queue_s.tolist() == [0.0, 2.0, 2.0]

@@ -157,3 +157,18 @@ def test_a_reviewer_doubts_what_is_deleted_unread_and_what_is_done_twice():
     replay = {"faults": [{"replay": "mails.senders", "at": 30}]}
     assert "replays what is done, and mail.send does it once more" in doubts(**replay)
     assert "once more" not in doubts(mail={"deduplicate": {}}, **replay)
+
+
+def test_what_is_deleted_in_the_middle_of_its_work_has_its_row_all_the_same():
+    # One is worked on for longer than the run; the log keeps the latest only.
+    kept = {"retention": {"messages": 1, "check_interval": 1.0}}
+    result = simulate(times=[0.0, 1.0, 2.0], work=500.0, log=kept, consuming={"max_poll_records": 1}, duration=10.0)
+    assert rows(result)[["request", "fate"]].to_numpy().tolist() == [[0, "expired"], [1, "expired"], [2, "in_flight"]]
+
+
+def test_what_was_committed_before_its_work_is_done_though_it_is_deleted_meanwhile():
+    kept = {"retention": {"messages": 1, "check_interval": 1.0}}
+    again = [{"replay": "mails.senders", "to": "latest", "at": 50.0}]  # so what is committed is kept for it
+    result = simulate(times=[0.0, 0.1], work=5.0, log=kept, consuming={"commit": "before"}, faults=again)
+    assert rows(result).fate.tolist() == ["done", "done"]
+    assert rows(result).done_s.tolist() == [5.0, 10.0]

@@ -122,3 +122,12 @@ def test_a_queue_on_a_broker_is_where_the_broker_is():
     result = on_broker({}, links={"shop -> rabbit": 0.25, "rabbit -> mail": 1.0})
     assert rows(result).acked_s.tolist() == [0.25]
     assert rows(result).started_s.tolist() == [1.25]
+
+
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_dead_letter_survives_its_leader_whichever_node_that_is(node):
+    queues = {"dead": {"broker": "rabbit"}}
+    faults = [{"outage": "rabbit", "node": node, "at": 10.0, "for": 20.0}]
+    queue = {"max_deliveries": 1, "dead_letter": "dead"}
+    result = on_broker({"nodes": 3, "copies": 3}, queue, times=[1.0], send={"poison": 1.0}, queues=queues, faults=faults)
+    assert (fates(result), fates(result, "dead")) == (["dead"], ["kept"])

@@ -416,3 +416,19 @@ def test_backlog_and_drain():
     # The k-th begins at 20.5 s + k, or when it comes, at 2 k: the one of 42 s is the first that does not wait.
     assert drain_s(result.effects, "mails", 20.5) == 21.5
     assert np.isnan(drain_s(result.effects, "mails", 59.0))
+
+
+def test_a_consumer_that_dies_with_its_last_word_on_the_way_has_done_what_it_has_done():
+    queue = {"delivery": "poll", "receive_wait": 20.0, "acknowledge": "before"}
+    # There at 1, asked for from 1 on, with the consumer at 2, done at 3; its word would be there at 4.
+    result = simulate(queue, links={"mails": 1.0}, faults=[{"crash": "mail", "at": 3.5, "for": 1.0}])
+    assert (fates(result), done(result)) == (["done"], [3.0])
+
+
+def test_a_dead_letter_for_a_machine_that_goes_at_that_moment_waits_for_it():
+    letters = {"letters": {"consumer": "mail.look"}}
+    faults = [{"zone": "x", "at": 5.0, "for": 10.0}]
+    queue = {"acknowledge": "before", "dead_letter": "letters"}
+    result = simulate(queue, work=8.0, queues=letters, zones=["x"], faults=faults)
+    assert (fates(result), fates(result, "letters")) == (["dropped"], ["done"])
+    assert done(result, "letters") == [15.0]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from chart_tables import (
     CANDIDATES,
+    CONDITIONS,
     NAN,
     attempts_table,
     backlog_table,
@@ -277,10 +278,25 @@ def test_effect_times_show_the_table_and_how_many_happened() -> None:
     assert (0.1, 0.5) in marks  # sync: effect only
     assert (0.2, 1.0) in marks
     assert marks.count((0.004, 0.02)) == 2
-    assert texts(ax).count("99 % happened") == 3
+    assert texts(ax).count("99 %") == 3, "the share that happened, where not all did"
     filled = {tuple(np.round(found.get_xdata(), 12)): found.get_markerfacecolor() for found in ax.lines}
     assert filled[0.004, 0.02] == "white"  # hollow: acknowledged
     assert filled[0.2, 1.0] == plots.looks(CANDIDATES)["queue"].colour
+
+
+def test_effect_times_of_one_effect_show_all_conditions_a_row_for_each_candidate() -> None:
+    table = summary_table()
+    late = (table["of"] == "email.send") & (table["condition"] == "crash") & (table["candidate"] == "queue")
+    table.loc[late & (table["metric"] == "effect_p99_s"), "mean"] = 7.0
+    table.loc[table["metric"] == "completeness", "mean"] = 1.0
+    table.loc[late & (table["metric"] == "completeness"), "mean"] = 0.5
+    ax = plots.effect_times(table, of="email.send")
+    assert [written.get_text() for written in ax.get_yticklabels()] == list(CONDITIONS)
+    [slow] = [found for found in ax.lines if list(found.get_xdata()) == [0.2, 7.0]]
+    [share] = [text for text in ax.texts if text.get_text() == "50 %"]
+    assert share.get_position()[1] == slow.get_ydata()[0]
+    # Three candidates and 0.9 rows between two conditions: the second one of the crash is at 1 + 3.9.
+    assert slow.get_ydata()[0] == pytest.approx(1.0 + 3.9 * CONDITIONS.index("crash"))
 
 
 def test_bars_show_the_table() -> None:

@@ -142,6 +142,9 @@ def test_a_saga_undoes_what_it_does_not_know_of():
     assert (result.attempts.target == "quote.make").sum() == 1
 
 
+ASKS = {"request": "quotes", "replies": "answers", "timeout": 1.0}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -150,6 +153,11 @@ def test_a_saga_undoes_what_it_does_not_know_of():
         ({"queue": {"consumer": None}}, "nobody consumes quotes, so nobody replies"),
         ({"answers": {"capacity": 3}}, "queues.answers.capacity: answers carries replies"),
         ({"queue": {"dead_letter": "answers", "max_deliveries": 2}}, "answers carries replies, and nobody waits"),
+        ({"shop": {"operations": {"buy": [{"publish": "answers"}, ASKS]}}}, r"buy.steps\[0\].publish: answers carries replies"),
+        (
+            {"logs": {"orders": {"groups": {"all": {"consumer": "quote.make", "dead_letter": "answers"}}}}},
+            "logs.orders.groups.all.dead_letter: answers carries replies",
+        ),
         ({"topics": {"both": ["answers"]}}, "topics.both.subscriptions: answers carries replies"),
         ({"quote": {"steps": [{"call": "shop.buy"}]}}, "circle"),
     ],
@@ -167,6 +175,32 @@ def test_a_reviewer_doubts_timeouts_that_are_too_short_and_requests_that_outlive
     assert "timeout = 1 s ends before the reply is there, which takes 1.4 s" in doubts(timeout=1.0)
     assert "waits 10 s for a reply, and without a time_to_live" in doubts()
     assert doubts(queue={"time_to_live": 10.0}) == ""
+
+
+def test_a_dead_letter_is_no_request_any_more():
+    data = ask(quote={"steps": [{"work": 1.0}, {"fail": 1.0}]}, timeout=5.0).as_data()
+    data["services"]["support"] = {"workers": 1, "operations": {"look": [{"work": 0.5}]}}
+    data["queues"]["quotes"] |= {"max_deliveries": 1, "dead_letter": "dead"}
+    data["queues"]["dead"] = {"consumer": "support.look"}
+    result = run(Scenario.model_validate(data), 1)
+    assert [fates(result, queue) for queue in ("quotes", "dead", "answers")] == [["dead"], ["done"], []]
+    # A way of 0.1 s there and back, and five seconds in which nobody answers.
+    assert [(row.outcome, round(row.ended_s, 9)) for row in result.requests.itertuples()] == [("error", 5.2)]
+
+
+def test_a_reply_is_not_written_where_nobody_leads_once_its_broker_takes_messages_again():
+    data = ask(timeout=20.0).as_data()
+    data["brokers"] = {"rabbit": {"nodes": 2, "high_watermark": 1}}
+    data["services"]["slow"] = {"workers": 1, "operations": {"eat": [{"work": 5.0}]}}
+    # `full` is kept by the second node, and `answers` by the first, which is down when the broker is empty again.
+    data["queues"]["answers"] = {"broker": "rabbit"}
+    data["queues"]["full"] = {"broker": "rabbit", "consumer": "slow.eat"}
+    data["services"]["shop"]["operations"]["buy"] = [{"publish": "full"}, ASKS | {"timeout": 20.0}]
+    data["faults"] = [{"outage": "rabbit", "node": 0, "at": 3.0, "for": 4.0}]
+    result = run(Scenario.model_validate(data), 1)
+    # Eaten at 5.4, told at 5.5, refused at 5.5: the quote is made again until somebody takes the reply, after 7.
+    [written_s] = of(result, "answers").acked_s
+    assert written_s > 7.0
 
 
 FAILS = {"steps": [{"work": 0.5}, {"fail": 1.0}]}

@@ -14,6 +14,7 @@ from sim.plots.amounts import (
     workers_over_time,
 )
 from sim.plots.borders import borders
+from sim.plots.effects import effect_times
 from sim.plots.explained import explanation, waterfall
 from sim.plots.files import charts, small_multiples
 from sim.plots.hysteresis import hysteresis
@@ -27,7 +28,7 @@ from sim.plots.lines import (
 from sim.plots.network import attempts_per_tier, topology_under_load
 from sim.plots.recovering import recovery_after_fault
 from sim.plots.regret import regret_map
-from sim.plots.rows import difference_forest, effect_times, metric_bars, outcomes, where_time_went
+from sim.plots.rows import difference_forest, metric_bars, outcomes, where_time_went
 from sim.plots.settling import warmup_over_time
 from sim.plots.spells import states_over_time
 from sim.plots.style import Look, looks

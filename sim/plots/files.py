@@ -17,7 +17,7 @@ from matplotlib.text import Annotation
 
 from sim.analysis.metrics import effects_in, is_of_effects
 from sim.errors import ScenarioError
-from sim.plots import amounts, lines, network, rows, spells, style, words
+from sim.plots import amounts, effects, lines, network, rows, spells, style, words
 from sim.plots.answers import place_of
 from sim.plots.style import Look
 
@@ -261,11 +261,14 @@ def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure
             panel=_row_size(edges, "edge", 10.5),
             **options,
         )
-    if picture.chart in (rows.where_time_went, rows.outcomes, rows.effect_times, rows.metric_bars):
-        block = "of" if picture.chart is rows.effect_times else ""
+    if picture.chart is effects.effect_times:
+        return small_multiples(
+            picture.chart, picture.table, title=picture.title, question=question, **_of_effects(picture.table), **options
+        )
+    if picture.chart in (rows.where_time_went, rows.outcomes, rows.metric_bars):
         return small_multiples(
             picture.chart, picture.table, title=picture.title, question=question, columns=1,
-            panel=_row_size(picture.table, block, 10.5), share=True, **options,
+            panel=_row_size(picture.table, "", 10.5), share=True, **options,
         )  # fmt: skip
     return small_multiples(picture.chart, picture.table, title=picture.title, question=question, **options)
 
@@ -273,6 +276,14 @@ def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure
 def _row_size(table: pd.DataFrame, block: str, width: float) -> tuple[float, float]:
     names = style.names_in(table, "candidate")
     return rows.size_of([(name, names) for name in (style.names_in(table, block) if block else [""])], width, 0.5)
+
+
+def _of_effects(table: pd.DataFrame) -> dict[str, Any]:
+    """A panel for each effect with all conditions, or of a single condition one panel with all effects."""
+    conditions, named = style.names_in(table, "condition"), style.names_in(table, "of")
+    over, blocks, panels = ("condition", named, 1) if len(conditions) == 1 else ("of", conditions, len(named))
+    size = effects.size_of(len(blocks), len(style.names_in(table, "candidate")), 10.5 if panels == 1 else 4.8)
+    return {"over": over, "panel": size}
 
 
 def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
@@ -398,7 +409,7 @@ def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:
         # One effect alone is also what all effects are: one block, not two.
         names = [name for name in style.names_in(mine, "of") if name != "all"]
         mine = mine[mine["of"].astype(str).isin(names or ["all"])]
-        yield _Picture("effect_times", rows.effect_times, mine, "From the user's request to the effect")
+        yield _Picture("effect_times", effects.effect_times, mine, "From the user's request to the effect")
     for metric in PRICES:
         mine = summary[(summary["metric"].astype(str) == metric) & (summary["of"].astype(str) == "all")]
         if len(mine):

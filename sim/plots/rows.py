@@ -1,7 +1,7 @@
-"""Charts of rows: paired differences, where the time went, times to effect, outcomes, single figures.
+"""Charts of rows: paired differences, where the time went, outcomes, single figures.
 
 Each function draws the numbers of a table that `sim.analysis` made, as they are, on one axes, and returns that axes.
-Candidates are rows from top to bottom, in blocks where there is a second name (a condition, an effect).
+Candidates are rows from top to bottom, in blocks where there is a second name (a condition).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from sim.analysis.words import SAME, amount, difference
@@ -136,7 +135,7 @@ def where_time_went(
             shown = bool((mine[mine["part"].astype(str) == part]["mean_s"] > 0).any())
             stack(ax, where, ends, values, look, PART_NAMES.get(part, part) if shown else "")
         total_latency(ax, where, ends, mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum())
-        _mark_missing(ax, where, rows, "mean_s", "no good answers")
+        mark_missing(ax, where, rows, "mean_s", "no good answers")
         whose = "good answers" if group == "all" else f"the {group} of good answers"
         style.set_title(ax, title, f"Where the time of {whose} went · {name}")
         if legend:
@@ -171,7 +170,7 @@ def outcomes(
         ScenarioError: a column or the shares are missing, or the condition is not clear.
     """
     chart = "outcomes"
-    shares = _metrics_of(summary, [f"share_{outcome}" for outcome in OUTCOMES], of, chart)
+    shares = metrics_of(summary, [f"share_{outcome}" for outcome in OUTCOMES], of, chart)
     name, rows = style.one_of(shares, "condition", condition, chart)
     found = looks or style.looks(style.candidates_in(summary))
     blocks = [("", style.names_in(rows, "candidate"))]
@@ -192,67 +191,10 @@ def outcomes(
         style.set_ratio_axis(ax.xaxis, "share of requests")
         if cut:
             ax.set_xlabel("share of requests (%, axis cut, the rest is ok)")
-        _mark_missing(ax, where, rows, "mean", "no requests")
+        mark_missing(ax, where, rows, "mean", "no requests")
         style.set_title(ax, title, f"How requests ended · {name}")
         if legend:
             style.legend_below(ax)
-    return ax
-
-
-def effect_times(
-    summary: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    condition: str | None = None,
-    looks: Mapping[str, Look] | None = None,
-    legend: bool = True,
-    title: str | None = None,
-) -> Axes:
-    """Time to acknowledgement and time to effect, from median to p99, per candidate; several effects stand in blocks.
-
-    Hollow: from the publisher's send until the broker had the message; an effect by a synchronous call has none. Full:
-    from the arrival of the request until the effect was there. Only effects that happened have a time, so the
-    share that happened stands beside the row.
-
-    Args:
-        summary: columns candidate, condition, metric, of, mean, low, high, with ack_p50_s, ack_p99_s, effect_p50_s,
-            effect_p99_s (seconds) and, where known, completeness.
-        ax: where to draw; None makes a new figure.
-        condition: which one, if the table holds several.
-        looks: from `style.looks`, when several charts shall agree.
-        legend: whether to put one beside the axes.
-        title: instead of the chart's own.
-
-    Raises:
-        ScenarioError: a column is missing, there is no effect in the table, or the condition is not clear.
-    """
-    chart = "effect_times"
-    wanted = ["ack_p50_s", "ack_p99_s", "effect_p50_s", "effect_p99_s"]
-    times = _metrics_of(summary, wanted, None, chart)
-    named = times[times["of"].astype(str) != "all"]
-    times = named if len(named) else times
-    name, rows = style.one_of(times, "condition", condition, chart)
-    found = looks or style.looks(style.candidates_in(summary))
-    blocks = _blocks(rows, "of")
-    with style.themed():
-        ax = style.new_axes(ax, size_of(blocks, 9.5))
-        where = lay_out(ax, blocks, found)
-        for (of, candidate), y in where.items():
-            mine = rows[(rows["of"].astype(str) == of) & (rows["candidate"].astype(str) == candidate)]
-            by_metric = mine.drop_duplicates("metric").set_index("metric")[["mean", "low", "high"]]
-            _dumbbell(ax, y - 0.17, by_metric, ("ack_p50_s", "ack_p99_s"), found[candidate], full=False)
-            _dumbbell(ax, y + 0.17, by_metric, ("effect_p50_s", "effect_p99_s"), found[candidate], full=True)
-        style.set_time_axis(ax.xaxis, "time, median to p99", times["mean"])
-        style.fit_time_axis(ax.xaxis, times["mean"], times["high"])
-        _completeness(ax, where, summary, name)
-        for of, names in blocks:
-            mine = rows[(rows["of"].astype(str) == of) & rows["metric"].astype(str).str.startswith("effect_")]
-            _mark_missing(ax, {(of, name): where[of, name] for name in names}, mine, "mean", "none happened")
-        style.set_title(ax, title, f"Time to acknowledgement and to effect · {name}")
-        for label, full in (("acknowledged: broker has it (no such time without a queue)", False), ("effect is there", True)):
-            ax.add_line(_key(label, full))
-        if legend:
-            style.legend_below(ax, "left end: median, right end: p99")
     return ax
 
 
@@ -282,7 +224,7 @@ def metric_bars(
     Raises:
         ScenarioError: a column is missing, no row is left, or the condition is not clear.
     """
-    mine = _metrics_of(summary, [metric], of, "metric_bars")
+    mine = metrics_of(summary, [metric], of, "metric_bars")
     name, rows = style.one_of(mine, "condition", condition, "metric_bars")
     word = words.of_metric(metric)
     found = looks or style.looks(style.candidates_in(summary))
@@ -345,7 +287,7 @@ def beside(ax: Axes, y: float, text: str, *, bold: bool = False) -> Text:
     )  # fmt: skip
 
 
-def _metrics_of(summary: pd.DataFrame, metrics: Sequence[str], of: str | None, chart: str) -> pd.DataFrame:
+def metrics_of(summary: pd.DataFrame, metrics: Sequence[str], of: str | None, chart: str) -> pd.DataFrame:
     """The rows of these metrics (and of one entry or effect), or an error that names what is missing."""
     style.need(summary, _SUMMARY, chart)
     rows = summary[summary["metric"].astype(str).isin(metrics)]
@@ -391,36 +333,8 @@ def total_latency(ax: Axes, where: Heights, ends: Mapping[tuple[str, str], float
         beside(ax, where[key], format_duration(end_s) if end_s else "")
 
 
-def _mark_missing(ax: Axes, where: Heights, rows: pd.DataFrame, column: str, why: str) -> None:
+def mark_missing(ax: Axes, where: Heights, rows: pd.DataFrame, column: str, why: str, size: float = 10.5) -> None:
+    """Say why, at the rows of candidates that have nothing to show."""
     for (_, candidate), y in where.items():
         if not rows[rows["candidate"].astype(str) == candidate][column].notna().any():
-            ax.text(0.02, y, why, transform=ax.get_yaxis_transform(), va="center", fontsize=10.5, style="italic", color=INK)
-
-
-def _dumbbell(ax: Axes, y: float, values: pd.DataFrame, metrics: tuple[str, str], look: Look, *, full: bool) -> None:
-    """Median and p99 as two marks on one line, each with its interval as a paler, broader line."""
-    if not set(metrics) <= set(values.index) or not np.isfinite(values.loc[list(metrics), "mean"]).all():
-        return
-    for metric in metrics:
-        ends = values.loc[metric, ["low", "high"]].to_numpy(dtype=float)
-        ax.plot(ends, [y, y], color=look.colour, linewidth=8, alpha=0.3, solid_capstyle="butt", zorder=1.8)
-    ax.plot(
-        values.loc[list(metrics), "mean"].to_numpy(dtype=float), [y, y], color=look.colour, linewidth=1.8, zorder=2.5,
-        linestyle="-" if full else (0, (2, 1.5)), marker=look.marker, markersize=8, markeredgewidth=1.6,
-        markerfacecolor=look.colour if full else "white", markeredgecolor=look.colour,
-    )  # fmt: skip
-
-
-def _key(label: str, full: bool) -> Line2D:
-    return Line2D(
-        [], [], color=INK, linewidth=1.8, linestyle="-" if full else (0, (2, 1.5)), marker="o", markersize=8, markeredgewidth=1.6,
-        markerfacecolor=INK if full else "white", label=label,
-    )  # fmt: skip
-
-
-def _completeness(ax: Axes, where: Heights, summary: pd.DataFrame, condition: str) -> None:
-    rows = summary[(summary["metric"].astype(str) == "completeness") & (summary["condition"].astype(str) == condition)]
-    shares = {(str(row["of"]), str(row["candidate"])): float(row["mean"]) for row in rows.to_dict("records")}
-    for key, y in where.items():
-        if np.isfinite(shares.get(key, np.nan)):
-            beside(ax, y, f"{amount('completeness', shares[key])} happened")
+            ax.text(0.02, y, why, transform=ax.get_yaxis_transform(), va="center", fontsize=size, style="italic", color=INK)

@@ -214,7 +214,11 @@ class Group:
         for offset in range(reading.start, start):
             message = reading.done.pop(offset, None)
             if message is not None:
-                self._record(message)
+                if message.at_work:  # committed before the work, which goes on
+                    message.state = _DELETED
+                    self.presence.more()
+                else:
+                    self._record(message)
                 continue
             message = reading.messages.pop(offset, None)
             if message is not None:
@@ -236,15 +240,19 @@ class Group:
     def put_down(self, message: Message) -> None:
         """A member has done with a message, or is gone."""
         message.at_work -= 1
-        if message.at_work == 0 and (message.state == _DELETED or (message.state == GONE and not self._keeps)):
+        if message.at_work == 0 and self._has_left(message):
             self._bury(message)
+
+    def _has_left(self, message: Message) -> bool:
+        """Whether nobody will get it again: it is deleted, or committed for good."""
+        return message.state == _DELETED or (message.state == GONE and not self._keeps)
 
     def _bury(self, message: Message) -> None:
         self._record(message)
         self.presence.less()
 
-    def _record(self, message: Message) -> None:
-        fate = message.fate if message.fate in (*_SETTLED, FATE_EXPIRED) else FATE_DROPPED
+    def _record(self, message: Message, otherwise: int = FATE_DROPPED) -> None:
+        fate = message.fate if message.fate in (*_SETTLED, FATE_EXPIRED) else otherwise
         self.world.recorder.message(self.effect, self.code, message, FATE_DONE if message.times_done else fate)
 
     @property
@@ -258,10 +266,15 @@ class Group:
         return sum(reading.position - reading.committed for reading in self.readings)
 
     def end_run(self) -> None:
-        """Stop the members where they stand, and record what is not committed."""
+        """Stop the members where they stand, and record what is not committed, or still in somebody's hand."""
+        held: dict[Message, None] = {}
         for readers in self._readers.values():
             for reader in readers:
                 reader.end()
+                held |= dict.fromkeys(reader.in_hand())
+        for message in held:
+            if self._has_left(message):
+                self._record(message, FATE_IN_FLIGHT)
         for reading in self.readings:
             for message in reading.done.values():
                 self._record(message)

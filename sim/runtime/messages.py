@@ -169,16 +169,16 @@ def _weigh(message: Message, payload: Payload, bits: cython.ulonglong) -> None:
 
 
 def dead_letter(message: Message, queue: cython.int, now_s: float) -> Message:
-    """A message that one queue has given up, for the next one."""
+    """A message that one queue has given up, for the next one. It is no request any more: who reads it answers nobody."""
     bits = child(message.bits, _DEAD_LETTER)
     letter = Message(message.request, message.arrived_s, message.entry, bits, now_s)
     letter.id = message.id
     letter.group = message.group
     letter.rank = message.rank
     letter.poisoned = message.poisoned
-    letter.correlation = message.correlation
     letter.bytes, letter.payload_bytes, letter.store = message.bytes, message.payload_bytes, message.store
     letter.dead_letter_of = queue
+    letter.copied_s = -inf  # it moves at once, to all nodes that keep the queue: none takes it along
     return letter
 
 

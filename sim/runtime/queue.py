@@ -173,8 +173,8 @@ class MessageQueue(Mailbox):
             began_s = tasks.now_s()
             outcome: int = yield from self._unblocked()
             blocked_s = tasks.now_s() - began_s
+            message.waited_s = blocked_s
             if outcome != OK:
-                message.waited_s = blocked_s
                 gate.wrote(message.id, tasks.now_s(), False)
                 if unseen:
                     self.record_lost(message)
@@ -187,7 +187,7 @@ class MessageQueue(Mailbox):
                 self.record_lost(message)
             return OK if unseen else REJECTED
         self._writing += 1
-        outcome = UNREACHABLE
+        message.waited_s, outcome = 0.0, UNREACHABLE
         try:
             outcome = yield from self._write(message)
             message.waited_s += blocked_s
@@ -417,9 +417,11 @@ class MessageQueue(Mailbox):
     def _over(self, delivery: Delivery, outcome: cython.int, heard: cython.bint) -> None:
         """The queue hears how a delivery ended; or never does."""
         message, gate = delivery.message, self.gate
+        held = delivery in delivery.consumer.held  # else its consumer died with its last word on the way
         self._put_down(delivery)
         if self._before:
-            self._settle_unacknowledged(delivery, outcome)
+            if held:
+                self._settle_unacknowledged(delivery, outcome)
         elif not heard:
             return
         elif outcome in (OK, DEGRADED):

@@ -127,6 +127,10 @@ class Reader:
         self.asking.clear()
         self._bell = None
 
+    def in_hand(self) -> list[Message]:
+        """What it has polled and not done with."""
+        return [message for _, _, message in self._batch]
+
     def processed(self) -> dict[int, int]:
         """Up to where it has done all, by partition."""
         found = {p: self.group.readings[p].position for p in self.owned if self.group.readings[p].reader is self}

@@ -176,7 +176,7 @@ class Replica(Server):
         finally:
             visit.kill()
         outcome: int = visit.value
-        return outcome
+        return UNREACHABLE if outcome == SILENCE else outcome  # of a machine that has gone at this moment
 
     def go_on(self, visit: Visit, value: Any) -> None:
         """Serve a visit: it gets a worker, at once or in the end; the operation's steps; the answer."""

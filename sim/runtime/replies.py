@@ -208,6 +208,8 @@ class ReplyQueue(Mailbox):
                 message.waited_s = self.world.now - began_s
                 if outcome != OK:
                     return outcome
+                if not self.up:
+                    return UNREACHABLE
             blocked_s = message.waited_s
             outcome = yield from self._broker.write(self._seat, message)
             message.waited_s += blocked_s

@@ -176,7 +176,7 @@ class RequestReply(Spec):
     `timeout`, the request stays where it is, and its reply is `late`. A consumer that dies is the queue's affair (delivered
     again); one that dies between its reply and its acknowledgement replies twice. A caller that dies has nobody who waits, and
     no way to hear of what it asked for. A consumer that fails answers nothing, and the request comes back as its queue says; or
-    it says so (`reply_failures`).
+    it says so (`reply_failures`). One that is given up is no request any more: who reads the dead letters answers nobody.
 
     To a topic each of its queues gets the request, to a log each of its groups: the first reply counts (NATS takes the first,
     and discards the others), also where it says that the work failed. Replies through a log cost what a publish to it costs,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from sim.scenario.edges import operations_of, steps_of
-from sim.scenario.services import RequestReply
+from sim.scenario.services import Publish, RequestReply, Step
 from sim.scenario.words import nearest
 from sim.units import format_duration
 
@@ -18,13 +18,19 @@ _READ: Final = ("broker", "zone", "persist")
 _READ_OF_LOGS: Final = ("preset", "partitions", "broker", "zone", "persist", "max_size", "min_insync", "producer", "consuming")
 
 
-def requests_of(scenario: Scenario) -> Iterator[tuple[str, str, RequestReply]]:
-    """Every step that asks by message: its operation, its path, itself."""
+def _steps_in(scenario: Scenario) -> Iterator[tuple[str, str, Step]]:
+    """Every step: its operation, its path, itself."""
     for address, operation in operations_of(scenario).items():
         service, name = address.split(".")
         for path, step in steps_of(operation.steps, f"services.{service}.operations.{name}.steps"):
-            if isinstance(step, RequestReply):
-                yield address, path, step
+            yield address, path, step
+
+
+def requests_of(scenario: Scenario) -> Iterator[tuple[str, str, RequestReply]]:
+    """Every step that asks by message: its operation, its path, itself."""
+    for address, path, step in _steps_in(scenario):
+        if isinstance(step, RequestReply):
+            yield address, path, step
 
 
 def carriers_of_replies(scenario: Scenario) -> set[str]:
@@ -54,11 +60,17 @@ def _problems_of_replies(scenario: Scenario, name: str) -> Iterator[str]:
                 f"{where}.{name}.{key}: {name} carries replies to those who wait for them, and {key} is not read there; leave it "
                 "out"
             )
-    for other, queue in scenario.queues.items():
-        if queue.dead_letter == name:
-            yield f"queues.{other}.dead_letter: {name} carries replies, and nobody waits for a dead letter; name another queue"
-    for topic, spec in scenario.topics.items():
-        if name in spec.subscriptions:
+    givers = {f"queues.{other}": queue.dead_letter for other, queue in scenario.queues.items()}
+    for log, spec in scenario.logs.items():
+        givers |= {f"logs.{log}.groups.{group}": spec.group(group).dead_letter for group in spec.groups}
+    for giver, letters in givers.items():
+        if letters == name:
+            yield f"{giver}.dead_letter: {name} carries replies, and nobody waits for a dead letter; name another queue"
+    for _, path, step in _steps_in(scenario):
+        if isinstance(step, Publish) and step.publish == name:
+            yield f"{path}.publish: {name} carries replies, which are sent by whoever is asked; name another queue or log"
+    for topic, one in scenario.topics.items():
+        if name in one.subscriptions:
             yield f"topics.{topic}.subscriptions: {name} carries replies, which are for one process; name another queue"
 
 
