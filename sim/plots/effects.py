@@ -108,7 +108,7 @@ def _lay_out(ax: Axes, names: Sequence[str], candidates: Sequence[str]) -> dict[
         ax.axhline(i * deep + above, color=style.SHADE, linewidth=0.6, zorder=1)
     ax.set_ylim(len(names) * deep + above, above)
     middles = [i * deep + (len(candidates) - 1) / 2 for i in range(len(names))]
-    ax.set_yticks(middles, [style.wrap(style.shorten(name, 44), 18) for name in names])
+    ax.set_yticks(middles, [style.wrap(style.shorten(name, 44), 22) for name in names])
     ax.tick_params(axis="y", length=0, pad=8)
     ax.grid(visible=False, axis="y")
     return where
