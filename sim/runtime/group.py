@@ -263,7 +263,8 @@ class Group:
     @property
     def at_consumers(self) -> int:
         """Messages that a member has got and that are not committed."""
-        return sum(reading.position - reading.committed for reading in self.readings)
+        # After a rejoin the position may lie before what a late commit of the last generation says.
+        return sum(max(0, reading.position - reading.committed) for reading in self.readings)
 
     def end_run(self) -> None:
         """Stop the members where they stand, and record what is not committed, or still in somebody's hand."""
