@@ -272,6 +272,15 @@ def test_what_is_lost_is_late_and_not_lost():
     assert latency_s[latency_s > 0.021].min() == pytest.approx(0.24)
 
 
+def test_a_reviewer_knows_that_what_is_lost_of_a_protocol_is_sent_again():
+    def doubted(calls):
+        found = scenario(bare(), link={"loss": 0.01}).as_data() | {"calls": calls}
+        return any("is never answered" in doubt for doubt in doubts(Scenario.model_validate(found)))
+
+    assert doubted({})
+    assert not doubted({"default": {"protocol": bare()}})
+
+
 def test_a_fault_that_loses_packets_makes_calls_late():
     fault = {"link": "client -> s", "at": 5, "for": 20, "loss": 0.5}
     result = run(scenario(bare(), times=(1.0, *range(6, 24)), faults=[fault])).requests
