@@ -140,7 +140,7 @@ def test_bytes_and_processor_times_are_those_of_one_message_with_all_of_them():
 
 #: Guards that make no difference to what is asserted, with batches beside them or around them.
 thorough = settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -118,27 +118,54 @@ def test_losses_come_as_often_as_they_should():
 @pytest.mark.parametrize(("spec", "blocks"), [(Transport(), True), (QUIC, False)])
 def test_what_is_lost_holds_up_what_comes_after_it_in_tcp_only(spec, blocks):
     flow, lossy = Flow(spec), PATH._replace(loss=0.5)
-    first = flow.send(0.0, 100, lossy, losing(0)).arrives_s
+    flow.send(0.0, 100, lossy, losing(0))
+    there_s = flow.tail.until_s
     second = flow.send(0.005, 100, PATH, never).arrives_s
-    assert second == pytest.approx(first if blocks else 0.015)
-    assert flow.send(first, 100, PATH, never).arrives_s == pytest.approx(first + 0.01)
+    assert flow.tail is None
+    # The ack of the second is back after 25 ms, and the first is sent again: there 10 ms later.
+    assert second == pytest.approx(0.035 if blocks else 0.015)
+    assert flow.send(0.04, 100, PATH, never).arrives_s == pytest.approx(0.05)
+    assert there_s > 0.05  # with nobody behind it, it would have waited for its timeout
+
+
+def test_the_third_that_follows_shows_a_loss_at_once_and_one_alone_after_a_while():
+    def there_s(*follow_s, spec=None):
+        flow = Flow(spec or Transport())
+        flow.send(0.0, 100, PATH._replace(loss=0.5), losing(0))
+        hole = flow.tail
+        for sent_s in follow_s:
+            flow.send(sent_s, 100, PATH, never)
+        return hole.until_s
+
+    timeout_s = RTT_S + 0.2
+    assert there_s() == pytest.approx(timeout_s + 0.01)
+    assert there_s(0.001) == pytest.approx(1.25 * RTT_S + 0.01)  # its ack is back after 21 ms: it may only have come first
+    assert there_s(0.001, 0.002) == pytest.approx(1.25 * RTT_S + 0.01)
+    assert there_s(0.001, 0.002, 0.003) == pytest.approx(0.003 + RTT_S + 0.01)
+    assert there_s(0.3) == pytest.approx(timeout_s + 0.01)  # too late to help
+    assert there_s(0.001, spec=QUIC) == pytest.approx(1.125 * RTT_S + 0.01)
 
 
 @pytest.mark.parametrize(("spec", "ordered"), [(Transport(), True), (QUIC, False)])
 def test_head_of_line_blocking_agrees_with_its_closed_form(spec, ordered):
-    # Messages of one segment come at rate r and are lost with probability p; a repair takes D. A message is late by D if it is
-    # lost itself. Else, where order is kept, by what is left of D since the last loss before it, whose age is exponential:
-    # p D + (1 - p) (D - (1 - exp(-r p D)) / (r p)). Repairs that are lost again are left out on both sides.
-    rate, loss, count = 200.0, 0.02, 200_000
-    repair_s = spec.repaired_s(RTT_S, 0, alone=True)
+    # A message of one segment every d = 0.3 round trips; a share p is lost. The ack of the next one shows a loss, so a repair
+    # takes D = d + a round trip. Where order is kept, a message is late by D - k d if the last loss is that of the k-th one
+    # before it: on average by the sum of p (1 - p)^k (D - k d) over k; else only for k = 0.
+    loss, count, every_s = 0.02, 100_000, 0.3 * RTT_S
     rng = np.random.default_rng(7)
-    sent_s = np.cumsum(rng.exponential(1 / rate, count))
     flow, path = Flow(spec), PATH._replace(loss=loss)
-    late_s = np.array([flow.send(t, 100, path, _once(rng)).arrives_s - t - PATH.latency_s for t in sent_s])
-    blocked_s = repair_s - (1 - math.exp(-rate * loss * repair_s)) / (rate * loss) if ordered else 0.0
-    assert late_s.mean() == pytest.approx(loss * repair_s + (1 - loss) * blocked_s, rel=0.05)
-    share = 1 - (1 - loss) * math.exp(-rate * loss * repair_s) if ordered else loss
-    assert (late_s > 1e-9).mean() == pytest.approx(share, rel=0.05)
+    sent_s, there_s, tails = np.arange(count) * every_s, np.empty(count), {}
+    for place, now_s in enumerate(sent_s):
+        there_s[place] = flow.send(now_s, 100, path, _once(rng)).arrives_s
+        if flow.tail is not None:
+            tails[place] = flow.tail
+    for place, tail in tails.items():  # what was told when they were sent was a timeout
+        there_s[place] = max(tail.until_s, tail.not_before_s)
+    late_s = (there_s - sent_s - PATH.latency_s)[:-10]
+    before = range(5 if ordered else 1)
+    expected_s = sum(loss * (1 - loss) ** k * (every_s + RTT_S - k * every_s) for k in before)
+    assert late_s.mean() == pytest.approx(expected_s, rel=0.05)
+    assert (late_s > 1e-9).mean() == pytest.approx(1 - (1 - loss) ** len(before), rel=0.05)
 
 
 def _once(rng):

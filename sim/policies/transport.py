@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -38,9 +38,14 @@ _NONE: Final = 2**62
 class Transport(Spec):
     """Windows and repairs of a connection. Each profile has its own numbers; what is written here goes over them.
 
+    What is lost is repaired when acks of what was sent after it say so, be it of the same message or of others on the connection:
+    so the connections of HTTP/2 that many calls share are held up for little more than a round trip, and one whose call is alone
+    waits for a timeout.
+
     Not for what decides within a round trip: pacing, delayed acknowledgements, the CPU of the network stack. Whole requests and
     answers on one connection do not share its windows, as the messages of streams do; two directions know nothing of each other.
-    A window is told to be free as soon as it is (grpc-go: a quarter of it at a time).
+    A window is told to be free as soon as it is (grpc-go: a quarter of it at a time). What follows a loss shows it even if it is
+    lost, too.
 
     Source: RFC 9113, 5.2 (flow control), grpc-go internal/transport/flowcontrol.go and bdp_estimator.go, gRPC C-core
     bdp_estimator.cc (doubled when more than two thirds came within a round trip); RFC 6928 (initial window of 10), RFC 5681 (slow
@@ -106,6 +111,43 @@ class Path(NamedTuple):
     loss: float = 0.0
 
 
+class Hole:
+    """What is missing at a receiver, from when to when. What is sent after it shows that sooner than a timeout does.
+
+    ::
+
+        lost . . later . . . . ack of the later one: sent again . . there         (1.25 round trips after the lost one at least)
+        lost . . . . . . . . . . . . . . . . . . . . . . . . timeout: sent again . . there
+
+    Only what was sent last of a message waits for that; of others the message itself tells. `waiter` is whoever waits for it.
+    """
+
+    __slots__ = ("again_s", "from_s", "later", "left_s", "not_before_s", "until_s", "waiter")
+
+    def __init__(self, from_s: float, until_s: float, left_s: float = _INF, again_s: float = 0.0) -> None:
+        self.from_s = from_s
+        self.until_s = until_s
+        self.left_s = left_s  # when it was sent; infinity where nothing sent later changes anything
+        self.again_s = again_s  # what it takes because repairs are lost as well
+        self.later = 0  # segments sent after it
+        self.not_before_s = 0.0  # when the rest of its message can be read
+        self.waiter: Any = None
+
+    def shown(self, now_s: float, count: cython.long, latency_s: float, rtt_s: float, patience: float) -> cython.bint:
+        """So many segments are sent after it; whether their acks repair it sooner than was known."""
+        if self.left_s == _INF:
+            return False
+        self.later += count
+        told_s = now_s + rtt_s
+        if self.later < _THRESHOLD:
+            told_s = max(told_s, self.left_s + patience * rtt_s)
+        until_s = told_s + latency_s + self.again_s
+        if until_s >= self.until_s:
+            return False
+        self.until_s = until_s
+        return True
+
+
 class Delivery(NamedTuple):
     """When a message is there (clock time), how many segments it took, and how many of them were lost at first."""
 
@@ -129,7 +171,7 @@ class Flow:
     __slots__ = (
         "_burst", "_coming", "_estimates", "_filled", "_flying", "_holes", "_in_flight", "_initial", "_last_s", "_most",
         "_ordered", "_overhead", "_parts", "_patience_s", "_restarts", "_sample", "_sample_until_s", "_segment", "_spec",
-        "_threshold", "_wider_s", "connection_window", "lost", "stream_window", "window",
+        "_threshold", "_wider_s", "connection_window", "lost", "sooner", "stream_window", "tail", "window",
     )  # fmt: skip
 
     def __init__(self, spec: Transport) -> None:
@@ -154,7 +196,9 @@ class Flow:
         self.window = self._initial  # segments
         self._threshold = _window(spec.slow_start_limit)  # from which on it grows by one per round trip
         self._last_s = -_INF  # when it sent last
-        self._holes: list[tuple[float, float]] = []  # from when to when something is missing at the receiver
+        self._holes: list[Hole] = []
+        self.sooner: list[Hole] = []  # those that the last message showed to its sender
+        self.tail: Hole | None = None  # the last segment of the last message, if it was lost
         self.lost = 0  # segments of the last message that were lost at first
 
     def send(self, now_s: float, size: float, path: Path, draw: Callable[[int], float]) -> Delivery:
@@ -186,6 +230,9 @@ class Flow:
         odds = None if loss <= 0 else _Odds(loss, draw)
         sent, begin_s, done_s = 0, now_s, now_s
         self.lost = 0
+        self.tail = None
+        if self._holes:
+            self._show(now_s, count, latency_s, rtt_s)
         missing = _NONE if odds is None else odds.next_lost(0)
         while sent < count:
             burst = min(self._room(), count - sent)
@@ -196,9 +243,13 @@ class Flow:
                 assert odds is not None
                 later = burst - 1 - (missing - sent)
                 out_s = over_s if later == 0 else begin_s + (missing - sent + 1) * full_s
-                repair_s = self._spec.repaired_s(rtt_s, later, count == 1) + odds.again_s(self._spec.rto_s(rtt_s))
-                done_s = max(done_s, out_s + latency_s + repair_s)
-                self._holes.append((out_s + latency_s, out_s + latency_s + repair_s))
+                again_s = odds.again_s(self._spec.rto_s(rtt_s))
+                repair_s = self._spec.repaired_s(rtt_s, later, count == 1) + again_s
+                if later == 0 and sent + burst == count:
+                    self.tail = Hole(out_s + latency_s, out_s + latency_s + repair_s, out_s, again_s)
+                else:
+                    done_s = max(done_s, out_s + latency_s + repair_s)
+                    self._holes.append(Hole(out_s + latency_s, out_s + latency_s + repair_s))
                 if later == 0:  # until then no ack lets anything out
                     next_s = max(next_s, out_s + repair_s + rtt_s)
                 self.lost += 1
@@ -207,7 +258,18 @@ class Flow:
             sent += burst
             begin_s = next_s
         self._last_s = max(self._last_s, over_s)
-        return self._in_order_s(now_s, max(done_s, over_s + latency_s))
+        there_s = self._in_order_s(now_s, max(done_s, over_s + latency_s))
+        tail = self.tail
+        if tail is None:
+            return there_s
+        tail.not_before_s = there_s
+        self._holes.append(tail)
+        return max(there_s, tail.until_s)
+
+    def _show(self, now_s: float, count: cython.long, latency_s: float, rtt_s: float) -> None:
+        """A message is sent after what was lost: its acks show the loss."""
+        patience = 1.25 if self._ordered else 1.125  # in round trips, for what may only be out of order (RACK, QUIC)
+        self.sooner = [hole for hole in self._holes if hole.shown(now_s, count, latency_s, rtt_s, patience)]
 
     def room(self, now_s: float) -> float:
         """Bytes that the congestion window lets out now, beside the parts of streams that are on their way."""
@@ -287,14 +349,11 @@ class Flow:
         """When what is there by itself at `done_s` can be read: not while something before it is missing."""
         if not self._holes:
             return done_s
-        if not self._ordered:
-            self._holes.clear()
-            return done_s
-        self._holes = [hole for hole in self._holes if hole[1] > now_s]
+        self._holes = [hole for hole in self._holes if hole.until_s > now_s]
         readable_s = done_s
-        for from_s, until_s in self._holes:
-            if from_s <= done_s:
-                readable_s = max(readable_s, until_s)
+        for hole in self._holes if self._ordered else ():
+            if hole.from_s <= done_s:
+                readable_s = max(readable_s, hole.until_s)
         return readable_s
 
 

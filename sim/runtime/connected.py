@@ -93,15 +93,9 @@ class ConnectedCaller(GuardedCaller):
                 outcome = TIMEOUT
                 return outcome
             rest_s: cython.double = self._rest_s(visit, answer)
-            if rest_s > 0:
-                waited_s: cython.double = min(rest_s, self._left_s(journey, sent_s))
-                if waited_s > 0:
-                    yield waited_s
-                    visit.own_network_s += waited_s
-                    visit.network_s += waited_s
-                if waited_s < rest_s:
-                    outcome = TIMEOUT
-                    return outcome
+            if rest_s > 0 and not (yield from self._read_rest(visit, rest_s, self._left_s(journey, sent_s))):
+                outcome = TIMEOUT
+                return outcome
             outcome = answer
             journey.cut_off = False
             return outcome
@@ -113,6 +107,10 @@ class ConnectedCaller(GuardedCaller):
     def _rest_s(self, visit: Visit, outcome: cython.int) -> float:
         """Seconds until all of an answer is there, whose beginning has just come."""
         return 0.0
+
+    def _read_rest(self, visit: Visit, rest_s: float, left_s: float) -> Steps:
+        """Steps that wait for the rest of an answer, `left_s` seconds at most; they return whether it came."""
+        raise NotImplementedError
 
     def _left_s(self, journey: Journey, sent_s: float) -> float:
         """Seconds that an attempt, sent at that time, may still take."""

@@ -436,9 +436,14 @@ class ConnectedEndpoint(Endpoint):
             self._deliver(visit)
 
     def _later(self, visit: Visit, rest_s: float) -> Steps:
-        if rest_s > 0:
-            yield rest_s
         wire = self._wire
+        if rest_s > 0:
+            assert wire is not None
+            began_s = self._replica.tasks.now_s()
+            wait = wire.until_there(rest_s)
+            yield wait
+            if wait is not rest_s:
+                visit.own_network_s += self._replica.tasks.now_s() - began_s - rest_s
         if wire is not None and wire.persisted is not None and not self._knows(wire):
             yield from wire.asks_again(visit)
             wire.known = wire.known or wire.persisted.kept_by == "all"

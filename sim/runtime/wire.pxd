@@ -1,7 +1,7 @@
 cimport cython
 
-from sim.kernel.tasks cimport Tasks
-from sim.policies.transport cimport Flow
+from sim.kernel.tasks cimport Reply, Tasks
+from sim.policies.transport cimport Flow, Hole
 from sim.runtime.context cimport Context
 from sim.runtime.network cimport Line
 from sim.runtime.replica cimport Replica
@@ -54,6 +54,7 @@ cdef class Wire:
     cdef double _overhead
     cdef Tasks _tasks
     cdef tuple _ways
+    cdef Hole _tail
     cdef double _starts_s
     cdef double _ends_s
     cdef readonly long calls
@@ -75,7 +76,9 @@ cdef class Wire:
     cpdef bint measured(self) except -1
     cpdef double comes(self, Visit visit) except? -2
     cpdef double goes_back(self, Visit visit, int outcome) except? -2
-    @cython.locals(now_s=double, latency_s=double, size=double, bits=cython.ulonglong)
+    @cython.locals(reply=Reply)
+    cpdef object until_there(self, double rest_s)
+    @cython.locals(now_s=double, latency_s=double, size=double, bits=cython.ulonglong, rest_s=double, flow=Flow)
     cdef double _rest_s(self, int side, Visit visit, bint has_body) except? -2
     cdef double _size(self, int side, Session session, bint has_body, Exchange exchange) except? -2
     @cython.locals(begins_s=double, loss=double, arrives_s=double)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sim.kernel.tasks import Steps
+from sim.kernel.tasks import Reply, Steps
 from sim.laws import Constant
 from sim.policies.queries import NOT_FOUND_BYTES
 from sim.policies.transport import Credit, Flow
@@ -29,7 +29,7 @@ from sim.streams import child, salt, uniform
 if TYPE_CHECKING:
     import cython
 
-    from sim.policies.transport import Transport
+    from sim.policies.transport import Hole, Transport
     from sim.runtime.batches import Batch, CarriedBatch
     from sim.runtime.context import Context
     from sim.runtime.replica import Replica
@@ -91,8 +91,8 @@ class Wire:
 
     __slots__ = (
         "_asked_again", "_bytes", "_contents", "_ends_s", "_ends_unread", "_of_one", "_of_several", "_overhead", "_payloads",
-        "_segment", "_starts_s", "_tasks", "_transport", "_ways", "bodies", "caller_cpu_s", "calls", "connections", "costs",
-        "first_message_s", "known", "messages", "persisted", "reads_s", "streamed", "streams", "target_cpu_s", "writes",
+        "_segment", "_starts_s", "_tail", "_tasks", "_transport", "_ways", "bodies", "caller_cpu_s", "calls", "connections",
+        "costs", "first_message_s", "known", "messages", "persisted", "reads_s", "streamed", "streams", "target_cpu_s", "writes",
     )  # fmt: skip
 
     def __init__(self, world: World, names: tuple[str, str], policy: CallPolicy, place: tuple[str, str], to_proxy: bool) -> None:
@@ -118,6 +118,7 @@ class Wire:
         self._transport = costs.transport
         self._segment, self._overhead = costs.transport.segment, costs.transport.segment_overhead
         self._tasks = world.tasks
+        self._tail: Hole | None = None  # of the latest message, if it hangs on that
         self._ways = world.edges.way(*place), world.edges.way(*reversed(place))
         self._starts_s, self._ends_s = scenario.run.warmup, scenario.run.end
         self.calls = self.connections = 0
@@ -172,6 +173,7 @@ class Wire:
         """Seconds until the rest of an answer is there, whose first packet has just come."""
         if outcome == UNREACHABLE:
             return 0.0  # nobody answered: the connection was refused or reset
+        self._tail = None
         if visit.streamed_s >= 0:
             return max(0.0, visit.streamed_s - self._tasks.now_s())
         return self._rest_s(1, visit, (outcome == OK or outcome == DEGRADED) and not visit.unchanged)
@@ -182,7 +184,19 @@ class Wire:
         # Its first packet left when the latency of its way began; the way back will take as long.
         now_s, latency_s = self._tasks.now_s(), visit.lasts_s
         bits = child(visit.key, _BACK if side else _THERE)
-        return max(0.0, self._send(side, session, now_s - latency_s, size, latency_s, bits, False) - now_s)
+        rest_s = max(0.0, self._send(side, session, now_s - latency_s, size, latency_s, bits, False) - now_s)
+        flow: Flow = session.flows[side]
+        self._tail = flow.tail
+        return rest_s
+
+    def until_there(self, rest_s: float) -> float | Reply:
+        """What to wait for until the message of `comes` or `goes_back` is there: so long, or less where others follow it."""
+        if self._tail is None:
+            return rest_s
+        reply = Reply(self._tasks)
+        reply.expire_after(rest_s)
+        self._tail.waiter = reply
+        return reply
 
     def _size(self, side: cython.int, session: Session, has_body: cython.bint, exchange: Exchange) -> float:
         """Bytes on the wire of the next message on a connection: the first has its headers in full."""
@@ -206,10 +220,19 @@ class Wire:
             arrives_s = flow.part_s(begins_s, size, latency_s, 2 * latency_s, way.bytes_per_s, loss, draw)
         else:
             arrives_s = flow.arrives_s(begins_s, size, latency_s, 2 * latency_s, way.bytes_per_s, loss, draw)
+        if flow.sooner:
+            self._tell(flow.sooner)
+            flow.sooner = []
         if self.measured():
             again = flow.lost * (self._segment + self._overhead)
             self._bytes[side] += int(whole + again)
         return arrives_s
+
+    def _tell(self, sooner: list[Hole]) -> None:
+        """What was lost will be there sooner than those were told who wait for it."""
+        for hole in sooner:
+            if hole.waiter is not None:
+                hole.waiter.expire_after(max(0.0, max(hole.until_s, hole.not_before_s) - self._tasks.now_s()))
 
     def asks_again(self, visit: Visit) -> Steps:
         """Steps of a caller that hears that its hash is not known, and sends it with the text: a round trip more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sim.kernel.tasks import Steps
+from sim.kernel.tasks import Reply, Steps
 from sim.records import GOOD, TIMEOUT
 from sim.runtime.connected import ConnectedCaller
 
@@ -52,3 +52,18 @@ class WiredCaller(ConnectedCaller):
     def _rest_s(self, visit: Visit, outcome: cython.int) -> float:
         """Seconds until the rest of an answer is there."""
         return self._wire.goes_back(visit, outcome)
+
+    def _read_rest(self, visit: Visit, rest_s: float, left_s: float) -> Steps:
+        """Steps that wait for the rest of an answer, `left_s` seconds at most; they return whether it came."""
+        there, waited_s = rest_s <= left_s, min(rest_s, left_s)
+        if waited_s <= 0:
+            return there
+        began_s = self._tasks.now_s()
+        wait = self._wire.until_there(waited_s)
+        yield wait
+        if isinstance(wait, Reply):
+            waited_s = self._tasks.now_s() - began_s
+            there = there or waited_s < left_s  # before the time was over: what was lost came sooner
+        visit.own_network_s += waited_s
+        visit.network_s += waited_s
+        return there

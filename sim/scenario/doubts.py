@@ -141,7 +141,8 @@ def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
         caller, service = edge.caller, edge.target.split(".")[0]
         selectors = ("default", caller, service, f"{caller} -> {service}", f"{service} -> {caller}")
         loss = scenario.link(caller, service).loss
-        causes = [f"the link loses {loss:.3g} of its messages"] if loss else []
+        repaired = edge.policy.protocol is not None  # then packets are lost, and sent again
+        causes = [f"the link loses {loss:.3g} of its messages"] if loss and not repaired else []
         causes += [f"{service} crashes silently"] if service in silent else []
         causes += _lost_between_zones(scenario)
         causes += [f"a link fault loses messages at {selector}" for selector in selectors if selector in lossy]
