@@ -24,9 +24,10 @@ fast: $(BUILT)  ## the tests without the long ones (1 minute)
 
 build: $(BUILT)  ## compile what changed: the kernel and the simulator's components
 
-bench: $(BUILT)  ## speed beside others on the same models, and how it grows with the size (15 minutes)
+bench: $(BUILT)  ## speed beside others on the same models, how it grows with the size, and what sweeps cost (20 minutes)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.sweeps
 	@if command -v valgrind >/dev/null; then $(BIN)/python -m benchmarks.profile W4; \
 	else echo "not counted: instructions (needs valgrind)"; fi
 	$(BIN)/python docs/figures.py speed

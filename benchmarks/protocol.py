@@ -69,7 +69,7 @@ def measured(prepare: Prepare, workload: Workload, requests: int, seed: int, **o
     setup_s = time.process_time()
     outcome = simulate()
     cpu_s = time.process_time() - setup_s
-    memory_mib = _memory_peak_mib() - before_mib
+    memory_mib = memory_peak_mib() - before_mib
     observed = outcome if isinstance(outcome, Observed) else outcome()
     latencies_s = sorted(observed.latencies_s)
     n = len(latencies_s)
@@ -92,10 +92,11 @@ def _memory_now_mib() -> float:
     # Where that is forbidden, a peak of the imports would hide a smaller one of the simulation.
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return _status_mib("VmRSS") or _memory_peak_mib()
+    return _status_mib("VmRSS") or memory_peak_mib()
 
 
-def _memory_peak_mib() -> float:
+def memory_peak_mib() -> float:
+    """The most memory that this process has had in use."""
     # getrusage on Linux begins with the peak of the process that started this one, the kernel's own status does not.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return _status_mib("VmHWM") or peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -218,7 +218,8 @@ def failures() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["speed"]:
-        rewrite("bench", (ROOT / "benchmarks" / "results" / "speed.md").read_text())
+        for mark, file in (("bench", "speed.md"), ("bench, sweeps", "sweeps.md")):
+            rewrite(mark, (ROOT / "benchmarks" / "results" / file).read_text())
     elif sys.argv[1:] == ["failures"]:
         failures()
     elif sys.argv[1:] == ["validation"]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import entrants, judge, report, runner, scaling, workloads
+from benchmarks import entrants, judge, report, runner, scaling, sweeps, workloads
 from benchmarks.contestants import heap_loop, raw_simpy
 from benchmarks.entrants import ENTRANTS, Entrant
 from benchmarks.protocol import UnavailableError
@@ -130,7 +130,18 @@ def test_memory_per_request_is_the_growth_between_two_sizes():
     assert "| W1 | 32,768 | 7.0 µs | 7.0 MiB | 64 B |" in scaling.text({"W1": rows}, [])
 
 
-@pytest.mark.parametrize("module", [judge, report, scaling, workloads])
+def test_what_sweeps_are_measured_with_does_what_it_says(tmp_path):
+    sweeps.keep_rows(tmp_path, rows=600, points=2)
+    pooled = sweeps.pool_rows(tmp_path)
+    assert pooled["points"] == 2
+    assert pooled["rows"] == pytest.approx(600, rel=0.3)
+    sweeps.keep_table(tmp_path, rows=100, points=20)
+    assert sweeps.summarise_table(tmp_path) == {"rows": 100, "points": 20}
+    took = sweeps.swept(points=2, requests=20, workers=1)
+    assert 0 < took["inside_s"] < took["took_s"]
+
+
+@pytest.mark.parametrize("module", [judge, report, scaling, sweeps, workloads])
 def test_examples_in_the_docstrings(module):
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0
