@@ -123,7 +123,7 @@ def topology_under_load(
         style.set_title(ax, title, f"Who calls whom, attempts per second and failed ones · {who}, {name}")
         if legend:
             for least, look in _TROUBLE:
-                told = f"{least:.0%} or more of attempts fail" if least else "fewer than 1 % of attempts fail"
+                told = f"{100 * least:g} % or more of attempts fail" if least else "fewer than 1 % of attempts fail"
                 ax.add_line(Line2D([], [], color=look.colour, linestyle=look.line, linewidth=3.0, label=told))
             ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.02), ncols=3, borderaxespad=0.0)
     return ax
