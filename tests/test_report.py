@@ -167,7 +167,7 @@ class _Page(HTMLParser):
         found = dict(attrs)
         self.fetched += [str(found[name]) for name in ("src", "href", "srcset", "data") if found.get(name) and tag != "a"]
         self.ids += [str(found["id"])] if "id" in found else []
-        if tag not in ("meta", "img", "br", "path", "rect", "link"):
+        if tag not in ("meta", "img", "br", "wbr", "path", "rect", "link"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

@@ -172,7 +172,8 @@ def charts(
 
     The same tables give the same bytes (with the same matplotlib). A table that is absent or empty leaves out its charts, and
     so does one in which nothing happens: success that is always 100 %, a difference that is none in every replication, an
-    empty queue, replicas that only die with a fault. Existing files of the same names are replaced, others stay.
+    empty queue, replicas that only die with a fault, edges without a failed try. Existing files of the same names are replaced,
+    others stay.
 
     Args:
         tables: by name, as `sim.analysis` makes them: `summary`, `differences`, `over_time`, `attempts_over_time`,
@@ -249,7 +250,10 @@ def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure
             panel=_row_size(picture.table, "condition", 10.5), share=False, **options,
         )  # fmt: skip
     if picture.chart is network.topology_under_load:
-        return small_multiples(picture.chart, picture.table, title=picture.title, question=question, columns=1, share=False)
+        size = network.room_for(picture.table)
+        return small_multiples(
+            picture.chart, picture.table, title=picture.title, question=question, columns=1, panel=size, share=False
+        )
     if picture.chart is network.attempts_per_tier:
         edges = picture.table.assign(edge=picture.table["caller"].astype(str) + picture.table["target"].astype(str))
         return small_multiples(
@@ -320,7 +324,7 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
         table, options = tables["backlog_over_time"], {"each": _marks(tables)}
         heading = "Messages in the queues over time, of all requests"
         yield _Picture("backlog_over_time", amounts.backlog_over_time, table, heading, options, of_all=True)
-    if "edges" in tables:
+    if "edges" in tables and tables["edges"][["retries_rps", "failed"]].any(axis=None):
         yield from _of_edges(tables["edges"])
     if "gauges_over_time" in tables:
         yield from _of_gauges(tables["gauges_over_time"], _marks(tables))

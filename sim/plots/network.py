@@ -109,7 +109,7 @@ def topology_under_load(
     flows = _flows(mine)
     most = max(flow["attempts_rps"] for flow in flows.values())
     with style.themed():
-        ax = style.new_axes(ax, (1.0 + across, 1.2 + down))
+        ax = style.new_axes(ax, room_for(mine))
         for (one, other), flow in flows.items():
             _arrow(ax, places[one], places[other], flow, most)
         for node, (x, y) in places.items():
@@ -123,10 +123,16 @@ def topology_under_load(
         style.set_title(ax, title, f"Who calls whom, attempts per second and failed ones · {who}, {name}")
         if legend:
             for least, look in _TROUBLE:
-                told = f"{least:.0%} or more of attempts fail" if least else "fewer than 1 % of attempts fail"
+                told = f"{100 * least:g} % or more of attempts fail" if least else "fewer than 1 % of attempts fail"
                 ax.add_line(Line2D([], [], color=look.colour, linestyle=look.line, linewidth=3.0, label=told))
             ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.02), ncols=3, borderaxespad=0.0)
     return ax
+
+
+def room_for(edges: pd.DataFrame) -> tuple[float, float]:
+    """Width and height that a topology of these edges needs, in inches, with room for a title of usual length."""
+    _, (across, down) = _places(edges)
+    return max(8.6, 1.0 + across), 1.2 + down
 
 
 def _service(address: str) -> str:

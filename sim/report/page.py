@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
@@ -70,10 +71,15 @@ def _table(table: Table) -> Iterator[str]:
 
 def _cell(cell: Cell | str, *, first: bool) -> str:
     if isinstance(cell, str):
-        return f'<th scope="row">{escape(cell)}</th>' if first else f"<td>{escape(cell)}</td>"
+        return f'<th scope="row">{_broken(cell)}</th>' if first else f"<td>{_broken(cell)}</td>"
     by = f' data-by="{cell.by!r}"' if cell.by is not None and cell.by == cell.by else ""
     mood = f' class="{cell.mood}"' if cell.mood else ""
-    return f"<td{by}{mood}>{escape(cell.text)}</td>"
+    return f"<td{by}{mood}>{_broken(cell.text)}</td>"
+
+
+def _broken(text: str) -> str:
+    """Text in which a line may end after a dot or the like inside of a name, and nowhere else inside of a word."""
+    return re.sub(r"(?<=\w)([._/])(?=[^\W\d])", r"\1<wbr>", escape(text))
 
 
 def _json(data: object) -> str:

@@ -282,7 +282,8 @@ def optimise(
 
 
 @commands.command(
-    epilog="[bold]Examples[/]\n\n  sim sensitivity rivals.yaml --input 'services.payment.operations.charge[0].work=5ms..50ms'\n\n"
+    epilog="[bold]Examples[/]\n\n"
+    "  sim sensitivity rivals.yaml --input 'services.payment.operations.charge[0].work.exponential=5ms..50ms'\n\n"
     "  sim sensitivity rivals.yaml --input load.rate=60/s..200/s --input links.default.latency=0.2ms..5ms --metric success\n\n"
     "  sim sensitivity shop.yaml --method morris --input load.rate=60/s..200/s --input services.payment.workers=4..16",
 )
