@@ -14,6 +14,14 @@ NEVER: Final = "never"
 #: What is said of differences that are all exactly 0.
 SAME: Final = "the same in every replication"
 
+#: What is said of these metrics of an effect.
+_OF_EFFECTS: Final = {
+    "completeness": "completeness of {}",
+    "effect_recovery_s": "recovery of {} after the last fault",
+    "done_though_failed": "{} done, though the user was told failed",
+    "discarded": "duplicates of {} discarded",
+}
+
 
 def amount(metric: str, value: float) -> str:
     """One value of a metric with its unit.
@@ -22,7 +30,7 @@ def amount(metric: str, value: float) -> str:
     ('99.87 %', '41.2 ms', '95 /s', '3')
     """
     if math.isnan(value):
-        return NEVER if metric == "recovery_s" else "no value"
+        return NEVER if metric.endswith("recovery_s") else "no value"
     if is_ratio(metric):
         return f"{_percent(value)} %"
     if _is_time(metric):
@@ -129,24 +137,25 @@ def with_unit(value: float, unit: str) -> str:
     return format_duration(value) if unit == "s" else f"{value:.6g}{f' {unit}' if unit == 'B' else unit}"
 
 
-def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
-    """A metric's name as people say it; where the effects are known, with what it is about: one of them, or all together.
+def metric_words(metric: str, of: str = "all") -> str:
+    """A metric's name as people say it; of an effect with the effect that it is about.
 
     >>> metric_words("effect_p99_s"), metric_words("attempts_per_request"), metric_words("goodput_rps")
     ('effect p99', 'attempts per request', 'goodput')
-    >>> metric_words("completeness", ["email.send"]), metric_words("completeness", ["email.send", "stock.log"])
-    ('completeness of email.send', 'completeness, all 2 effects together')
+    >>> metric_words("completeness", "email.send"), metric_words("effect_recovery_s", "email.send")
+    ('completeness of email.send', 'recovery of email.send after the last fault')
     """
     plain = metric.removesuffix("_s").removesuffix("_rps").replace("_", " ")
-    if is_of_effects(metric) and effects:
-        return f"{plain} of {effects[0]}" if len(effects) == 1 else f"{plain}, all {len(effects)} effects together"
+    if metric in _OF_EFFECTS:
+        return _OF_EFFECTS[metric].format("effects" if of == "all" else of)
+    if is_of_effects(metric) and of != "all":
+        return f"{plain} of {of}"
     known = {
         "busy_s_per_good": "busy worker time per good request",
-        "recovery_s": "recovery after the last fault",
+        "recovery_s": "recovery of requests after the last fault",
         "cross_zone": "calls across zones",
         "wire_bytes_per_request": "bytes on links per request",
         "wire_cpu_s": "processor time for protocols per request",
-        "completeness": "completeness of effects",
         "stale_mean_s": "chosen from though gone, mean",
         "stale_max_s": "longest of a run",
     }
