@@ -246,14 +246,10 @@ def _tie(case: _Case, best: list[str], condition: str) -> str:
         for number in numbers:
             row = case.difference(best[0], other, condition, number)
             assert row is not None
-            changes.append(f"{case.name(number)} {_change(number[0], row)}")
+            changes.append(f"{case.name(number)} {words.change(row)}")
         told.append(f"{words.listing(changes)} ({best[0]} against {other})")
     missed = "" if case.standing(best[0], (condition,)) < RANK[FAIL] else "; all miss objectives"
     return f"{text}{missed}" + (f"; what differs: {'; '.join(told)}" if told else "")
-
-
-def _change(metric: str, row: pd.Series) -> str:
-    return words.difference(metric, *(float(row[column]) for column in ("difference", "low", "high")))
 
 
 def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator[str]:
@@ -317,7 +313,7 @@ def _difference_words(case: _Case, one: str, other: str, condition: str) -> str:
         row = case.difference(one, other, condition, number)
         if row is None:
             continue
-        change = _change(number[0], row)
+        change = words.change(row)
         verdict_words = "" if change == words.SAME else f" ({row['verdict']})"
         parts.append(f"{case.name(number)} {change}{verdict_words}")
     return "; ".join(parts)

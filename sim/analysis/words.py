@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
 
 from sim.analysis.metrics import COSTS, is_of_effects, is_ratio
 from sim.units import format_duration
@@ -14,6 +16,8 @@ NEVER: Final = "never"
 #: What is said of differences that are all exactly 0.
 SAME: Final = "the same in every replication"
 
+#: Differences that are a smaller share of what they change are not worth their digits.
+_NOTICED: Final = 1e-3
 #: What is said of these metrics of an effect.
 _OF_EFFECTS: Final = {
     "completeness": "completeness of {}",
@@ -95,6 +99,24 @@ def difference(metric: str, value: float, low: float, high: float) -> str:
     first, *ends = [f"{'+' if number > 0 else ''}{text}{unit}" for number, text in zip(numbers, texts, strict=True)]
     interval = f" [{', '.join(ends)}]" if ends else ""
     return f"{first}{interval}{' percentage points' if is_ratio(metric) else ''}"
+
+
+def change(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """The difference in a row of `paired_differences`, in words; one that nobody would notice is no row of digits.
+
+    That is a time or a number whose whole interval is within a thousandth of the baseline's value (`relative`, where the row has
+    it). Ratios are told in full: a thousandth of them may be all that fails.
+
+    >>> row = {"metric": "p99_s", "difference": -8e-7, "low": -2.4e-6, "high": 8e-7}
+    >>> change(row), change(row | {"relative": -2e-5, "relative_low": -6e-5, "relative_high": 2e-5})
+    ('-0.8 µs [-2.4 µs, +0.8 µs]', '0 (below 0.1 %)')
+    """
+    metric = str(row["metric"])
+    numbers = [float(row[name]) for name in ("difference", "low", "high")]
+    parts = [float(row.get(name, math.nan)) for name in ("relative", "relative_low", "relative_high")]
+    known = [part for part in parts if not math.isnan(part)]
+    tiny = bool(known) and max(map(abs, known)) < _NOTICED and any(numbers)
+    return "0 (below 0.1 %)" if tiny and not is_ratio(metric) else difference(metric, *numbers)
 
 
 def _unit(metric: str, numbers: Sequence[float]) -> tuple[str, float]:

@@ -228,7 +228,7 @@ def _difference_table(differences: pd.DataFrame, condition: str, focus: str | No
             table.add_row(name, "all", words.SAME, "[dim]identical[/]")
             continue
         for row, is_same in zip(mine.to_dict("records"), same, strict=True):
-            change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
+            change = words.change(row)
             told = "identical" if is_same else row["verdict"]
             told = f"[bold]{told}[/]{_alone(row)}" if told in ("higher", "lower") else f"[dim]{told}[/]"
             table.add_row(name, _plain(row["candidate"]), _plain(change), told)

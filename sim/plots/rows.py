@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from sim.analysis.words import SAME, amount, difference
+from sim.analysis.words import SAME, amount, change
 from sim.errors import ScenarioError
 from sim.plots import style, words
 from sim.plots.style import INK, OUTCOME_LOOKS, PART_LOOKS, PART_NAMES, Look
@@ -87,7 +87,7 @@ def _difference(ax: Axes, y: float, row: Mapping[Any, Any], look: Look) -> None:
     )  # fmt: skip
     if np.isfinite(middle):
         verdict = str(row["verdict"]) if np.isfinite([low, high]).all() else "one replication: no statement"
-        numbers = difference(str(row["metric"]), middle, low, high).replace("percentage points", "pp")
+        numbers = change(row).replace("percentage points", "pp")
         verdict = "identical" if numbers == SAME else verdict
         beside(ax, y, f"{verdict}\n{numbers}", bold=told)
     else:

@@ -172,7 +172,7 @@ def _differences(results: Results) -> Iterator[Block]:
     found: list[list[Cell | str]] = []
     for row in rows.to_dict("records"):
         same = row["difference"] == row["low"] == row["high"] == 0
-        change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
+        change = words.change(row)
         name = words.metric_words(row["metric"], row["of"]) + words.of_whom(row["metric"], results.focus)
         told = Cell("identical" if same else row["verdict"], mood=_MOODS.get(row["verdict"], ""))
         found.append([str(row["condition"]), name, str(row["candidate"]), Cell(change, float(row["difference"])), told])
