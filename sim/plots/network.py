@@ -19,7 +19,7 @@ from sim.plots.style import INK, Look
 
 _COLUMNS: Final = ("caller", "target", "attempts_rps", "retries_rps", "failed")
 #: Looks of edges by the share of attempts that fail, from which share on: darker and more broken, so that grey shows it, too.
-_TROUBLE: Final = ((0.0, Look("#8C8C8C")), (0.01, Look("#E69F00", (0, (6, 1.5)))), (0.1, Look("#A63D40", (0, (2, 1)))))
+_TROUBLE: Final = ((0.0, Look("#8C8C8C")), (0.01, Look("#E69F00", (0, (7, 2)))), (0.1, Look("#A63D40", (0, (1, 1)))))
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 1.5, 0.52, 1.25, 0.42
 
 
@@ -123,7 +123,7 @@ def topology_under_load(
         style.set_title(ax, title, f"Who calls whom, attempts per second and failed ones · {who}, {name}")
         if legend:
             for least, look in _TROUBLE:
-                told = f"{least:.0%} or more of attempts fail" if least else "fewer than 1 % of attempts fail"
+                told = f"{100 * least:.0f} % or more of attempts fail" if least else "fewer than 1 % of attempts fail"
                 ax.add_line(Line2D([], [], color=look.colour, linestyle=look.line, linewidth=3.0, label=told))
             ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.02), ncols=3, borderaxespad=0.0)
     return ax

@@ -24,6 +24,8 @@ from sim.units import format_duration
 
 Blocks = Sequence[tuple[str, Sequence[str]]]
 Heights = Mapping[tuple[str, str], float]
+#: A part that is a smaller share of the longest bar cannot be seen, and needs no place in the legend.
+_SEEN: Final = 1e-3
 _SUMMARY: Final = ("candidate", "condition", "metric", "of", "mean", "low", "high")
 
 
@@ -130,12 +132,13 @@ def where_time_went(
         ax = style.new_axes(ax, size_of(blocks, 9.0))
         where = lay_out(ax, blocks, found)
         ends = dict.fromkeys(where, 0.0)
+        wholes_s = mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum()
         for part in style.names_in(rows, "part"):
             values = rows[rows["part"].astype(str) == part].set_index("candidate")["mean_s"]
             look = PART_LOOKS.get(part, Look(style.SHADE, hatch="||"))
-            shown = bool((mine[mine["part"].astype(str) == part]["mean_s"] > 0).any())
+            shown = bool((mine[mine["part"].astype(str) == part]["mean_s"] > _SEEN * wholes_s.max()).any())
             stack(ax, where, ends, values, look, PART_NAMES.get(part, part) if shown else "")
-        total_latency(ax, where, ends, mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum())
+        total_latency(ax, where, ends, wholes_s)
         _mark_missing(ax, where, rows, "mean_s", "no good answers")
         whose = "good answers" if group == "all" else f"the {group} of good answers"
         style.set_title(ax, title, f"Where the time of {whose} went · {name}")
