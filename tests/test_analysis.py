@@ -196,6 +196,48 @@ def test_without_effects_there_are_no_metrics_of_effects() -> None:
     assert not any(metric == "completeness" for metric, _ in numbers(requests_of([(0.0, 1.0, "ok")])))
 
 
+def test_effects_are_never_mixed_of_all_is_the_worst_and_of_counts_the_sum() -> None:
+    charges = [("bank.charge", i, None, i, i + 0.1, NAN, i + 0.2, 1, "done") for i in range(6)]
+    requests = requests_of([(float(i), i + 0.5, "ok") for i in range(6)])
+    asked = {"shop.buy": {SEND: 1, "bank.charge": 1}}
+    found = numbers(requests, effects=effects_of([*MESSAGES, *charges]), effects_per_request=asked)
+    assert found["completeness", "bank.charge"] == 1.0
+    assert found["completeness", "all"] == found["completeness", SEND] == 0.5, "a mixture would be 0.75"
+    assert found["effect_p50_s", "all"] == found["effect_p50_s", SEND] == 1.0, "a mixture would be 0.2"
+    assert found["ack_p50_s", "all"] == found["ack_p50_s", SEND], "calls are not acknowledged"
+    assert found["dead", "all"] == found["dead", SEND] + found["dead", "bank.charge"] == 1
+    never = numbers(requests, effects=effects_of(charges), effects_per_request=asked)
+    assert math.isnan(never["effect_p50_s", "all"]), "one of them never happened"
+
+
+def test_compensations_are_counted_and_not_among_what_should_happen() -> None:
+    charges = [("bank.charge", i, None, i, i + 0.1, NAN, i + 0.2, 1, "done") for i in range(4)]
+    refunds = [
+        ("bank.refund", 3, None, 3.0, 3.1, NAN, 9.0, 1, "done"),
+        ("bank.refund", 2, None, 2.0, 2.1, NAN, NAN, 1, "dropped"),
+    ]
+    requests = requests_of([(float(i), i + 0.5, "ok" if i < 2 else "error") for i in range(4)])
+    found = numbers(requests, effects=effects_of([*charges, *refunds]), compensations={"bank.refund"})
+    assert found["compensations", "bank.refund"] == found["compensations", "all"] == 1
+    assert ("compensations", "bank.charge") not in found
+    assert found["completeness", "bank.refund"] == 0.5, "of those that were begun"
+    assert found["completeness", "all"] == 1.0
+    assert found["effect_p99_s", "all"] == found["effect_p99_s", "bank.charge"] == pytest.approx(0.2)
+    assert found["done_though_failed", "bank.charge"] == 2 / 4
+    assert ("done_though_failed", "bank.refund") not in found, "to take back what failed is right"
+
+
+def test_what_came_too_late_or_again_is_counted() -> None:
+    again = (SEND, 0, "mails", 0.0, 0.3, 0.4, NAN, 1, "duplicate")
+    replies = [(None, i, "answers", 0.0, 0.1, 0.2, NAN, 1, fate) for i, fate in enumerate(("done", "late", "late", "late"))]
+    requests = requests_of([(float(i), i + 0.5, "ok" if i < 2 else "timeout") for i in range(3)])  # the fourth came before
+    found = numbers(requests, effects=effects_of([MESSAGES[0], again, *replies]))
+    assert found["discarded", SEND] == 1
+    assert found["late_replies", "all"] == 2
+    assert found["done_though_failed", SEND] == 0.0
+    assert ("late_replies", "all") not in numbers(requests, effects=effects_of([MESSAGES[0]]))
+
+
 # --- intervals --------------------------------------------------------------------------------------------------------
 
 

@@ -315,11 +315,12 @@ load: {rate: 20/s, mix: shop.buy}
 """
 
 
-def test_numbers_of_effects_say_which_effect_or_that_all_are_together(place: Path) -> None:
+def test_numbers_of_effects_say_which_effect(place: Path) -> None:
     (place / "shop.yaml").write_text(EFFECTS)
     both = run().stdout
-    assert "completeness, all 2 effects together" in both
-    assert "effect p99, all 2 effects together" in both
+    for effect in ("mail.send", "log.keep"):
+        assert f"completeness of {effect}" in both
+        assert f"effect p99 of {effect}" in both
     (place / "shop.yaml").write_text(EFFECTS.replace("effect: true, ", ""))
     one = run().stdout
     assert "completeness of mail.send" in one
@@ -332,10 +333,10 @@ def test_a_tie_tells_what_differs(place: Path) -> None:
         "base: shop.yaml\ncandidates: {quick: {}, slow: {services: {mail: {operations: {send: [{work: 80ms}]}}}}}\n"
     )
     shown = compare().stdout
-    assert "There is no detectable difference between quick and slow by which to choose. What differs is effect p99, all" in shown
     assert (
-        "  no detectable difference between quick and slow in success and p99; what differs: effect p99, all 2 effects" in shown
+        "There is no detectable difference between quick and slow by which to choose. What differs is effect p99 of mail" in shown
     )
+    assert "  no detectable difference between quick and slow in success and p99; what differs: effect p99 of mail" in shown
 
 
 def test_the_gate_is_about_the_chosen_candidate(place: Path) -> None:

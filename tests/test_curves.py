@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from frames import changes_of, numbers, requests_of
+from frames import changes_of, effects_of, numbers, requests_of
 
 from sim.analysis import (
     attempts_over_time,
     backlog_over_time,
+    effect_recovery_s,
     latency_cdf,
     over_time,
     recovery_s,
@@ -145,6 +146,26 @@ def test_recovery_is_a_metric_where_faults_end() -> None:
     found = numbers(rows, end_s=30.0, trouble_s=(10.0, 12.0))
     assert found["recovery_s", "all"] == found["recovery_s", "shop.buy"] == 5.0
     assert ("recovery_s", "all") not in numbers(rows, end_s=30.0)
+
+
+def test_effects_recover_when_their_backlog_is_drained() -> None:
+    """A message each 100 ms; from 10 s on nothing moves until 14 s, then one each 50 ms: the backlog is gone at 17.9 s."""
+    arrived_s = np.arange(300) / 10
+    done_s = np.maximum(arrived_s + 0.1, np.where(arrived_s < 10, 0.0, 14 + 0.05 * (np.arange(300) - 100)))
+    window = {"start_s": 0.0, "fault_s": 10.0, "clear_s": 14.0, "end_s": 30.0}
+    assert effect_recovery_s(arrived_s, done_s, **window) == pytest.approx(5.0)  # in bins of 5 s
+    assert math.isnan(effect_recovery_s(arrived_s, np.where(arrived_s < 10, done_s, math.inf), **window)), "they never come"
+    assert math.isnan(effect_recovery_s(arrived_s[100:], done_s[100:], **window)), "none came before"
+
+
+def test_requests_whose_effect_left_no_row_wait_for_it_still() -> None:
+    requests = requests_of([(i / 10, i / 10 + 0.01, "ok") for i in range(300)])
+    sent = [("mail.send", i, "mails", i / 10, i / 10, i / 10, i / 10 + 0.1, 1, "done") for i in range(300) if not 100 <= i < 170]
+    trouble = {"end_s": 30.0, "trouble_s": (10.0, 12.0)}
+    found = numbers(requests, effects=effects_of(sent), effects_per_request={"shop.buy": {"mail.send": 1}}, **trouble)
+    assert found["effect_recovery_s", "mail.send"] == found["effect_recovery_s", "all"] == 5.0
+    assert found["recovery_s", "all"] == 0.0
+    assert ("effect_recovery_s", "all") not in numbers(requests, effects=effects_of(sent), end_s=30.0)
 
 
 def lateness(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from test_cli import sim
 from sim.analysis import sequence_diagram, time_spent, waterfall
 from sim.analysis.critical import critical_path, trees
 from sim.analysis.explaining import phrase
+from sim.cli.explaining import _told
 from sim.errors import ScenarioError
 from sim.records import PARTS
 from sim.scenario.model import Scenario
@@ -276,3 +278,10 @@ def test_the_command_shows_the_median_one_the_p99_one_and_a_failed_one(tmp_path:
     assert one["attempts"][0]["end_s"] == pytest.approx(good[int(np.ceil(0.99 * len(good))) - 1])
     assert sim("waterfall", "results/shop", "--at", "7", "--mermaid", "--no-charts").stdout.startswith("sequenceDiagram")
     assert "there is no 99999 request" in sim("waterfall", "results/shop", "--at", "99999", code=2).stderr
+
+
+def test_a_difference_that_nobody_would_notice_is_told_as_zero() -> None:
+    row = {"slow_s": 0.05, "typical_s": 0.05 + 1e-5, "more_s": -1e-5, "share": -1e-4}
+    assert _told(row) == ("50 ms", "50 ms", "0 s", "0 %")
+    assert _told(row | {"typical_s": 0.04, "more_s": 0.01, "share": 0.5}) == ("50 ms", "40 ms", "10 ms", "50 %")
+    assert _told({"slow_s": 8.67e-19, "typical_s": 0.0, "more_s": 8.67e-19, "share": math.nan})[2:] == ("0 s", "–")

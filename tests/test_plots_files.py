@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from chart_tables import CANDIDATES, CONDITIONS, all_tables, bars_of, curve_table, parts_table
+from chart_tables import CANDIDATES, CONDITIONS, all_tables, bars_of, curve_table, gauges_table, parts_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -220,15 +220,29 @@ def test_marks_on_the_time_axis_belong_to_their_condition(tmp_path: Path, monkey
     assert found["crash"] == {"windows": [("crash of email", 20.0, 40.0)], "warmup_s": None}
 
 
-def test_differences_of_pooled_effects_say_so(tmp_path: Path) -> None:
-    def title(*of: str) -> str:
-        rows = [("c", "completeness", name, "queue", "sync", 0.1, 0.05, 0.15, "higher") for name in of]
-        columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
-        (picture,) = _pictures({"differences": pd.DataFrame(rows, columns=columns)})
-        return picture.title
+def test_differences_of_effects_have_a_panel_for_each_and_none_for_a_mixture() -> None:
+    rows = [("c", "completeness", of, "queue", "sync", 0.1, 0.05, 0.15, "higher") for of in ("all", "email.send", "log.keep")]
+    columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
+    (picture,) = _pictures({"differences": pd.DataFrame(rows, columns=columns)})
+    assert picture.title == "Difference to sync, paired by seed"
+    figure = files._draw(picture, plots.looks(["sync", "queue"]), "")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["email.send", "log.keep"]
 
-    assert title("all", "email.send") == "Difference to sync, paired by seed"
-    assert title("all", "email.send", "log.keep") == "Difference to sync, paired by seed, all effects together"
+
+def test_gauges_of_queues_are_messages() -> None:
+    table = gauges_table()
+    queue = table[table["name"] == "bank"].assign(is_queue=True)
+    pictures = list(_pictures({"gauges_over_time": pd.concat([table[table["name"] != "bank"].assign(is_queue=False), queue])}))
+    assert [picture.title for picture in pictures] == [
+        "Messages waiting in bank, which has the longest line",
+        "Messages at consumers of bank, which has the longest line",
+        "Whether queue bank can be reached, over time",
+    ]
+    ax = plots.workers_over_time(queue, of="bank", condition="crash", looks=plots.looks(CANDIDATES))
+    assert ax.get_ylabel() == "unacknowledged (messages)"
+    up = plots.replicas_over_time(queue.assign(is_queue=False), of="bank", condition="crash", looks=plots.looks(CANDIDATES))
+    assert up.get_ylabel() == "replicas that are up (replicas)"
+    assert all(tick == int(tick) for tick in up.get_yticks()), "there is no half a replica"
 
 
 def test_no_tables_no_charts(tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ THREE = {
 }
 
 
+def test_regret_names_nobody_among_equals() -> None:
+    same = regret(table({"one": {"calm": [1.0, 2.0], "crash": [5.0, 6.0]}, "two": {"calm": [1.0, 2.0], "crash": [5.0, 6.0]}}))
+    assert same.alike
+    assert same.sentences(None) == []
+    assert not regret(table(THREE)).alike
+
+
 def test_the_choice_by_regret_is_never_far_from_the_best() -> None:
     found = regret(table(THREE))
     cells = found.table.set_index(["candidate", "condition"])

@@ -22,7 +22,7 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.study import compare, default_directory, load_results, replicate
 from sim.study.execute import run_tasks
-from sim.study.measure import TABLES, effects_asked_for, trouble_of
+from sim.study.measure import TABLES, compensations_of, effects_asked_for, trouble_of
 from sim.study.results import RowsInMemory
 from sim.study.store import Writer
 from sim.study.tasks import Finished, Task, expected_requests, in_running_order, plan
@@ -138,6 +138,13 @@ def test_from_when_to_when_the_trouble_lasts(faults: list[dict[str, Any]], expec
 def test_a_flush_is_over_at_once() -> None:
     cached = {"shop -> payment": {"cache": {"max_age": 1.0}}}
     assert trouble_of(scenario(faults=[{"flush": "shop -> payment", "at": 1.0}], calls=cached)) == (1.0, 1.0)
+
+
+def test_compensations_are_what_only_an_undo_makes_run() -> None:
+    refund = {"do": [{"call": "email.log"}], "undo": [{"call": "email.send"}]}
+    assert compensations_of(shop_with([{"saga": [refund]}])) == {"email.send"}
+    assert compensations_of(shop_with([{"saga": [refund]}, {"call": "email.send"}])) == set()
+    assert compensations_of(shop_with([{"repeat": [{"saga": [refund]}], "count": 2}])) == {"email.send"}
 
 
 def test_messages_that_beget_messages_have_no_fixed_number() -> None:

@@ -159,7 +159,7 @@ def test_no_detectable_difference_is_an_answer() -> None:
 
 def aside(**values: list[float]) -> pd.DataFrame:
     """A tie in success and p99, with one more metric that is told aside."""
-    more = [replications(dict(values), "effect_p99_s", of="all")]
+    more = [replications(dict(values), "effect_p99_s", of="mail.send")]
     more.append(replications({name: [1.0] * 3 for name in values}, "completeness", of="mail.send"))
     return pd.concat([case(direct=(0.9, 0.1), queue=(0.9, 0.1)), *more])
 
@@ -181,6 +181,18 @@ def test_a_tie_tells_what_differs_all_the_same() -> None:
     same = verdict(aside(direct=[0.1, 0.2, 0.3], queue=[0.2, 0.1, 0.3]), [QUICK])
     assert same.ties == {"base": "no detectable difference between direct and queue in success and p99"}
     assert "What differs" not in same.reasons[0]
+
+
+def test_effects_differ_one_by_one() -> None:
+    more = [
+        replications({"direct": [0.1, 0.2, 0.3], "queue": [5.1, 5.3, 5.3]}, "effect_p99_s", of="mail.send"),
+        replications({"direct": [0.1, 0.1, 0.1], "queue": [0.1, 0.1, 0.1]}, "effect_p99_s", of="bank.charge"),
+        *(replications({"direct": [1.0] * 3, "queue": [1.0] * 3}, "completeness", of=of) for of in ("mail.send", "bank.charge")),
+    ]
+    found = verdict(pd.concat([case(direct=(0.9, 0.1), queue=(0.9, 0.1)), *more]))
+    assert found.tied
+    assert found.reasons[0].endswith("What differs is effect p99 of mail.send: yours to weigh.")
+    assert "effect p99 of bank.charge the same in every replication" in str(found)
 
 
 def test_one_replication_says_nothing() -> None:
@@ -258,7 +270,7 @@ def test_the_best_of_a_bad_lot_is_named_as_such() -> None:
     found = verdict(case(direct=(0.9, 0.5), queue=(0.9, 0.4)), [QUICK])
     assert found.chosen == "queue"
     assert not found.meets_objectives
-    assert found.reasons[0] == "queue is chosen, though no candidate meets all objectives."
+    assert found.reasons[0] == "queue is chosen as the least bad: no candidate meets all objectives."
 
 
 def test_three_candidates() -> None:

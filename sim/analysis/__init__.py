@@ -22,7 +22,7 @@ from sim.analysis.messages import backlog, broker_load, broker_storage, drain_s,
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.read_models import done_all_the_same, read_staleness
-from sim.analysis.recovery import recovery_s
+from sim.analysis.recovery import effect_recovery_s, recovery_s
 from sim.analysis.regret import Regret, regret
 from sim.analysis.states import staleness, staleness_metrics, state_spells
 from sim.analysis.traffic import traffic_by_edge, traffic_metrics
@@ -46,6 +46,7 @@ __all__ = [
     "done_all_the_same",
     "drain_s",
     "edges",
+    "effect_recovery_s",
     "gauges_over_time",
     "imbalance",
     "knee",

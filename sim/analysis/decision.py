@@ -9,12 +9,23 @@ from itertools import permutations
 import pandas as pd
 
 from sim.analysis import words
-from sim.analysis.intervals import HIGHER, LOWER, NO_DIFFERENCE, NO_STATEMENT, headline, paired_differences, summarise
+from sim.analysis.intervals import (
+    HIGHER,
+    LOWER,
+    NO_DIFFERENCE,
+    NO_STATEMENT,
+    each_effect,
+    headline,
+    paired_differences,
+    summarise,
+)
 from sim.analysis.metrics import COSTS, effects_in
 from sim.analysis.objectives import FAIL, RANK, UNCERTAIN, Objectives, slo_verdicts
 
-#: What decides nothing, and is told where it differs.
-_ASIDE = ("completeness", "effect_p99_s", *COSTS)
+#: What decides nothing, and is told where it differs: of each effect, and what all of it cost.
+_OF_EFFECTS = ("completeness", "effect_p99_s")
+#: A metric, and of which effect (else: all).
+_Number = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,8 @@ class Decision:
     ties: dict[str, str] = field(default_factory=dict)
     #: For each other condition: by what the best one is best, and whether that is enough.
     grounds: dict[str, str] = field(default_factory=dict)
+    #: Whether nothing detectable separates the best candidates under any condition: then nothing else names one of them, either.
+    tied: bool = False
 
     def __str__(self) -> str:
         return "\n".join(self.reasons)
@@ -73,12 +86,9 @@ def verdict(
     best = case.best(case.conditions)
     meets = all(case.standing(name, case.conditions) == 0 for name in best)
     first = _headline(case, best, by_condition)
-    return Decision(best[0] if len(best) == 1 else None, [first, *details], by_condition, meets, ties, grounds)
-
-
-def _told(latency: str) -> tuple[str, ...]:
-    """The metrics whose differences are told; the first two decide."""
-    return ("success", latency, *(metric for metric in _ASIDE if metric != latency and metric not in COSTS))
+    separated = any(case.beats(one, other, condition) for one, other in permutations(best, 2) for condition in case.conditions)
+    chosen = best[0] if len(best) == 1 else None
+    return Decision(chosen, [first, *details], by_condition, meets, ties, grounds, tied=len(best) > 1 and not separated)
 
 
 class _Case:
@@ -92,11 +102,20 @@ class _Case:
         self.summary = summarise(per_replication)
         self._headline = headline(self.summary, focus)
         self.judged = slo_verdicts(self.summary, objectives)
-        self.effects = effects_in(per_replication)
-        told = per_replication["metric"].isin([*_told(latency), *COSTS]) & headline(per_replication, focus)
-        rows = per_replication[told]
+        of_effects = [(metric, of) for metric in _OF_EFFECTS for of in effects_in(per_replication)]
+        #: What is told: first the two that decide, then what does not.
+        self.deciding: list[_Number] = [("success", "all"), (latency, "all")]
+        self.aside: list[_Number] = [number for number in of_effects if number[0] != latency]
+        self.costs: list[_Number] = [(metric, "all") for metric in COSTS]
+        told = {metric for metric, _ in (*self.deciding, *self.aside, *self.costs)}
+        rows = per_replication[per_replication["metric"].isin(told) & self._chosen(per_replication)]
         tables = [paired_differences(rows, name) for name in self.candidates] if len(rows) else []
         self.differences = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def _chosen(self, table: pd.DataFrame) -> pd.Series:
+        """The rows that are told: each effect by itself, unless the latency that decides is one of effects."""
+        by_latency = (table["metric"] == self.latency) & headline(table, self.focus)
+        return by_latency | ((table["metric"] != self.latency) & each_effect(table, self.focus))
 
     def value(self, candidate: str, condition: str, metric: str) -> str:
         """A candidate's value with its interval, in words."""
@@ -117,13 +136,14 @@ class _Case:
         verdicts = [name for condition in conditions for name in self.objectives(candidate, condition)["verdict"]]
         return max((RANK[name] for name in verdicts), default=0)
 
-    def difference(self, one: str, other: str, condition: str, metric: str) -> pd.Series | None:
-        """The paired difference `one` minus `other`, if both have the metric."""
+    def difference(self, one: str, other: str, condition: str, number: _Number) -> pd.Series | None:
+        """The paired difference `one` minus `other`, if both have the number."""
         table = self.differences
         if table.empty:
             return None
         chosen = (table["candidate"] == one) & (table["baseline"] == other) & (table["condition"] == condition)
-        rows = table[chosen & (table["metric"] == metric)]
+        metric, of = number
+        rows = table[chosen & (table["metric"] == metric) & ((of == "all") | (table["of"] == of))]
         return rows.iloc[0] if len(rows) else None
 
     def beats(self, one: str, other: str, condition: str) -> bool:
@@ -131,29 +151,29 @@ class _Case:
         ranks = self.standing(one, (condition,)), self.standing(other, (condition,))
         if ranks[0] != ranks[1]:
             return ranks[0] < ranks[1]
-        success = self.difference(one, other, condition, "success")
+        success = self.difference(one, other, condition, self.deciding[0])
         if success is not None and success["verdict"] in (LOWER, HIGHER):
             return bool(success["verdict"] == HIGHER)
-        latency = self.difference(one, other, condition, self.latency)
+        latency = self.difference(one, other, condition, self.deciding[1])
         return latency is not None and bool(latency["verdict"] == LOWER)
 
-    def name(self, metric: str) -> str:
-        """A metric in words."""
-        return words.metric_words(metric, self.effects) + words.of_whom(metric, self.focus)
+    def name(self, number: _Number) -> str:
+        """A number's metric in words."""
+        return words.metric_words(*number) + words.of_whom(number[0], self.focus)
 
     def is_silent(self, names: list[str], condition: str) -> bool:
         """Whether one replication is all there is, so that nothing can be said between these candidates."""
-        rows = [self.difference(names[0], other, condition, "success") for other in names[1:]]
+        rows = [self.difference(names[0], other, condition, self.deciding[0]) for other in names[1:]]
         return all(row is not None and row["verdict"] == NO_STATEMENT for row in rows)
 
-    def aside(self, names: list[str], condition: str) -> dict[str, list[str]]:
-        """What differs between the first of these candidates and each other, although it decides nothing: metrics."""
-        found: dict[str, list[str]] = {}
+    def differing(self, names: list[str], condition: str) -> dict[str, list[_Number]]:
+        """What differs between the first of these candidates and each other, although it decides nothing."""
+        found: dict[str, list[_Number]] = {}
         for other in names[1:]:
-            for metric in _ASIDE:
-                row = self.difference(names[0], other, condition, metric)
+            for number in (*self.aside, *self.costs):
+                row = self.difference(names[0], other, condition, number)
                 if row is not None and row["verdict"] in (LOWER, HIGHER):
-                    found.setdefault(other, []).append(metric)
+                    found.setdefault(other, []).append(number)
         return found
 
     def best(self, conditions: tuple[str, ...]) -> list[str]:
@@ -175,14 +195,17 @@ def _headline(case: _Case, best: list[str], by_condition: dict[str, str | None])
     has_objectives = len(case.judged) > 0
     everywhere = " under every condition" if len(case.conditions) > 1 else ""
     rank = case.standing(best[0], case.conditions)
-    known = {0: f"all objectives are met{everywhere}", 1: "not every objective is surely met", 2: "but it misses objectives"}
+    known = {
+        0: f"all objectives are met{everywhere}",
+        1: "it may miss an objective, and no other surely meets all",
+        2: "no candidate meets all objectives",
+    }
     if len(case.candidates) == 1:
-        return f"{best[0]} is the only candidate" + (f": {known[rank]}." if has_objectives else ".")
+        told = {**known, 1: "not every objective is surely met", 2: "but it misses objectives"}
+        return f"{best[0]} is the only candidate" + (f": {told[rank]}." if has_objectives else ".")
     if len(best) == 1:
-        text = f"{best[0]} is chosen"
-        if has_objectives:
-            text += f": {known[rank]}" if rank != 2 else ", though no candidate meets all objectives"
-        return f"{text}."
+        bad = " as the least bad" if has_objectives and rank else ""
+        return f"{best[0]} is chosen{bad}" + (f": {known[rank]}." if has_objectives else ".")
     winners = {name for name in by_condition.values() if name is not None}
     if len(winners) > 1:
         parts = [f"{name or 'no candidate'} under {condition}" for condition, name in by_condition.items()]
@@ -191,8 +214,8 @@ def _headline(case: _Case, best: list[str], by_condition: dict[str, str | None])
         return f"One replication says nothing about {words.listing(best)}: no interval, no statement; run more, 10 for a start."
     if favours := _favours(case, best):
         return f"What is better differs: {favours}: yours to weigh."
-    found = [metrics for condition in case.conditions for metrics in case.aside(best, condition).values()]
-    differing = [case.name(metric) for metric in _ASIDE if any(metric in metrics for metrics in found)]
+    found = [numbers for condition in case.conditions for numbers in case.differing(best, condition).values()]
+    differing = [case.name(one) for one in (*case.aside, *case.costs) if any(one in numbers for numbers in found)]
     aside = f" What differs is {words.listing(differing)}: yours to weigh." if differing else ""
     return f"There is {NO_DIFFERENCE} between {words.listing(best)} by which to choose.{aside}"
 
@@ -215,22 +238,18 @@ def _tie(case: _Case, best: list[str], condition: str) -> str:
         return NO_STATEMENT
     if any(case.beats(one, other, condition) for one, other in permutations(best, 2)):
         return f"none of {words.listing(best)} beats all others"
-    deciding = words.listing([case.name(metric) for metric in _told(case.latency)[:2]])
+    deciding = words.listing([case.name(number) for number in case.deciding])
     text = f"{NO_DIFFERENCE} between {words.listing(best)} in {deciding}"
     told = []
-    for other, metrics in case.aside(best, condition).items():
+    for other, numbers in case.differing(best, condition).items():
         changes = []
-        for metric in metrics:
-            row = case.difference(best[0], other, condition, metric)
+        for number in numbers:
+            row = case.difference(best[0], other, condition, number)
             assert row is not None
-            changes.append(f"{case.name(metric)} {_change(metric, row)}")
+            changes.append(f"{case.name(number)} {words.change(row)}")
         told.append(f"{words.listing(changes)} ({best[0]} against {other})")
     missed = "" if case.standing(best[0], (condition,)) < RANK[FAIL] else "; all miss objectives"
     return f"{text}{missed}" + (f"; what differs: {'; '.join(told)}" if told else "")
-
-
-def _change(metric: str, row: pd.Series) -> str:
-    return words.difference(metric, *(float(row[column]) for column in ("difference", "low", "high")))
 
 
 def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator[str]:
@@ -248,7 +267,7 @@ def _condition_reasons(case: _Case, condition: str, best: list[str]) -> Iterator
             if name != best[0]:
                 yield f"{prefix}{best[0]} against {name}: {_difference_words(case, best[0], name, condition)}."
     for name in case.candidates:
-        price = "; ".join(f"{case.name(metric)} {case.value(name, condition, metric)}" for metric in COSTS)
+        price = "; ".join(f"{case.name(cost)} {case.value(name, condition, cost[0])}" for cost in case.costs)
         yield f"{prefix}price of {name}: {price}."
 
 
@@ -258,10 +277,10 @@ def _why(case: _Case, winner: str, condition: str) -> str:
     equals = [name for name in others if case.standing(name, (condition,)) == rank]
     if not equals:
         return ", the only one that meets every objective" if rank == 0 else ", by its objectives" if others else ""
-    success, latency = _told(case.latency)[:2]
+    success, latency = case.deciding
     rows = [case.difference(winner, other, condition, success) for other in equals]
     decided = {success if row is not None and row["verdict"] == HIGHER else latency for row in rows}
-    by = words.listing([case.name(metric) for metric in (success, latency) if metric in decided])
+    by = words.listing([case.name(number) for number in case.deciding if number in decided])
     return f", by {by}{_all_miss(rank)}"
 
 
@@ -290,11 +309,11 @@ def _objective_words(case: _Case, candidate: str, condition: str) -> str:
 
 def _difference_words(case: _Case, one: str, other: str, condition: str) -> str:
     parts = []
-    for metric in _told(case.latency):
-        row = case.difference(one, other, condition, metric)
+    for number in (*case.deciding, *case.aside):
+        row = case.difference(one, other, condition, number)
         if row is None:
             continue
-        change = _change(metric, row)
+        change = words.change(row)
         verdict_words = "" if change == words.SAME else f" ({row['verdict']})"
-        parts.append(f"{case.name(metric)} {change}{verdict_words}")
+        parts.append(f"{case.name(number)} {change}{verdict_words}")
     return "; ".join(parts)

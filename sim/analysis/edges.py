@@ -9,9 +9,12 @@ import pandas as pd
 
 from sim.analysis.curves import of_each_run
 from sim.analysis.intervals import CONFIDENCE, interval_of
+from sim.analysis.messages import times_done
 from sim.analysis.metrics import GOOD_OUTCOMES
 
 _NUMBERS: Final = ("attempts_rps", "retries_rps", "failed")
+#: The last delivery of these was not in vain, even if no effect came of it, or may still come to something.
+_NOT_IN_VAIN: Final = ("duplicate", "in_flight", "failed")
 _EDGE: Final = ["candidate", "condition", "caller", "target"]
 
 
@@ -44,6 +47,38 @@ def edges_of_run(attempts: pd.DataFrame, *, start_s: float, end_s: float) -> pd.
     )
     groups = rows.groupby(["caller", "target"], sort=False)
     found = groups[["attempts_rps", "retries_rps"]].sum().assign(failed=groups["failed"].mean())
+    return found.reset_index()
+
+
+def deliveries_of_run(effects: pd.DataFrame, *, start_s: float, end_s: float) -> pd.DataFrame:
+    """The same of what queues and groups of logs hand to their consumers: deliveries of the messages of requests that arrived in
+    the window, redeliveries, and the share of all deliveries by which nothing was done.
+
+    Args:
+        effects: one replication, decoded; effect, queue, arrived_s, deliveries, times_done and fate are read.
+        start_s: where the window begins, clock time.
+        end_s: where it ends.
+
+    >>> rows = pd.DataFrame({"effect": ["mail.send"] * 2, "queue": ["mails"] * 2, "arrived_s": [0.5, 1.0], "deliveries": [3, 1],
+    ...                      "times_done": [1, 1], "fate": ["done", "done"]})
+    >>> deliveries_of_run(rows, start_s=0, end_s=2).to_dict("records")
+    [{'caller': 'mails', 'target': 'mail.send', 'attempts_rps': 2.0, 'retries_rps': 1.0, 'failed': 0.5}]
+    """
+    inside = effects[(effects["arrived_s"] >= start_s) & (effects["arrived_s"] < end_s) & (effects["deliveries"] > 0)]
+    inside = inside[inside["effect"].notna() & inside["queue"].notna()]
+    useful = times_done(inside).clip(lower=inside["fate"].astype(str).isin(_NOT_IN_VAIN).astype(int))
+    rows = pd.DataFrame(
+        {
+            "caller": inside["queue"].astype(str),
+            "target": inside["effect"].astype(str),
+            "deliveries": inside["deliveries"],
+            "again": inside["deliveries"] - 1,
+            "in_vain": (inside["deliveries"] - useful).clip(lower=0),
+        }
+    )
+    sums = rows.groupby(["caller", "target"], sort=False)[["deliveries", "again", "in_vain"]].sum()
+    rates = sums[["deliveries", "again"]] / (end_s - start_s)
+    found = rates.set_axis(["attempts_rps", "retries_rps"], axis=1).assign(failed=sums["in_vain"] / sums["deliveries"])
     return found.reset_index()
 
 

@@ -221,4 +221,4 @@ def _with_numbers(row: dict[Any, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{round(100 * share)} %"

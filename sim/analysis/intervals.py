@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sim.analysis.metrics import COSTS, Floats, is_ratio
+from sim.analysis.metrics import COSTS, Floats, is_of_effects, is_ratio
 from sim.errors import ScenarioError
 
 CONFIDENCE: Final = 0.95
@@ -55,8 +55,9 @@ def interval_of(values: pd.api.typing.SeriesGroupBy[Any, Any], confidence: float
 def headline(table: pd.DataFrame, focus: str | None) -> pd.Series:
     """Which rows of a table with `metric` and `of` tell the story: those of the focus, and of all where it has none.
 
-    The focus is an entry operation; absent, all requests together. Effects and costs (`COSTS`) are always told as a whole:
-    worker time cannot be divided between requests, and one cost of some beside another of all would be compared.
+    The focus is an entry operation; absent, all requests together. Costs (`COSTS`) are always told as a whole: worker time
+    cannot be divided between requests, and one cost of some beside another of all would be compared. Of effects it is the
+    worst one; see `each_effect`.
 
     >>> table = pd.DataFrame({"metric": ["p99_s", "p99_s", "completeness"], "of": ["all", "shop.buy", "all"]})
     >>> headline(table, "shop.buy").tolist()
@@ -67,6 +68,17 @@ def headline(table: pd.DataFrame, focus: str | None) -> pd.Series:
         return of_all
     of_focus = (table["of"] == focus) & ~table["metric"].isin(COSTS)
     return of_focus | (of_all & ~table["metric"].isin(set(table.loc[of_focus, "metric"])))
+
+
+def each_effect(table: pd.DataFrame, focus: str | None) -> pd.Series:
+    """The rows of `headline`, with those of each effect by itself in place of the worst one's.
+
+    >>> table = pd.DataFrame({"metric": ["p99_s", "dead", "dead", "dead"], "of": ["all", "all", "mail.send", "log.keep"]})
+    >>> each_effect(table, None).tolist()
+    [True, False, True, True]
+    """
+    of_effects = table["metric"].astype(str).map(is_of_effects).astype(bool)
+    return (headline(table, focus) & ~of_effects) | (of_effects & (table["of"] != "all"))
 
 
 def summarise(per_replication: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,15 @@ def times_done(effects: pd.DataFrame) -> pd.Series[int]:
 def was_published(effects: pd.DataFrame) -> pd.Series[bool]:
     """Whether a row is of something that was published or called: no dead letter of another queue."""
     return effects["dead_letter_of"].isna() if "dead_letter_of" in effects else pd.Series(True, index=effects.index)
+
+
+def late_replies(effects: pd.DataFrame, requests: Any) -> float | None:
+    """How many replies to these requests came when nobody waited for them any more; None where none came through a queue."""
+    if not len(effects):
+        return None
+    # Nobody consumes a queue of replies, so they are no effect.
+    replies = effects[effects["effect"].isna() & effects["fate"].isin(["done", "late"])]
+    return float(((replies["fate"] == "late") & replies["request"].isin(requests)).sum()) if len(replies) else None
 
 
 def out_of_order(effects: pd.DataFrame) -> pd.Series[bool]:

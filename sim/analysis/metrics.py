@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from sim.analysis.messages import out_of_order, times_done, was_published
-from sim.analysis.recovery import recovery_s
-from sim.records import GOOD, OUTCOMES
+from sim.analysis.messages import late_replies, out_of_order, times_done, was_published
+from sim.analysis.recovery import effect_recovery_s, recovery_s
+from sim.records import GOOD, IN_FLIGHT, OUTCOMES
 from sim.records import GOOD_OUTCOMES as GOOD_OUTCOMES
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -25,10 +25,12 @@ Metric = tuple[str, str, float]
 #: Percentiles that are always measured, in percent; objectives may ask for more.
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 #: Metrics that lie between 0 and 1, besides the `share_…` of each outcome.
-RATIOS: Final = frozenset({"success", "completeness", "cross_zone"})
-_OF_EFFECTS: Final = frozenset(
-    {"completeness", "duplicates", "out_of_order", "dead", "expired", "dropped", "unfinished", "deliveries_per_message"}
-)
+RATIOS: Final = frozenset({"success", "completeness", "cross_zone", "done_though_failed"})
+#: Counts of effects and messages: those of all effects are their sum.
+_COUNTS: Final = (
+    "duplicates", "discarded", "out_of_order", "dead", "expired", "dropped", "unfinished", "compensations",
+)  # fmt: skip
+_OF_EFFECTS: Final = frozenset({"completeness", "done_though_failed", "deliveries_per_message", *_COUNTS})
 #: What every metric is: its unit, and what is counted.
 METRICS: Final[Mapping[str, str]] = {
     "success": "ratio; measured requests answered well (ok or degraded); one in flight at the end is not",
@@ -48,8 +50,12 @@ METRICS: Final[Mapping[str, str]] = {
     "wire_cpu_s": "seconds; processor time per measured request to write, read, compress and agree on keys",
     "first_message_s": "seconds; mean time from sending a call until the first message of its streamed answer was read",
     "new_connections_per_request": "connections begun per measured request, by callers with a protocol",
-    "completeness": "ratio; effects that happened, of those asked for",
+    "late_replies": "replies through a queue that came when nobody waited for them any more",
+    "completeness": "ratio; effects that happened, of those asked for; of a compensation, of those that were begun",
+    "done_though_failed": "ratio; measured requests that failed for the user, and whose effect happened all the same",
+    "compensations": "effects that took others back: of operations that nothing but the undo of a saga asks for",
     "duplicates": "effects that happened although the request had all it asked for, those of one message again included",
+    "discarded": "messages that came again after their effect, and that an idempotent consumer left alone",
     "out_of_order": "effects that happened after that of a later message with the same key in the same queue",
     "dead": "messages given up after the delivery limit",
     "expired": "messages whose time to live ended first",
@@ -58,6 +64,7 @@ METRICS: Final[Mapping[str, str]] = {
     "deliveries_per_message": "deliveries to consumers per message",
     "ack_mean_s": "seconds; from the publisher's send until the broker had the message safely; also ack_pNN_s",
     "effect_mean_s": "seconds; from the request's arrival until the effect was there; also effect_pNN_s",
+    "effect_recovery_s": "seconds; from the end of the last fault until effects are there as soon as before it; NaN if never",
     "busiest_over_mean": "calls of the busiest replica over those of a replica in the mean; of services called over connections",
     "calls_cv": "standard deviation over mean of the calls of replicas; of the same",
     "idle_replicas": "replicas without calls; of the same",
@@ -105,11 +112,11 @@ def more_is_better(metric: str) -> bool:
     >>> more_is_better("success"), more_is_better("share_timeout"), more_is_better("p99_s")
     (True, False, False)
     """
-    return metric in _MORE_IS_BETTER or (is_ratio(metric) and not metric.startswith(("share_", "cross_")))
+    return metric in _MORE_IS_BETTER or (is_ratio(metric) and not metric.startswith(("share_", "cross_", "done_")))
 
 
 def is_of_effects(metric: str) -> bool:
-    """Whether a metric is about effects, so that "all" means all effects together.
+    """Whether a metric is about effects, so that "all" means the worst of them; of counts, their sum.
 
     >>> is_of_effects("effect_p99_s"), is_of_effects("completeness"), is_of_effects("p99_s")
     (True, True, False)
@@ -142,6 +149,7 @@ def run_metrics(
     end_s: float,
     percentiles: Iterable[float] = (),
     effects_per_request: Mapping[str, Mapping[str, int]] | None = None,
+    compensations: Collection[str] = (),
     trouble_s: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
     """Reduce one replication to numbers: a tidy table of metric, of, value (see `METRICS` for each meaning and unit).
@@ -150,8 +158,8 @@ def run_metrics(
     that a system which answers late cannot be credited with more than it answered. Percentiles are those of the exact
     sample, linear between neighbours. Without a single good answer the latencies are NaN, never 0.
 
-    `of` is "all" or the name of an entry operation; for metrics of effects "all" or the operation that is the effect, for
-    `tries_per_call_to` what is called.
+    `of` is "all" or the name of an entry operation, for `tries_per_call_to` what is called. For metrics of effects it is the
+    operation that is the effect, or "all": of counts the sum, of everything else the worst effect, never a mixture of several.
 
     Args:
         requests: the table of `sim.records`, decoded, with the warm-up.
@@ -164,7 +172,9 @@ def run_metrics(
         effects_per_request: for each entry operation, how many runs of each effect one of its requests asks for. It
             makes completeness a share of what *users* asked for, comparable between candidates also where a dead
             server was never reached. Where it says nothing, a request asked for an effect once if any row shows it.
-        trouble_s: clock times at which the first fault begins and the last one ends, for `recovery_s`; absent: no such metric.
+        compensations: the effects that take others back. They are not among what should happen, so "all" leaves them out.
+        trouble_s: clock times at which the first fault begins and the last one ends, for `recovery_s` and
+            `effect_recovery_s`; absent: no such metrics.
 
     Raises:
         ValueError: the window is empty.
@@ -188,7 +198,10 @@ def run_metrics(
             rows.append(("busy_s_per_good", of, _ratio(busy_s, int((mine.good & mine.measured).sum()))))
     rows += tries.by_target(whole)
     if len(effects) or any(effects_per_request.values() if effects_per_request else ()):
-        rows += _effect_rows(effects, whole, effects_per_request or {}, wanted)
+        window = None if trouble_s is None else (start_s, *trouble_s, end_s)
+        rows += _effect_rows(effects, whole, effects_per_request or {}, compensations, window, wanted)
+    if (late := late_replies(effects, whole.number[whole.measured])) is not None:
+        rows.append(("late_replies", "all", late))
     names, of_whom, values = zip(*rows, strict=True)
     return pd.DataFrame({"metric": names, "of": of_whom, "value": np.array(values, dtype=float)})
 
@@ -233,6 +246,11 @@ class _Requests:
         there = {self.entries[code]: code for code in np.unique(self.entry)}
         for name in sorted(there):
             yield name, self.entry == there[name]
+
+    @property
+    def failed(self) -> Any:
+        """Numbers of the measured ones that ended, and not well."""
+        return self.number[self.measured & ~self.good & (self.outcome != IN_FLIGHT)]
 
     def only(self, chosen: Any) -> _Requests:
         """Those of them that are chosen."""
@@ -353,6 +371,19 @@ class _Effects:
             **times_s,
         )
 
+    def first_times(self, chosen: Any, requests: _Requests, asking: Any) -> tuple[Floats, Floats]:
+        """When each request arrived that shows or asked for one of these effects, and when it was there (infinity: never)."""
+        done_s = np.where(np.isnan(self.done_s), np.inf, self.done_s)[chosen]
+        order = np.argsort(done_s, kind="stable")
+        shown, first = np.unique(self.request[chosen][order], return_index=True)
+        without = requests.arrived_s[asking & ~np.isin(requests.number, shown)]
+        found_s = self.arrived_s[chosen][order][first], done_s[order][first]
+        return np.append(found_s[0], without), np.append(found_s[1], np.full(len(without), np.inf))
+
+    def happened_for(self, chosen: Any, requests: Any) -> int:
+        """For how many of the numbered requests one of these effects happened."""
+        return int(np.isin(requests, self.request[chosen & ~np.isnan(self.done_s)]).sum())
+
     @property
     def pair(self) -> Any:
         """A number for each effect and request."""
@@ -382,9 +413,14 @@ class _Effects:
 
 
 def _effect_rows(
-    effects: pd.DataFrame, requests: _Requests, expected: Mapping[str, Mapping[str, int]], percentiles: Sequence[float]
+    effects: pd.DataFrame,
+    requests: _Requests,
+    expected: Mapping[str, Mapping[str, int]],
+    compensations: Collection[str],
+    window: tuple[float, float, float, float] | None,
+    percentiles: Sequence[float],
 ) -> Iterator[Metric]:
-    """The metrics of every effect and of all together; nothing where no effect exists."""
+    """The metrics of every effect, and of the worst of them; nothing where no effect exists."""
     mine = _Effects.of(effects, requests)
     counts = np.bincount(requests.entry[requests.measured], minlength=len(requests.entries))
     requests_of = {name: int(count) for name, count in zip(requests.entries, counts, strict=True) if count}
@@ -402,24 +438,51 @@ def _effect_rows(
     for (entry, effect), count in asked.items():
         asked_for[effect] += count * requests_of[entry]
     asked_for.update(effect for entry, effect in mine.shown() if (requests.entries[entry], effect) not in asked)
-    everything = np.ones(len(useful), dtype=bool)
-    yield from _effect_numbers("all", mine, everything, useful, asked_for.total(), percentiles)
+    nothing = np.zeros(len(useful), dtype=bool)
+    numbers: dict[str, dict[str, float]] = {}
     for name in names:
-        chosen = mine.effect == mine.names.index(name) if name in mine.names else ~everything
-        yield from _effect_numbers(name, mine, chosen, useful, asked_for[name], percentiles)
+        chosen = mine.effect == mine.names.index(name) if name in mine.names else nothing
+        numbers[name] = _effect_numbers(mine, chosen, useful, asked_for[name], percentiles)
+        if window is not None:
+            asking = [requests.entries.index(entry) for entry, effect in asked if effect == name]
+            times_s = mine.first_times(chosen, requests, requests.measured & np.isin(requests.entry, asking))
+            numbers[name]["effect_recovery_s"] = effect_recovery_s(*times_s, *window)
+        if name in compensations:
+            numbers[name]["compensations"] = float(mine.times_done[chosen].sum())
+        else:
+            numbers[name]["done_though_failed"] = _ratio(mine.happened_for(chosen, requests.failed), sum(requests_of.values()))
+    for name, found in (("all", _of_the_worst(numbers, compensations)), *numbers.items()):
+        yield from ((metric, name, value) for metric, value in found.items())
+
+
+def _of_the_worst(numbers: Mapping[str, Mapping[str, float]], compensations: Collection[str]) -> dict[str, float]:
+    """Of counts the sum; of everything else what the worst effect has, of those that are no compensations if there are any."""
+    wanted = [found for name, found in numbers.items() if name not in compensations] or list(numbers.values())
+    worst: dict[str, float] = {}
+    for metric in dict.fromkeys(metric for found in numbers.values() for metric in found):
+        if metric in _COUNTS:
+            worst[metric] = sum(found.get(metric, 0.0) for found in numbers.values())
+            continue
+        values = np.array([found[metric] for found in wanted if metric in found])
+        # An effect without a time never happened, which is the worst; one without an acknowledgement was called.
+        known = values if metric.startswith("effect_") else values[~np.isnan(values)]
+        pick = np.min if more_is_better(metric) else np.max
+        worst[metric] = float(pick(known)) if len(known) else math.nan
+    return worst
 
 
 def _effect_numbers(
-    of: str, effects: _Effects, chosen: Any, useful: Any, asked_for: int, percentiles: Sequence[float]
-) -> Iterator[Metric]:
+    effects: _Effects, chosen: Any, useful: Any, asked_for: int, percentiles: Sequence[float]
+) -> dict[str, float]:
     complete = chosen & useful
     fates = np.bincount(effects.fate[chosen], minlength=len(effects.fates))
     ended = dict(zip(effects.fates, map(float, fates), strict=True))
     messages = effects.deliveries[chosen & effects.queued]
     ack_s = (effects.acked_s - effects.published_s)[chosen & effects.published]
-    numbers = {
+    return {
         "completeness": _ratio(int(complete.sum()), asked_for),
         "duplicates": float(effects.times_done[chosen].sum() - complete.sum()),
+        "discarded": ended.get("duplicate", 0.0),
         "out_of_order": float(effects.late[chosen].sum()),
         "dead": ended.get("dead", 0.0),
         "expired": ended.get("expired", 0.0),
@@ -429,4 +492,3 @@ def _effect_numbers(
         **_times("ack_", ack_s[~np.isnan(ack_s)], percentiles),
         **_times("effect_", (effects.done_s - effects.arrived_s)[complete], percentiles),
     }
-    yield from ((metric, of, value) for metric, value in numbers.items())

@@ -53,6 +53,11 @@ class Regret:
         return str(self.totals["candidate"].iloc[0])
 
     @property
+    def alike(self) -> bool:
+        """Whether all candidates have the same worst case and the same expected regret, so that regret names nobody."""
+        return bool((self.totals[["worst", "expected"]].nunique() == 1).all())
+
+    @property
     def sure(self) -> bool:
         """Whether other seeds would name the same one, in 95 of 100 cases."""
         return bool(self.totals["share"].iloc[0] >= CONFIDENCE)
@@ -70,6 +75,8 @@ class Regret:
         """
         totals = {str(row["candidate"]): row for row in self.totals.to_dict("records")}
         name = self.minimax
+        if self.alike:
+            return []
         if chosen is not None and totals[chosen]["worst"] <= totals[name]["worst"]:
             return []
         doubt = "" if self.sure else " (with other seeds it might be another)"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
 
 from sim.analysis.metrics import COSTS, is_of_effects, is_ratio
 from sim.units import format_duration
@@ -14,6 +16,16 @@ NEVER: Final = "never"
 #: What is said of differences that are all exactly 0.
 SAME: Final = "the same in every replication"
 
+#: Differences that are a smaller share of what they change are not worth their digits.
+_NOTICED: Final = 1e-3
+#: What is said of these metrics of an effect.
+_OF_EFFECTS: Final = {
+    "completeness": "completeness of {}",
+    "effect_recovery_s": "recovery of {} after the last fault",
+    "done_though_failed": "{} done, though the user was told failed",
+    "discarded": "duplicates of {} discarded",
+}
+
 
 def amount(metric: str, value: float) -> str:
     """One value of a metric with its unit.
@@ -22,7 +34,7 @@ def amount(metric: str, value: float) -> str:
     ('99.87 %', '41.2 ms', '95 /s', '3')
     """
     if math.isnan(value):
-        return NEVER if metric == "recovery_s" else "no value"
+        return NEVER if metric.endswith("recovery_s") else "no value"
     if is_ratio(metric):
         return f"{_percent(value)} %"
     if _is_time(metric):
@@ -89,6 +101,24 @@ def difference(metric: str, value: float, low: float, high: float) -> str:
     return f"{first}{interval}{' percentage points' if is_ratio(metric) else ''}"
 
 
+def change(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """The difference in a row of `paired_differences`, in words; one that nobody would notice is no row of digits.
+
+    That is a time or a number whose whole interval is within a thousandth of the baseline's value (`relative`, where the row has
+    it). Ratios are told in full: a thousandth of them may be all that fails.
+
+    >>> row = {"metric": "p99_s", "difference": -8e-7, "low": -2.4e-6, "high": 8e-7}
+    >>> change(row), change(row | {"relative": -2e-5, "relative_low": -6e-5, "relative_high": 2e-5})
+    ('-0.8 µs [-2.4 µs, +0.8 µs]', '0 (below 0.1 %)')
+    """
+    metric = str(row["metric"])
+    numbers = [float(row[name]) for name in ("difference", "low", "high")]
+    parts = [float(row.get(name, math.nan)) for name in ("relative", "relative_low", "relative_high")]
+    known = [part for part in parts if not math.isnan(part)]
+    tiny = bool(known) and max(map(abs, known)) < _NOTICED and any(numbers)
+    return "0 (below 0.1 %)" if tiny and not is_ratio(metric) else difference(metric, *numbers)
+
+
 def _unit(metric: str, numbers: Sequence[float]) -> tuple[str, float]:
     """The unit of the number that leads (see `_leading`); and what a value in base units is multiplied with."""
     if is_ratio(metric):
@@ -129,24 +159,25 @@ def with_unit(value: float, unit: str) -> str:
     return format_duration(value) if unit == "s" else f"{value:.6g}{f' {unit}' if unit == 'B' else unit}"
 
 
-def metric_words(metric: str, effects: Sequence[str] = ()) -> str:
-    """A metric's name as people say it; where the effects are known, with what it is about: one of them, or all together.
+def metric_words(metric: str, of: str = "all") -> str:
+    """A metric's name as people say it; of an effect with the effect that it is about.
 
     >>> metric_words("effect_p99_s"), metric_words("attempts_per_request"), metric_words("goodput_rps")
     ('effect p99', 'attempts per request', 'goodput')
-    >>> metric_words("completeness", ["email.send"]), metric_words("completeness", ["email.send", "stock.log"])
-    ('completeness of email.send', 'completeness, all 2 effects together')
+    >>> metric_words("completeness", "email.send"), metric_words("effect_recovery_s", "email.send")
+    ('completeness of email.send', 'recovery of email.send after the last fault')
     """
     plain = metric.removesuffix("_s").removesuffix("_rps").replace("_", " ")
-    if is_of_effects(metric) and effects:
-        return f"{plain} of {effects[0]}" if len(effects) == 1 else f"{plain}, all {len(effects)} effects together"
+    if metric in _OF_EFFECTS:
+        return _OF_EFFECTS[metric].format("effects" if of == "all" else of)
+    if is_of_effects(metric) and of != "all":
+        return f"{plain} of {of}"
     known = {
         "busy_s_per_good": "busy worker time per good request",
-        "recovery_s": "recovery after the last fault",
+        "recovery_s": "recovery of requests after the last fault",
         "cross_zone": "calls across zones",
         "wire_bytes_per_request": "bytes on links per request",
         "wire_cpu_s": "processor time for protocols per request",
-        "completeness": "completeness of effects",
         "stale_mean_s": "chosen from though gone, mean",
         "stale_max_s": "longest of a run",
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Lines of the table for each candidate and condition.
 _MOST_LINES: Final = 12
+#: Differences of times that are shorter, or below a thousandth of them, are told as 0.
+_LEAST_S: Final = 1e-6
 #: Single requests that are shown when nobody names others; those that a study does not have are left out.
 _SINGLE: Final = ("median", "p99", "failed")
 _TIMES: Final = ("start_s", "end_s", "queue_s", "service_s", "network_s")
@@ -82,13 +85,19 @@ def _table(rows: pd.DataFrame) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     shown = rows[(rows["slow_s"] > 0) | (rows["typical_s"] > 0)]
     for row in shown.head(_MOST_LINES).to_dict("records"):
-        times = (format_duration(row[column]) for column in ("slow_s", "typical_s", "more_s"))
-        table.add_row(row["where"], PART_NAMES[row["part"]], *times, f"{100 * row['share']:.0f} %")
+        table.add_row(row["where"], PART_NAMES[row["part"]], *_told(row))
     rest = shown.iloc[_MOST_LINES:]
     if len(rest):
-        sums = (format_duration(float(rest[column].sum())) for column in ("slow_s", "typical_s", "more_s"))
-        table.add_row(f"{len(rest)} others", "", *sums, f"{100 * float(rest['share'].sum()):.0f} %")
+        table.add_row(f"{len(rest)} others", "", *_told(rest[["slow_s", "typical_s", "more_s", "share"]].sum()))
     return table
+
+
+def _told(row: Mapping[Any, Any] | pd.Series) -> tuple[str, ...]:
+    """What slow requests took, and typical ones; how much more that is, 0 where nobody would notice it; and its share of all."""
+    slow_s, typical_s, more_s, share = (float(row[name]) for name in ("slow_s", "typical_s", "more_s", "share"))
+    noticed = abs(more_s) >= max(_LEAST_S, max(slow_s, typical_s) / 1000)
+    part = "–" if math.isnan(share) else f"{round(100 * share)} %"  # an integer: there is no -0
+    return format_duration(slow_s), format_duration(typical_s), format_duration(more_s if noticed else 0.0), part
 
 
 def show_requests(

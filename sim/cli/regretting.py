@@ -79,7 +79,11 @@ def _show(found: Regret, chosen: str | None) -> None:
         table.add_row(str(row["candidate"]), *each, *sums)
     out().print(table)
     doubt = "" if found.sure else ", with other seeds it might be another"
-    least = f"least regret in the worst case: {found.minimax}{doubt}; expected: {found.least_expected}"
+    least = (
+        f"no candidate has less regret in {words.metric_words(found.metric)} than another"
+        if found.alike
+        else f"least regret in the worst case: {found.minimax}{doubt}; expected: {found.least_expected}"
+    )
     out().print(f"\n{least}", soft_wrap=True, markup=False, style="bold")
     for sentence in found.sentences(chosen)[1:]:
         out().print(sentence, soft_wrap=True, markup=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 #: Characters that the names of the metrics take, and those of a value with its interval.
-_NAME_WIDTH, _VALUE_WIDTH = 36, 30
+_NAME_WIDTH, _VALUE_WIDTH = 34, 30
 #: Calls are shown with their tries where these are more by so much, the most tried ones first, and no more than so many.
 _RETRIED, _MOST_RETRIED = 1.005, 8
 
@@ -122,29 +122,22 @@ def _show_verdict(console: Console, results: Results) -> None:
             told = f"{name} is best{decision.grounds[condition]}" if name is not None else decision.ties[condition]
             where = f"under {_plain(condition)}: " if len(results.conditions) > 1 else ""
             console.print(f"  {where}{_plain(told)}", soft_wrap=True)
-    if len(results.conditions) > 1:
+    if len(results.conditions) > 1 and not decision.tied:
         for sentence in results.regret().sentences(decision.chosen):
             console.print(_plain(sentence), soft_wrap=True)
 
 
 def _number_tables(results: Results, condition: str, width: int) -> Iterator[Table]:
     """The metrics of a condition, as many candidates side by side as fit."""
-    from sim.analysis import words
-    from sim.analysis.intervals import headline
-    from sim.analysis.metrics import effects_in
-    from sim.study.shown import shown_metrics
+    from sim.study.shown import shown_numbers
 
-    summary, effects = results.summary, effects_in(results.summary)
-    here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
-    names = [name for name in results.candidates if (here["candidate"] == name).any()]
-    name_width = _NAME_WIDTH + (0 if results.focus is None else len(" (all requests)"))
+    summary = results.summary[results.summary["condition"] == condition]
+    shown = [*shown_numbers(results, condition), *_retried(summary)]
+    names = [name for name in results.candidates if (summary["candidate"] == name).any()]
+    name_width = max(_NAME_WIDTH, *(len(label) for label, _ in shown)) + 2
     side_by_side = max(1, (width - name_width) // _VALUE_WIDTH)
     for start in range(0, len(names), side_by_side):
-        shown = [
-            (words.metric_words(metric, effects) + words.of_whom(metric, results.focus), here[here["metric"] == metric])
-            for metric in shown_metrics(results, here)
-        ]
-        yield _number_table([*shown, *_retried(summary[summary["condition"] == condition])], names[start : start + side_by_side])
+        yield _number_table(shown, names[start : start + side_by_side])
 
 
 def _retried(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -207,36 +200,35 @@ def _number_table(shown: Sequence[tuple[str, pd.DataFrame]], names: list[str]) -
 
 def _how_many_recovered(found: pd.DataFrame, most: int) -> str:
     """A mean over the runs that recovered must say how many did."""
-    partly = len(found) and found["metric"].iloc[0] == "recovery_s" and 0 < found["n"].iloc[0] < most
+    partly = len(found) and found["metric"].iloc[0].endswith("recovery_s") and 0 < found["n"].iloc[0] < most
     return f", in {found['n'].iloc[0]} of {most}" if partly else ""
 
 
 def _difference_table(differences: pd.DataFrame, condition: str, focus: str | None) -> Table | None:
     """What every other candidate changes against the baseline, where it can be told."""
-    from sim.analysis.intervals import headline
+    from sim.analysis.intervals import each_effect
 
-    rows = differences[(differences["condition"] == condition) & headline(differences, focus)]
+    rows = differences[(differences["condition"] == condition) & each_effect(differences, focus)]
     rows = rows[rows["metric"].isin(_DECIDING) & rows["difference"].notna()]
     if not len(rows):
         return None
     from rich.table import Table
 
     from sim.analysis import words
-    from sim.analysis.metrics import effects_in
 
-    effects = effects_in(differences)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in (f"against {_plain(str(rows['baseline'].iloc[0]))}", "", "difference", ""):
         table.add_column(title)
     order = rows.sort_values("metric", key=lambda names: names.map(_DECIDING.index), kind="stable")
-    for metric, mine in order.groupby("metric", sort=False):
-        name = _plain(words.metric_words(str(metric), effects) + words.of_whom(str(metric), focus))
+    # Of requests there is one `of`, that of the story.
+    for (metric, of), mine in order.groupby(["metric", "of"], sort=False):
+        name = _plain(words.metric_words(str(metric), str(of)) + words.of_whom(str(metric), focus))
         same = (mine[["difference", "low", "high"]] == 0).all(axis=1)
         if len(mine) > 1 and same.all():
             table.add_row(name, "all", words.SAME, "[dim]identical[/]")
             continue
         for row, is_same in zip(mine.to_dict("records"), same, strict=True):
-            change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
+            change = words.change(row)
             told = "identical" if is_same else row["verdict"]
             told = f"[bold]{told}[/]{_alone(row)}" if told in ("higher", "lower") else f"[dim]{told}[/]"
             table.add_row(name, _plain(row["candidate"]), _plain(change), told)

@@ -6,15 +6,21 @@ Each function draws the numbers of a table that `sim.analysis` made, as they are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from sim.plots import style
 from sim.plots.lines import Window, finish, steps
 from sim.plots.style import Look
+
+#: What the gauges are of queues.
+_AT_CONSUMERS: Final = "unacknowledged (messages)"
+_WAITING: Final = "waiting (messages)"
+_REACHABLE: Final = "reachable (1) or not (0)"
 
 
 class OverTime(TypedDict, total=False):
@@ -92,7 +98,9 @@ def backlog_over_time(table: pd.DataFrame, ax: Axes | None = None, **how: Unpack
 def workers_over_time(gauges: pd.DataFrame, ax: Axes | None = None, *, of: str | None = None, **how: Unpack[OverTime]) -> Axes:
     """Workers of a service that are held, over all of its replicas, one stepped line per candidate: how full the pool is.
 
-    Of a queue: messages at consumers. A pool that stays full while its callees are slow is how one service takes others along.
+    Of a queue: messages at consumers, unacknowledged or uncommitted.
+
+    A pool that stays full while its callees are slow is how one service takes others along.
 
     Args:
         gauges: columns candidate, condition, name, time_s, busy, busy_low, busy_high (`sim.analysis.gauges_over_time`).
@@ -103,7 +111,7 @@ def workers_over_time(gauges: pd.DataFrame, ax: Axes | None = None, *, of: str |
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition or the name is not clear.
     """
-    return _gauge_over_time(gauges, ax, of, "workers_over_time", "busy", "workers held (workers)", how)
+    return _gauge_over_time(gauges, ax, of, "workers_over_time", "busy", ("workers held (workers)", _AT_CONSUMERS), how)
 
 
 def waiting_over_time(gauges: pd.DataFrame, ax: Axes | None = None, *, of: str | None = None, **how: Unpack[OverTime]) -> Axes:
@@ -118,11 +126,13 @@ def waiting_over_time(gauges: pd.DataFrame, ax: Axes | None = None, *, of: str |
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition or the name is not clear.
     """
-    return _gauge_over_time(gauges, ax, of, "waiting_over_time", "queued", "waiting (requests)", how)
+    return _gauge_over_time(gauges, ax, of, "waiting_over_time", "queued", ("waiting (requests)", _WAITING), how)
 
 
 def replicas_over_time(gauges: pd.DataFrame, ax: Axes | None = None, *, of: str | None = None, **how: Unpack[OverTime]) -> Axes:
     """Replicas of a service that are up, one stepped line per candidate: autoscaling, crashes and deployments.
+
+    Of a queue: whether it can be reached.
 
     Args:
         gauges: columns candidate, condition, name, time_s, alive, alive_low, alive_high (`sim.analysis.gauges_over_time`).
@@ -133,14 +143,16 @@ def replicas_over_time(gauges: pd.DataFrame, ax: Axes | None = None, *, of: str 
     Raises:
         ScenarioError: a column is missing, the table is empty, or the condition or the name is not clear.
     """
-    return _gauge_over_time(gauges, ax, of, "replicas_over_time", "alive", "replicas that are up (replicas)", how)
+    return _gauge_over_time(gauges, ax, of, "replicas_over_time", "alive", ("replicas that are up (replicas)", _REACHABLE), how)
 
 
 def _gauge_over_time(
-    gauges: pd.DataFrame, ax: Axes | None, of: str | None, chart: str, gauge: str, label: str, how: OverTime
+    gauges: pd.DataFrame, ax: Axes | None, of: str | None, chart: str, gauge: str, labels: tuple[str, str], how: OverTime
 ) -> Axes:
+    """A gauge, with its label for services or for queues (which `is_queue` tells apart, where the table has it)."""
     style.need(gauges, ("name",), chart)
     service, rows = style.one_of(gauges, "name", of, chart)
+    label = labels[bool("is_queue" in rows and rows["is_queue"].any())]
     what = label.partition(" (")[0].capitalize()
     columns = (gauge, f"{gauge}_low", f"{gauge}_high")
     return _amount_over_time(rows, ax, columns, (chart, label, f"{what}: {service}"), **how)
@@ -166,6 +178,8 @@ def _amount_over_time(
         ax = style.new_axes(ax)
         steps(ax, table, rows, columns, found, "clock time")
         style.set_number_axis(ax.yaxis, label)
+        if chart == "replicas_over_time":
+            ax.yaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))  # there is no half a replica
         highest = float(np.max(style.finite(table[list(columns)].to_numpy().ravel()), initial=0.0))
         ax.set_ylim(0.0, 1.05 * highest or 1.0)
         finish(ax, title, f"{what} · {name}", legend, windows, warmup_s)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 
-from sim.analysis.metrics import effects_in, is_of_effects
+from sim.analysis.metrics import is_of_effects
 from sim.errors import ScenarioError
 from sim.plots import amounts, effects, lines, network, rows, spells, style, words
 from sim.plots.answers import place_of
@@ -245,8 +245,9 @@ def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure
         )
     options = {"looks": found, **picture.options}
     if picture.chart is rows.difference_forest:
+        over = "metric" if (picture.table["of"].astype(str) == "all").all() else "of"  # a panel for each effect
         return small_multiples(
-            picture.chart, picture.table, over="metric", title=picture.title, question=question, columns=1,
+            picture.chart, picture.table, over=over, title=picture.title, question=question, columns=1,
             panel=_row_size(picture.table, "condition", 10.5), share=False, **options,
         )  # fmt: skip
     if picture.chart is network.topology_under_load:
@@ -297,12 +298,12 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
     if "differences" in tables:
         table = tables["differences"]
         for metric in DECIDING:
-            mine = table[(table["metric"].astype(str) == metric) & (table["of"].astype(str) == "all")]
+            of_all = table["of"].astype(str) == "all"
+            mine = table[(table["metric"].astype(str) == metric) & (~of_all if is_of_effects(metric) else of_all)]
             if mine[["difference", "low", "high"]].any(axis=None):
                 baseline = style.names_in(mine, "baseline")[0]
-                pooled = ", all effects together" if is_of_effects(metric) and len(effects_in(table)) > 1 else ""
                 priced = metric in PRICES
-                title = f"Difference to {baseline}, paired by seed{pooled}{', of all requests' if priced else ''}"
+                title = f"Difference to {baseline}, paired by seed{', of all requests' if priced else ''}"
                 yield _Picture(f"difference_{metric}", rows.difference_forest, mine, title, of_all=priced)
     if "latency_cdf" in tables:
         table = tables["latency_cdf"]
@@ -344,24 +345,34 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
 
 def _of_edges(edges: pd.DataFrame) -> Iterator[_Picture]:
     """Where tries multiply, and a topology for each candidate."""
-    yield _Picture("attempts_per_tier", network.attempts_per_tier, edges, "Attempts on every edge, of all requests", of_all=True)
+    yield _Picture(
+        "attempts_per_tier",
+        network.attempts_per_tier,
+        edges,
+        "Attempts and deliveries on every edge, of all requests",
+        of_all=True,
+    )
     names = style.names_in(edges, "candidate")
     for number, candidate in enumerate(names):
         mine = edges[edges["candidate"].astype(str) == candidate]
         stem = f"topology_under_load_{number + 1}" if len(names) > 1 else "topology_under_load"
-        title = f"{words.capital(candidate)}: who calls whom, attempts per second and how many fail"
+        title = f"{candidate}: who calls whom, attempts and deliveries per second, and how many fail"
         yield _Picture(stem, network.topology_under_load, mine, title, of_all=True)
 
 
 def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterator[_Picture]:
-    """The pool of the service with the longest line, its line, and the replicas of each service that has now more, now fewer."""
+    """The pool of whoever has the longest line, its line, and the replicas of each service that has now more, now fewer."""
     by_name = gauges.groupby("name", observed=True)
     options: dict[str, Any] = {"each": marks}
+    queues = set(gauges.loc[gauges["is_queue"], "name"].astype(str)) if "is_queue" in gauges else set()
     fullest = by_name["queued"].max()
     if fullest.max() > 0:
         of = str(fullest.idxmax())
         mine = gauges[gauges["name"] == of]
-        for chart, what in ((amounts.waiting_over_time, "Waiting in front of"), (amounts.workers_over_time, "Workers held of")):
+        whats = (
+            ("Messages waiting in", "Messages at consumers of") if of in queues else ("Waiting in front of", "Workers held of")
+        )
+        for chart, what in zip((amounts.waiting_over_time, amounts.workers_over_time), whats, strict=True):
             yield _Picture(
                 chart.__name__, chart, mine, f"{what} {of}, which has the longest line", {**options, "of": of}, of_all=True
             )
@@ -369,7 +380,9 @@ def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterat
     for of in changing.sort_values(ascending=False, kind="stable").index[:_MOST_FLEETS]:
         mine = gauges[gauges["name"] == of]
         if _is_told(mine):
-            title = f"Replicas of {of} that are up, over time"
+            title = (
+                f"Whether queue {of} can be reached, over time" if of in queues else f"Replicas of {of} that are up, over time"
+            )
             yield _Picture(
                 f"replicas_over_time_{of}", amounts.replicas_over_time, mine, title, {**options, "of": of}, of_all=True
             )
@@ -396,7 +409,7 @@ def _of_states(states: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterat
         shown = mine[[each in longest for each in who]]
         seeds = " and ".join(dict.fromkeys(map(str, shown["seed"])))
         some = f", the {_MOST_ROWS} of {len(away_s)} that kept calls away longest" if len(away_s) > _MOST_ROWS else ""
-        title = f"{words.capital(candidate)}: breakers and ejected endpoints in one run (seed {seeds}){some}"
+        title = f"{candidate}: breakers and ejected endpoints in one run (seed {seeds}){some}"
         options = {"each": {name: marks[name] for name in style.names_in(shown, "condition") if name in marks}}
         stem = f"states_over_time_{number + 1}" if len(names) > 1 else "states_over_time"
         yield _Picture(stem, spells.states_over_time, shown, title, options, of_all=True)

@@ -19,7 +19,7 @@ from sim.plots.style import INK, Look
 
 _COLUMNS: Final = ("caller", "target", "attempts_rps", "retries_rps", "failed")
 #: Looks of edges by the share of attempts that fail, from which share on: darker and more broken, so that grey shows it, too.
-_TROUBLE: Final = ((0.0, Look("#8C8C8C")), (0.01, Look("#E69F00", (0, (6, 1.5)))), (0.1, Look("#A63D40", (0, (2, 1)))))
+_TROUBLE: Final = ((0.0, Look("#8C8C8C")), (0.01, Look("#E69F00", (0, (7, 2)))), (0.1, Look("#A63D40", (0, (1, 1)))))
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 1.5, 0.52, 1.25, 0.42
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-from sim.analysis.words import SAME, amount, difference
+from sim.analysis.words import SAME, amount, change
 from sim.errors import ScenarioError
 from sim.plots import style, words
 from sim.plots.style import INK, OUTCOME_LOOKS, PART_LOOKS, PART_NAMES, Look
@@ -23,6 +23,8 @@ from sim.units import format_duration
 
 Blocks = Sequence[tuple[str, Sequence[str]]]
 Heights = Mapping[tuple[str, str], float]
+#: A part that is a smaller share of the longest bar cannot be seen, and needs no place in the legend.
+_SEEN: Final = 1e-3
 _SUMMARY: Final = ("candidate", "condition", "metric", "of", "mean", "low", "high")
 
 
@@ -86,7 +88,7 @@ def _difference(ax: Axes, y: float, row: Mapping[Any, Any], look: Look) -> None:
     )  # fmt: skip
     if np.isfinite(middle):
         verdict = str(row["verdict"]) if np.isfinite([low, high]).all() else "one replication: no statement"
-        numbers = difference(str(row["metric"]), middle, low, high).replace("percentage points", "pp")
+        numbers = change(row).replace("percentage points", "pp")
         verdict = "identical" if numbers == SAME else verdict
         beside(ax, y, f"{verdict}\n{numbers}", bold=told)
     else:
@@ -129,12 +131,13 @@ def where_time_went(
         ax = style.new_axes(ax, size_of(blocks, 9.0))
         where = lay_out(ax, blocks, found)
         ends = dict.fromkeys(where, 0.0)
+        wholes_s = mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum()
         for part in style.names_in(rows, "part"):
             values = rows[rows["part"].astype(str) == part].set_index("candidate")["mean_s"]
             look = PART_LOOKS.get(part, Look(style.SHADE, hatch="||"))
-            shown = bool((mine[mine["part"].astype(str) == part]["mean_s"] > 0).any())
+            shown = bool((mine[mine["part"].astype(str) == part]["mean_s"] > _SEEN * wholes_s.max()).any())
             stack(ax, where, ends, values, look, PART_NAMES.get(part, part) if shown else "")
-        total_latency(ax, where, ends, mine.groupby(["condition", "candidate"], observed=True)["mean_s"].sum())
+        total_latency(ax, where, ends, wholes_s)
         mark_missing(ax, where, rows, "mean_s", "no good answers")
         whose = "good answers" if group == "all" else f"the {group} of good answers"
         style.set_title(ax, title, f"Where the time of {whose} went · {name}")

@@ -75,7 +75,7 @@ _MIXED: Final = (0.0, 0.45, 0.25, 0.6)
 
 #: Looks of the parts of a latency; neighbours in a stack differ in lightness or hatch.
 PART_LOOKS: Final[Mapping[str, Look]] = {
-    "queue_s": Look("#E8B04A"),
+    "queue_s": Look("#E8B04A", hatch="--"),
     "service_s": Look("#2F4B7C", hatch="//"),
     "network_s": Look("#A5C8E8"),
     "handshake_s": Look("#6C8EBF", hatch="\\\\"),

@@ -42,7 +42,7 @@ _WORDS: Final[dict[str, Word]] = {
     "tries_per_call_to": Word("tries per call, by what is called", "number", "tries/call", "lower"),
     "tries_per_call": Word("tries per call", "number", "tries/call", "lower"),
     "recovery_s": Word("time from the last fault's end to recovery", "time", better="lower"),
-    "busy_s_per_good": Word("worker time per good answer", "time", better="lower"),
+    "busy_s_per_good": Word("worker time held per good answer, waiting included", "time", better="lower"),
     "wire_bytes_per_request": Word("bytes on links per request", "number", "bytes/request", "lower"),
     "wire_cpu_s": Word("processor time for protocols per request", "time", better="lower"),
     "first_message_s": Word("time until the first message of a stream", "time", better="lower"),

@@ -12,8 +12,7 @@ import pandas as pd
 
 from sim import plots
 from sim.analysis import words
-from sim.analysis.intervals import headline
-from sim.analysis.metrics import effects_in
+from sim.analysis.intervals import each_effect, headline
 from sim.analysis.regret import regret_in_words
 from sim.errors import ScenarioError
 from sim.plots import style
@@ -29,7 +28,7 @@ from sim.scenario.doubts import doubts_of
 from sim.study import Results, explain
 from sim.study.again import same_requests, studied, with_attempts
 from sim.study.experiment import versions
-from sim.study.shown import shown_metrics
+from sim.study.shown import shown_numbers
 from sim.study.store import read_manifest
 from sim.units import format_duration
 
@@ -116,19 +115,16 @@ def _candidates(results: Results) -> Iterator[Block]:
 
 
 def _numbers(results: Results) -> Iterator[Block]:
-    summary = results.summary
-    effects = effects_in(summary)
     counts = sorted({sum(1 for run in results.runs if (run.candidate, run.condition) == pair) for pair in results.scenarios})
     yield Heading("Results")
     yield Text(f"Means of {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} replications with 95 % intervals.")
     for condition in results.conditions:
-        here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
         rows: list[list[Cell | str]] = []
-        for metric in shown_metrics(results, here):
-            name = words.metric_words(metric, effects) + words.of_whom(metric, results.focus)
-            rows.append([name, *(_value(here, candidate, metric) for candidate in results.candidates)])
+        for name, found in shown_numbers(results, condition):
+            metric = str(found["metric"].iloc[0])
+            rows.append([name, *(_value(found, candidate, metric) for candidate in results.candidates)])
         yield Table(["", *results.candidates], rows, f"Under {condition}" if len(results.conditions) > 1 else "Numbers")
-    yield from _differences(results, effects)
+    yield from _differences(results)
     judged = results.objectives()
     if len(judged):
         rows = [
@@ -150,16 +146,16 @@ def _value(rows: pd.DataFrame, candidate: str, metric: str) -> Cell:
     return Cell(words.with_interval(metric, mean, low, high), mean)
 
 
-def _differences(results: Results, effects: list[str]) -> Iterator[Block]:
+def _differences(results: Results) -> Iterator[Block]:
     table = results.differences()
-    rows = table[table["metric"].isin(DECIDING) & table["difference"].notna() & headline(table, results.focus)]
+    rows = table[table["metric"].isin(DECIDING) & table["difference"].notna() & each_effect(table, results.focus)]
     if not len(rows):
         return
     found: list[list[Cell | str]] = []
     for row in rows.to_dict("records"):
         same = row["difference"] == row["low"] == row["high"] == 0
-        change = words.difference(row["metric"], row["difference"], row["low"], row["high"])
-        name = words.metric_words(row["metric"], effects) + words.of_whom(row["metric"], results.focus)
+        change = words.change(row)
+        name = words.metric_words(row["metric"], row["of"]) + words.of_whom(row["metric"], results.focus)
         told = Cell("identical" if same else row["verdict"], mood=_MOODS.get(row["verdict"], ""))
         found.append([str(row["condition"]), name, str(row["candidate"]), Cell(change, float(row["difference"])), told])
     caption = f"Paired differences to {rows['baseline'].iloc[0]}: the same arrivals, work and faults for both"
@@ -188,7 +184,7 @@ def _survival(results: Results) -> Iterator[Block]:
             rows.append([condition, what, candidate, told, *times])
     if rows:
         yield Heading("What was survived")
-        columns = ["under", "fault", "candidate", "objectives", "success", "recovery after the last fault"]
+        columns = ["under", "fault", "candidate", "objectives", "success", "recovery of requests after the last fault"]
         yield Table(columns, rows, "Faults at fixed times, and how candidates came through")
 
 
@@ -198,10 +194,11 @@ def _robustness(results: Results, charts: bool) -> Iterator[Block]:
         return
     found = results.regret()
     yield Heading("Good in more than one world")
+    doubt = "" if found.sure else ", though with other seeds it might be another"
+    least = f"Never far is {found.minimax}{doubt}; expected, with all conditions alike, is the least for {found.least_expected}."
     yield Text(
-        f"Regret: how far a candidate is from the best one of each condition, in {words.metric_words(found.metric)}. Never far "
-        f"is {found.minimax}{'' if found.sure else ', though with other seeds it might be another'}; expected, with all "
-        f"conditions alike, is the least for {found.least_expected}."
+        f"Regret: how far a candidate is from the best one of each condition, in {words.metric_words(found.metric)}. "
+        f"{'No candidate has less than another.' if found.alike else least}"
     )
     yield Bullets(found.sentences(results.verdict().chosen)[1:])
     rows: list[list[Cell | str]] = []

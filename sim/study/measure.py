@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Protocol
 
@@ -124,6 +124,7 @@ def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
         end_s=scenario.run.end,
         percentiles=percentiles_of(scenario.slos),
         effects_per_request=effects_asked_for(scenario),
+        compensations=compensations_of(scenario),
         trouble_s=trouble_of(scenario),
     )
     replicas = called_over_connections(scenario, result)
@@ -179,13 +180,30 @@ def effects_asked_for(scenario: Scenario) -> dict[str, dict[str, int]]:
     return {entry: _asked_by(entry, edges, effects) for entry in scenario.load.mix}
 
 
+def compensations_of(scenario: Scenario) -> set[str]:
+    """Operations that nothing but the undo of a saga makes run, by itself or through what it calls: they take others back."""
+    edges = {address: list(_edges(scenario, operation.steps)) for address, operation in operations_of(scenario).items()}
+    wanted = _reached(scenario.load.mix, {a: [edge for edge in found if not edge.undoes] for a, found in edges.items()})
+    return _reached({edge.target for address in wanted for edge in edges[address] if edge.undoes}, edges) - wanted
+
+
+def _reached(first: Iterable[str], edges: Mapping[str, list[_Edge]]) -> set[str]:
+    found = dict.fromkeys(first)
+    for address in (waiting := list(found)):  # grows meanwhile
+        new = [edge.target for edge in edges[address] if edge.target not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return set(found)
+
+
 @dataclass(frozen=True)
 class _Edge:
-    """A step that makes an operation run: how often, None if that is drawn; and whether a message does it."""
+    """A step that makes an operation run: how often, None if that is drawn; whether a message does it, or the undo of a saga."""
 
     target: str
     count: int | None
     by_message: bool
+    undoes: bool = False
 
 
 def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
@@ -199,12 +217,12 @@ def _edges(scenario: Scenario, steps: tuple[Step, ...]) -> Iterator[_Edge]:
                 for edge in _edges(scenario, step.repeat):
                     never = rounds == 0 or edge.count == 0
                     count = 0 if never else None if rounds is None or edge.count is None else rounds * edge.count
-                    yield _Edge(edge.target, count, edge.by_message)
+                    yield replace(edge, count=count)
             case Saga():
                 for part in step.saga:
                     yield from _edges(scenario, part.do)
                     for edge in _edges(scenario, part.undo):
-                        yield _Edge(edge.target, None if edge.count else 0, edge.by_message)
+                        yield replace(edge, count=None if edge.count else 0, undoes=True)
             case Call():
                 yield _Edge(step.call, _fixed_count(step), by_message=False)
             case Publish():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 
 from sim.analysis import curves
 from sim.analysis.decision import Decision, verdict
-from sim.analysis.edges import edge_bands, edges_of_run
+from sim.analysis.edges import deliveries_of_run, edge_bands, edges_of_run
 from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.regret import Regret, regret
@@ -243,9 +243,11 @@ class Results:
                 rows = rows[rows["entry"] == self.focus]
             reduced = self._of_attempts(run, rows, width_s) if times.record_attempts else {}
             gauges = self._if_kept(run, "gauges", ["time_s", "name", *curves.GAUGES])
+            scenario = self.scenarios[run.candidate, run.condition]
+            consumed = scenario.consumed()
             if gauges is not None:
-                reduced["gauges_over_time"] = curves.gauges_over_time_of_run(gauges, end_s=times.end)
-            consumed = self.scenarios[run.candidate, run.condition].consumed()
+                used = _without(gauges, scenario.queues.keys() - consumed.keys())
+                reduced["gauges_over_time"] = curves.gauges_over_time_of_run(used, end_s=times.end)
             if gauges is not None and consumed:
                 reduced["backlog_over_time"] = curves.backlog_over_time_of_run(gauges, consumed, end_s=times.end)
             reduced |= {
@@ -256,6 +258,10 @@ class Results:
             for name, table in reduced.items():
                 found[name].append(curves.label_run(table, *run.labels))
         made = {name: _BANDS[name](pd.concat(parts, ignore_index=True)) for name, parts in found.items() if parts}
+        if "gauges_over_time" in made:
+            queues = {name for scenario in self.scenarios.values() for name in (*scenario.queues, *scenario.consumed())}
+            names = made["gauges_over_time"]["name"].astype(str).str.split("/").str[0]  # a partition is called LOG.GROUP/0
+            made["gauges_over_time"]["is_queue"] = names.isin(queues)
         told = {"summary": self._told(self.summary), "differences": self._told(self.differences())}
         tables = {**told, **made, "faults": self.faults(deployments=True), "warmup": self._warmup()}
         if (states := self._states()) is not None:
@@ -280,10 +286,16 @@ class Results:
         """Attempts per second of the requests in focus over time, and those of all on every edge, of one run."""
         times = self.scenarios[run.candidate, run.condition].run
         attempts = self.source.read(run.index, "attempts", ["request", "caller", "target", "number", "started_s", "outcome"])
-        edges = edges_of_run(attempts, start_s=times.warmup, end_s=times.end)
+        window = {"start_s": times.warmup, "end_s": times.end}
+        edges = [edges_of_run(attempts, **window)]
+        if (effects := self._if_kept(run, "effects")) is not None and len(effects):
+            edges.append(deliveries_of_run(effects, **window))
         if self.focus is not None:
             attempts = attempts[attempts["request"].isin(requests["request"])]
-        return {"attempts_over_time": curves.attempts_over_time_of_run(attempts, bin_s, end_s=times.end), "edges": edges}
+        return {
+            "attempts_over_time": curves.attempts_over_time_of_run(attempts, bin_s, end_s=times.end),
+            "edges": pd.concat(edges),
+        }
 
     def _staleness(self) -> pd.DataFrame | None:
         """How long callers chose from replicas that were gone, a row per death and process of all runs; None without any."""
@@ -364,6 +376,13 @@ class Results:
     def with_directory(self, directory: Path, run_id: str) -> Results:
         """The same results, read from where they were stored under that id."""
         return dataclasses.replace(self, directory=directory, source=RowsOnDisk(directory, run_id))
+
+
+def _without(gauges: pd.DataFrame, queues: Collection[str]) -> pd.DataFrame:
+    """The samples without those of queues, of these, in which no message ever was: a candidate may have them and use them not."""
+    names = gauges["name"].astype(str)
+    filled = names.isin(names[(gauges["busy"] > 0) | (gauges["queued"] > 0)])
+    return gauges[filled | ~names.isin(queues)]
 
 
 def _entries(scenarios: Iterable[Scenario]) -> set[str]:
