@@ -174,7 +174,7 @@ def test_states_are_drawn_by_candidate_with_those_that_kept_calls_away_longest()
     columns = ["candidate", "condition", "seed", "caller", "process", "target", "endpoint", "state", "start_s", "end_s"]
     many, one = _pictures({"states": pd.DataFrame(rows, columns=columns), "faults": all_tables()["faults"]})
     assert (many.name, one.name) == ("states_over_time_1", "states_over_time_2")
-    assert many.title == "Many: breakers and ejected endpoints in one run (seed 7), the 16 of 20 that kept calls away longest"
+    assert many.title == "many: breakers and ejected endpoints in one run (seed 7), the 16 of 20 that kept calls away longest"
     assert one.title == "One: breakers and ejected endpoints in one run (seed 7)"
     figure = files._draw(many, {}, "Which?")
     figure.draw_without_rendering()
