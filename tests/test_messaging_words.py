@@ -158,6 +158,8 @@ def test_a_careful_queue_leaves_no_doubt():
          {"publish": "mails, confirm: false", "slos": "slos: [effect completeness of mail.send >= 99 %]"}),
         ("queue dead: the dead letters of mails go there, and nobody reads them",
          {"queue": "max_deliveries: 3, dead_letter: dead", "queues": "dead: {}"}),
+        ("queue dead: the dead letters of mails and bills go there", {
+            "queue": "max_deliveries: 3, dead_letter: dead", "queues": "bills: {dead_letter: dead}, dead: {}"}),
         ("after 3 deliveries a message is given up without a trace", {"queue": "max_deliveries: 3"}),
         ("queue mails: overflow: drop_head never happens without a capacity; set queues.mails.capacity",
          {"queue": "overflow: drop_head"}),

@@ -6,7 +6,9 @@ import pytest
 
 from sim.analysis import messages_by_queue
 from sim.scenario.messaging.doubts import doubts_of_messages
+from sim.scenario.messaging.systems import QUEUES
 from sim.scenario.model import Scenario
+from sim.scenario.yaml import dumps, loads
 from sim.single import run
 
 
@@ -149,6 +151,7 @@ def test_a_saga_undoes_what_it_does_not_know_of():
         ({"step": {"replies": "bills"}}, "replies: no queue or log .bills."),
         ({"queue": {"consumer": None}}, "nobody consumes quotes, so nobody replies"),
         ({"answers": {"capacity": 3}}, "queues.answers.capacity: answers carries replies"),
+        ({"answers": {"preset": "sqs@standard", "prefetch": 1, "capacity": 3}}, "capacity and prefetch are not read"),
         ({"queue": {"dead_letter": "answers", "max_deliveries": 2}}, "answers carries replies, and nobody waits"),
         ({"topics": {"both": ["answers"]}}, "topics.both.subscriptions: answers carries replies"),
         ({"quote": {"steps": [{"call": "shop.buy"}]}}, "circle"),
@@ -159,13 +162,25 @@ def test_what_cannot_be_is_told_with_place_and_cure(settings, message):
         ask(**settings)
 
 
+@pytest.mark.parametrize("name", [*QUEUES])
+def test_of_a_preset_a_queue_of_replies_reads_what_is_about_it(name):
+    scenario = ask(answers={"preset": name})
+    assert run(scenario, 1).requests.ended_s.round(9).tolist() == [1.6]
+    assert loads(dumps(scenario)).hash == scenario.hash
+    assert "answers" not in doubts(answers={"preset": name})
+
+
+def test_of_a_preset_a_log_of_replies_reads_what_is_about_it():
+    assert by_log(replies={"preset": "kafka@4"}).requests.ended_s.round(9).tolist() == [1.605], "its linger is 5 ms"
+
+
 def doubts(**settings):
     return "\n".join(doubts_of_messages(ask(load={"rate": 1, "mix": "shop.buy"}, **settings)))
 
 
 def test_a_reviewer_doubts_timeouts_that_are_too_short_and_requests_that_outlive_them():
     assert "timeout = 1 s ends before the reply is there, which takes 1.4 s" in doubts(timeout=1.0)
-    assert "waits 10 s for a reply, and without a time_to_live" in doubts()
+    assert "waits 10 s for a reply, and its requests are worked on long after: queue quotes has no time_to_live." in doubts()
     assert doubts(queue={"time_to_live": 10.0}) == ""
 
 
@@ -202,13 +217,17 @@ def test_a_failure_that_cannot_be_told_brings_the_request_back():
 
 
 def among_many(**settings):
+    return run(among_many_scenario(**settings), 1)
+
+
+def among_many_scenario(**settings):
     """The same request to a topic with a fast and a slow one who quotes."""
     data = ask(**settings).as_data()
     data["services"]["slow"] = {"workers": "unlimited", "operations": {"make": [{"work": 2.0}]}}
     data["queues"]["slow_quotes"] = {"consumer": "slow.make"}
     data["topics"] = {"all": ["quotes", "slow_quotes"]}
     data["services"]["shop"]["operations"]["buy"]["steps"][0]["request"] = "all"
-    return run(Scenario.model_validate(data), 1)
+    return Scenario.model_validate(data)
 
 
 def test_of_a_topic_the_first_reply_counts_and_the_second_is_discarded():
@@ -236,6 +255,12 @@ def test_through_logs_a_reply_takes_the_same_ways():
     assert result.requests.attempts.tolist() == [5]
     lingers = {"producer": {"linger": 0.2}}
     assert by_log(lingers, lingers).requests.ended_s.round(9).tolist() == [2.0]
+
+
+def test_of_two_queues_whose_requests_outlive_their_caller_one_doubt_tells():
+    slow = among_many_scenario(load={"rate": 1, "mix": "shop.buy"})
+    [doubt] = [said for said in doubts_of_messages(slow) if "worked on long after" in said]
+    assert "queue quotes has no time_to_live and slow_quotes has no time_to_live." in doubt
 
 
 def test_a_failure_is_told_through_logs():

@@ -200,18 +200,21 @@ def _busy_brokers(scenario: Scenario, rates: dict[str, float]) -> Iterator[str]:
 
 def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     """Queues that only fill."""
-    dead_letters = {spec.dead_letter: name for name, spec in scenario.queues.items() if spec.dead_letter is not None}
+    giving_up = {name: queue.dead_letter for name, queue in scenario.queues.items()}
     for name, log in scenario.logs.items():
-        letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
-        dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
+        giving_up |= {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
+    dead_letters: dict[str, list[str]] = {}
+    for name, letters in giving_up.items():
+        if letters is not None:
+            dead_letters.setdefault(letters, []).append(name)
     replies = carriers_of_replies(scenario)
     for name, queue in scenario.queues.items():
         if name in replies:
             continue
         if queue.consumer is None and name in dead_letters:
             yield (
-                f"queue {name}: the dead letters of {dead_letters[name]} go there, and nobody reads them; give it a consumer, or "
-                "know who looks"
+                f"queue {name}: the dead letters of {' and '.join(dead_letters[name])} go there, and nobody reads them; give it "
+                "a consumer, or know who looks"
             )
         elif queue.consumer is None:
             yield f"queue {name}: nobody consumes it: what is published there stays; give it a consumer"
@@ -240,6 +243,7 @@ def _no_keys(scenario: Scenario) -> Iterator[str]:
     """An order per key where nothing has a key."""
     with_key = {step.publish for _, step in publishes_of(scenario) if step.key is not None}
     keyed = {name for published in with_key for name in scenario.queues_of(published)}
+    keyed |= carriers_of_replies(scenario)  # whose order is not read
     for name, queue in scenario.queues.items():
         inherits = any(other.dead_letter == name for other in scenario.queues.values())
         if queue.order == "per_key" and name not in keyed and not inherits:
