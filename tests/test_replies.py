@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sim.analysis import messages_by_queue
+from sim.scenario.forecast import forecast
 from sim.scenario.messaging.doubts import doubts_of_messages
 from sim.scenario.messaging.systems import QUEUES
 from sim.scenario.model import Scenario
@@ -50,6 +51,7 @@ def test_a_reply_comes_after_four_ways_and_the_work():
     assert (fates(result, "quotes"), fates(result, "answers")) == (["done"], ["done"])
     # its publish, its delivery, the publish of the reply, the delivery of that; and the client's call
     assert request.attempts == 5
+    assert forecast(ask(load={"rate": 2, "mix": "shop.buy"})).attempts == 2 * 30 * 5
 
 
 def test_the_worker_is_held_while_its_request_is_out():
@@ -260,6 +262,7 @@ def test_through_logs_a_reply_takes_the_same_ways():
 def test_of_two_queues_whose_requests_outlive_their_caller_one_doubt_tells():
     slow = among_many_scenario(load={"rate": 1, "mix": "shop.buy"})
     [doubt] = [said for said in doubts_of_messages(slow) if "worked on long after" in said]
+    assert forecast(slow).attempts == 30 * 8, "a call, a publish, two deliveries, two replies delivered"
     assert "queue quotes has no time_to_live and slow_quotes has no time_to_live." in doubt
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from sim.scenario.calls import CallPolicy
 from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
-from sim.scenario.messaging.requests import requests_of
+from sim.scenario.messaging.requests import carriers_of_replies, requests_of
 from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, ReadVersion, Repeat, RequestReply, Saga, Step, Work
 
@@ -50,7 +50,8 @@ class ServiceForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The whole scenario: offered rates (None for a closed load without think time), services, expected rows of one run."""
+    """The whole scenario: offered rates (None for a closed load without think time), services, and what one run will come to:
+    requests, and attempts (calls, publishes and deliveries, replies among them)."""
 
     rate_rps: float | None
     peak_rps: float | None
@@ -80,9 +81,13 @@ def forecast(scenario: Scenario) -> Forecast:
     of_services = _shares_of_services(demands, per_request)
     services = tuple(_service(scenario, name, of_services[name], rate, peak) for name in scenario.services)
     span_s = scenario.run.end
-    calls = sum(per_request[address] * sum(demand.calls.values()) for address, demand in demands.items())
+    waiting = carriers_of_replies(scenario)
+    attempts = sum(
+        number * (1 + len(scenario.consumers(target)) + (target in waiting))
+        for (_, target), number in _per_request(scenario, demands, per_request).items()
+    )
     requests = None if rate is None else rate * span_s
-    return Forecast(rate, peak, services, requests, None if requests is None else requests * (1 + calls))
+    return Forecast(rate, peak, services, requests, None if requests is None else requests * attempts)
 
 
 def shares(weights: dict[str, float]) -> dict[str, float]:
@@ -417,16 +422,20 @@ def calls_rps(scenario: Scenario) -> dict[tuple[str, str], float]:
     rate_rps = forecast(scenario).rate_rps
     if rate_rps is None:
         return {}
-    found = {(CLIENT, entry): rate_rps * share for entry, share in shares(entry_weights(scenario.load)).items()}
+    return {edge: rate_rps * number for edge, number in _per_request(scenario, demands, per_request).items()}
+
+
+def _per_request(scenario: Scenario, demands: dict[str, Demand], visits: dict[str, float]) -> dict[tuple[str, str], float]:
+    """Calls and publishes on every edge for one request, in the mean."""
+    found = {(CLIENT, entry): share for entry, share in shares(entry_weights(scenario.load)).items()}
     for address, demand in demands.items():
         for target, calls in demand.calls.items():
             edge = (address.split(".")[0], target)
-            found[edge] = found.get(edge, 0.0) + rate_rps * per_request[address] * calls
+            found[edge] = found.get(edge, 0.0) + visits[address] * calls
     for address, _, step in requests_of(scenario):  # each request has a reply
-        rps = rate_rps * per_request[address] * step.probability
         for consumer in scenario.consumers(step.request).values():
             edge = (consumer.split(".")[0], step.replies)
-            found[edge] = found.get(edge, 0.0) + rps
+            found[edge] = found.get(edge, 0.0) + visits[address] * step.probability
     return found
 
 
