@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 from typing import Final
 
 from sim.scenario.calls import CallPolicy
+from sim.scenario.distances import way_s, written_s
 from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.messaging.requests import carriers_of_replies, requests_of
@@ -211,8 +212,8 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             counts = _shares(step.count)
             mean = sum(number * share for number, share in counts.items())
             in_a_row = 1.0 - counts.get(0, 0.0) if step.in_parallel else mean
-            way_s = 2 * scenario.link(service, step.call.split(".")[0]).latency.mean
-            held_s = in_a_row * (way_s + demands[step.call].held_s)
+            both_s = 2 * way_s(scenario, service, step.call.split(".")[0])
+            held_s = in_a_row * (both_s + demands[step.call].held_s)
             return Demand(0.0, step.probability * held_s, {step.call: step.probability * mean}), 1.0
         case ReadVersion() | Commit():
             return Demand(0.0, 0.0, {}), 1.0
@@ -254,14 +255,8 @@ def publish_s(scenario: Scenario, service: str, name: str) -> float:
     if name in scenario.logs:
         longest_s = _log_publish_s(scenario, name)
     for queue in (scenario.queues[each] for each in scenario.queues_of(name) if each in scenario.queues):
-        broker = scenario.brokers.get(queue.broker or "")
-        write_s = (
-            queue.persist.mean
-            if broker is None
-            else broker.write.mean + (broker.replicate.mean if broker.confirm != "one" else 0.0)
-        )
-        longest_s = max(longest_s, write_s)
-    return 2 * scenario.link(service, name).latency.mean + longest_s
+        longest_s = max(longest_s, queue.persist.mean if queue.broker is None else written_s(scenario, queue.broker))
+    return 2 * way_s(scenario, service, name) + longest_s
 
 
 def _put_s(scenario: Scenario, step: Publish) -> float:
@@ -281,7 +276,7 @@ def reply_s(scenario: Scenario, service: str, step: RequestReply, demands: dict[
 def _reply_s(scenario: Scenario, service: str, step: RequestReply, consumer: str, demands: dict[str, Demand]) -> float:
     by = consumer.split(".")[0]
     ways = [(service, step.request), (step.request, by), (by, step.replies), (step.replies, service)]
-    ways_s = [scenario.link(*way).latency.mean for way in ways]
+    ways_s = [way_s(scenario, *way) for way in ways]
     stored_s = publish_s(scenario, service, step.request) - 2 * ways_s[0] + publish_s(scenario, by, step.replies) - 2 * ways_s[2]
     return sum(ways_s) + stored_s + demands[consumer].held_s
 
@@ -289,12 +284,11 @@ def _reply_s(scenario: Scenario, service: str, step: RequestReply, consumer: str
 def _log_publish_s(scenario: Scenario, name: str) -> float:
     """Of a log: a batch that has waited its linger, written as its producers want it."""
     log = scenario.logs[name]
-    broker, producer = scenario.brokers.get(log.broker or ""), log.producer
-    if producer.acks == 0:
-        return producer.linger
-    write_s = log.persist.mean if broker is None else broker.write.mean
-    copy_s = broker.replicate.mean if broker is not None and producer.acks == "all" else 0.0
-    return producer.linger + write_s + copy_s
+    acks, linger_s = log.producer.acks, log.producer.linger
+    if acks == 0:
+        return linger_s
+    confirm = "all" if acks == "all" else "one"
+    return linger_s + (log.persist.mean if log.broker is None else written_s(scenario, log.broker, confirm))
 
 
 def _shares(times: int | dict[int, float]) -> dict[int, float]:
