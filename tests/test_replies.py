@@ -186,6 +186,14 @@ def test_a_reviewer_doubts_timeouts_that_are_too_short_and_requests_that_outlive
     assert doubts(queue={"time_to_live": 10.0}) == ""
 
 
+def test_a_retry_that_never_sees_a_failing_reply_is_doubted():
+    settings = {"step": {"reply_failures": True}, "queue": {"time_to_live": 10.0}}
+    assert "never what was answered with a failure" in doubts(
+        calls={"shop -> quotes": {"retry": {"max_attempts": 3}}}, **settings
+    )
+    assert doubts(calls={"client -> shop": {"timeout": 9, "retry": {"max_attempts": 3}}}, **settings) == ""
+
+
 FAILS = {"steps": [{"work": 0.5}, {"fail": 1.0}]}
 
 

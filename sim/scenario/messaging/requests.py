@@ -86,6 +86,12 @@ def doubts_of_requests(scenario: Scenario, waits_s: dict[tuple[str, str], float]
                 f"{path}: timeout = {format_duration(step.timeout)} ends before the reply is there, which takes "
                 f"{format_duration(takes_s)} where nothing queues; a longer timeout"
             )
+        caller = address.split(".")[0]
+        if step.reply_failures and scenario.policy(caller, step.request).retry.max_attempts != 1:
+            yield (
+                f"{path}: the retry of {caller} -> {step.request} sends again what was not confirmed, never what was answered "
+                f"with a failure (reply_failures); a retry of those who call {caller} does"
+            )
         # A log keeps what nobody waits for, whatever one writes.
         queues = scenario.queues_of(step.request) if step.request not in scenario.logs else ()
         lives_s = {name: scenario.queues[name].time_to_live for name in queues if name not in told}
