@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from sim.scenario.doubts import doubts
-from sim.scenario.forecast import Forecast, edges_of, forecast, offered_rps
+from sim.scenario.forecast import Forecast, demands_of, edges_of, forecast, offered_rps
 from sim.scenario.model import Scenario
 from sim.scenario.yaml import loads
 
@@ -50,7 +50,27 @@ def test_visits_work_and_held_times_of_a_chain() -> None:
     }
     assert by_name(found) == {name: pytest.approx(values) for name, values in expected.items()}
     assert [s.utilisation for s in found.services] == pytest.approx([3.7 / 20, 0.2, 0.25, 0.8])
-    assert (found.requests, found.attempts) == (pytest.approx(10_000), pytest.approx(10_000 * (1 + 2 + 1 + 1)))
+    assert (found.requests, found.attempts) == (
+        pytest.approx(10_000),
+        pytest.approx(10_000 * (1 + 2 + 1 + 2)),
+    )  # publish, delivery
+
+
+def test_ways_between_zones_and_to_copies_are_part_of_what_holds_a_worker() -> None:
+    found = scenario("""
+        zones: [a, b]
+        zone_links: {default: 10ms}
+        brokers: {kafka: {nodes: 2, copies: 2, write: 1ms, replicate: 2ms}}
+        logs: {orders: {broker: kafka, partitions: 2}}
+        services:
+          shop: {replicas: 2, workers: 9, operations: {buy: [{call: pay.charge}], note: [{publish: orders}]}}
+          pay: {replicas: 1, workers: 9, zones: {b: 1}, operations: {charge: [{work: 3ms}]}}
+        load: {rate: 1/s, mix: {shop.buy: 1, shop.note: 1}}
+        """)
+    demands = demands_of(found)
+    # Half of the shop is where pay is: 2 × 5 ms; half of it is where a partition's leader is, whose copy is 2 × 10 ms away.
+    assert demands["shop.buy"].held_s == pytest.approx(0.010 + 0.003)
+    assert demands["shop.note"].held_s == pytest.approx(0.010 + 0.001 + 0.002 + 0.020)
 
 
 def test_branches_take_the_longest_and_make_all_calls() -> None:
@@ -183,7 +203,7 @@ SILENT = "faults: [{crash: payment, silent: true, at: 5s}]"
         ),
         ("load:", "faults: [{slow: stock, factor: 2, at: 200s}]\nload:", "faults[0] begins at 200 s, after the last arrival"),
         ("duration: 100s", "duration: 1s", "p99 of some 100 requests rests on 1 answers per replication; run.duration: 10s"),
-        ("duration: 100s", "duration: 100000s", "one run makes some 5e+07 attempts"),
+        ("duration: 100s", "duration: 100000s", "one run makes some 6e+07 attempts"),
         (
             "rate: 100/s",
             "kind: replay, times: [101s, 102s]",

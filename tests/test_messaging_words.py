@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from sim.cli import app
+from sim.cli.check import details
 from sim.errors import ScenarioError
 from sim.scenario.doubts import doubts
+from sim.scenario.messaging.broker_load import broker_utilisation
 from sim.scenario.messaging.systems import QUEUES
 from sim.scenario.model import Scenario
 from sim.scenario.yaml import dumps, loads
@@ -158,6 +160,8 @@ def test_a_careful_queue_leaves_no_doubt():
          {"publish": "mails, confirm: false", "slos": "slos: [effect completeness of mail.send >= 99 %]"}),
         ("queue dead: the dead letters of mails go there, and nobody reads them",
          {"queue": "max_deliveries: 3, dead_letter: dead", "queues": "dead: {}"}),
+        ("queue dead: the dead letters of mails and bills go there", {
+            "queue": "max_deliveries: 3, dead_letter: dead", "queues": "bills: {dead_letter: dead}, dead: {}"}),
         ("after 3 deliveries a message is given up without a trace", {"queue": "max_deliveries: 3"}),
         ("queue mails: overflow: drop_head never happens without a capacity; set queues.mails.capacity",
          {"queue": "overflow: drop_head"}),
@@ -165,13 +169,23 @@ def test_a_careful_queue_leaves_no_doubt():
         ("shop.buy publishes poison, and max_deliveries is unlimited", {"publish": "mails, poison: 1 %"}),
         ("it keeps an order per key, and what is published there has none", {"queue": "order: per_key"}),
         ("broker rabbit: no queue or log is on it", {"more": "brokers: {rabbit: {}}"}),
-        ("broker rabbit cannot keep up: writing and delivering keeps 2 workers busy, and there are 1 on each of the 1 nodes",
+        ("broker rabbit cannot keep up: writing and delivering keeps 2 workers busy, and there is 1 on the one node that leads",
          {"queue": "broker: rabbit", "more": "brokers: {rabbit: {workers: 1, write: 150ms, deliver: 50ms}}"}),
     ],
 )  # fmt: skip
 def test_doubts_say_what_will_happen_and_what_to_change(said, settings):
     found = doubts(written(**settings))
     assert any(said in doubt for doubt in found), found
+
+
+def test_the_way_of_large_messages_keeps_a_broker_busy_too():
+    # 10 messages/s × (1 ms + 2 × 5 MB / 50 MB/s) = 2.01 workers
+    large, broker = "mails, payload: 5 MB", "brokers: {rabbit: {workers: WORKERS, write: 1ms, bandwidth: 50 MB/s}}"
+    scenario = written(queue="broker: rabbit", publish=large, more=broker.replace("WORKERS", "3"))
+    assert broker_utilisation(scenario) == {"rabbit": pytest.approx(0.67)}
+    assert "broker    rabbit: 1 node, 1 copy, utilisation 67 %" in details(scenario)
+    found = doubts(written(queue="broker: rabbit", publish=large, more=broker.replace("WORKERS", "2")))
+    assert any("keeps 2.01 workers busy, and there are 2 on the one node" in doubt for doubt in found), found
 
 
 def test_idempotent_consumers_have_no_doubt_of_doing_it_twice():

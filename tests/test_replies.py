@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from sim.analysis import messages_by_queue
+from sim.scenario.forecast import forecast
 from sim.scenario.messaging.doubts import doubts_of_messages
+from sim.scenario.messaging.systems import QUEUES
 from sim.scenario.model import Scenario
+from sim.scenario.yaml import dumps, loads
 from sim.single import run
 
 
@@ -48,6 +51,7 @@ def test_a_reply_comes_after_four_ways_and_the_work():
     assert (fates(result, "quotes"), fates(result, "answers")) == (["done"], ["done"])
     # its publish, its delivery, the publish of the reply, the delivery of that; and the client's call
     assert request.attempts == 5
+    assert forecast(ask(load={"rate": 2, "mix": "shop.buy"})).attempts == 2 * 30 * 5
 
 
 def test_the_worker_is_held_while_its_request_is_out():
@@ -152,6 +156,7 @@ ASKS = {"request": "quotes", "replies": "answers", "timeout": 1.0}
         ({"step": {"replies": "bills"}}, "replies: no queue or log .bills."),
         ({"queue": {"consumer": None}}, "nobody consumes quotes, so nobody replies"),
         ({"answers": {"capacity": 3}}, "queues.answers.capacity: answers carries replies"),
+        ({"answers": {"preset": "sqs@standard", "prefetch": 1, "capacity": 3}}, "capacity and prefetch are not read"),
         ({"queue": {"dead_letter": "answers", "max_deliveries": 2}}, "answers carries replies, and nobody waits"),
         ({"shop": {"operations": {"buy": [{"publish": "answers"}, ASKS]}}}, r"buy.steps\[0\].publish: answers carries replies"),
         (
@@ -167,13 +172,25 @@ def test_what_cannot_be_is_told_with_place_and_cure(settings, message):
         ask(**settings)
 
 
+@pytest.mark.parametrize("name", [*QUEUES])
+def test_of_a_preset_a_queue_of_replies_reads_what_is_about_it(name):
+    scenario = ask(answers={"preset": name})
+    assert run(scenario, 1).requests.ended_s.round(9).tolist() == [1.6]
+    assert loads(dumps(scenario)).hash == scenario.hash
+    assert "answers" not in doubts(answers={"preset": name})
+
+
+def test_of_a_preset_a_log_of_replies_reads_what_is_about_it():
+    assert by_log(replies={"preset": "kafka@4"}).requests.ended_s.round(9).tolist() == [1.605], "its linger is 5 ms"
+
+
 def doubts(**settings):
     return "\n".join(doubts_of_messages(ask(load={"rate": 1, "mix": "shop.buy"}, **settings)))
 
 
 def test_a_reviewer_doubts_timeouts_that_are_too_short_and_requests_that_outlive_them():
     assert "timeout = 1 s ends before the reply is there, which takes 1.4 s" in doubts(timeout=1.0)
-    assert "waits 10 s for a reply, and without a time_to_live" in doubts()
+    assert "waits 10 s for a reply, and its requests are worked on long after: queue quotes has no time_to_live." in doubts()
     assert doubts(queue={"time_to_live": 10.0}) == ""
 
 
@@ -201,6 +218,14 @@ def test_a_reply_is_not_written_where_nobody_leads_once_its_broker_takes_message
     # Eaten at 5.4, told at 5.5, refused at 5.5: the quote is made again until somebody takes the reply, after 7.
     [written_s] = of(result, "answers").acked_s
     assert written_s > 7.0
+
+
+def test_a_retry_that_never_sees_a_failing_reply_is_doubted():
+    settings = {"step": {"reply_failures": True}, "queue": {"time_to_live": 10.0}}
+    assert "never what was answered with a failure" in doubts(
+        calls={"shop -> quotes": {"retry": {"max_attempts": 3}}}, **settings
+    )
+    assert doubts(calls={"client -> shop": {"timeout": 9, "retry": {"max_attempts": 3}}}, **settings) == ""
 
 
 FAILS = {"steps": [{"work": 0.5}, {"fail": 1.0}]}
@@ -236,13 +261,17 @@ def test_a_failure_that_cannot_be_told_brings_the_request_back():
 
 
 def among_many(**settings):
+    return run(among_many_scenario(**settings), 1)
+
+
+def among_many_scenario(**settings):
     """The same request to a topic with a fast and a slow one who quotes."""
     data = ask(**settings).as_data()
     data["services"]["slow"] = {"workers": "unlimited", "operations": {"make": [{"work": 2.0}]}}
     data["queues"]["slow_quotes"] = {"consumer": "slow.make"}
     data["topics"] = {"all": ["quotes", "slow_quotes"]}
     data["services"]["shop"]["operations"]["buy"]["steps"][0]["request"] = "all"
-    return run(Scenario.model_validate(data), 1)
+    return Scenario.model_validate(data)
 
 
 def test_of_a_topic_the_first_reply_counts_and_the_second_is_discarded():
@@ -270,6 +299,13 @@ def test_through_logs_a_reply_takes_the_same_ways():
     assert result.requests.attempts.tolist() == [5]
     lingers = {"producer": {"linger": 0.2}}
     assert by_log(lingers, lingers).requests.ended_s.round(9).tolist() == [2.0]
+
+
+def test_of_two_queues_whose_requests_outlive_their_caller_one_doubt_tells():
+    slow = among_many_scenario(load={"rate": 1, "mix": "shop.buy"})
+    [doubt] = [said for said in doubts_of_messages(slow) if "worked on long after" in said]
+    assert forecast(slow).attempts == 30 * 8, "a call, a publish, two deliveries, two replies delivered"
+    assert "queue quotes has no time_to_live and slow_quotes has no time_to_live." in doubt
 
 
 def test_a_failure_is_told_through_logs():

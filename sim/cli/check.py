@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sim.scenario.doubts import doubts, doubts_between, doubts_of_cases
 from sim.scenario.faults import Partition
 from sim.scenario.forecast import Forecast, ServiceForecast, forecast
+from sim.scenario.messaging.broker_load import broker_utilisation
+from sim.scenario.messaging.requests import carriers_of_replies
 from sim.scenario.model import Comparison, Scenario
+from sim.scenario.words import counted
 from sim.scenario.zone_doubts import placements
 from sim.units import format_duration
 
@@ -84,8 +87,11 @@ def _utilisation(service: ServiceForecast) -> str:
 
 
 def _percent(ratio: float) -> str:
-    text = f"{100 * ratio:.3g} %" if ratio < 10 else f"{100 * ratio:.0f} %"
-    return f"[bold red]{text}[/]" if ratio >= 1 else text
+    return f"[bold red]{_plain_percent(ratio)}[/]" if ratio >= 1 else _plain_percent(ratio)
+
+
+def _plain_percent(ratio: float) -> str:
+    return f"{100 * ratio:.3g} %" if ratio < 10 else f"{100 * ratio:.0f} %"
 
 
 def rate(per_second: float) -> str:
@@ -107,10 +113,11 @@ def headline(scenario: Scenario, expected: Forecast) -> list[str]:
         offered = f"at most {offered}"
     mix = ", ".join(load.mix) if len(load.mix) <= 4 else f"{len(load.mix)} operations"
     warmup = f" after {run.warmup:g} s of warm-up" if run.warmup else ""
+    attempts = "calls, publishes and deliveries" if scenario.queues or scenario.logs else "attempts"
     size = (
         ""
         if expected.requests is None or expected.attempts is None
-        else (f", some {_count(expected.requests)} requests and {_count(expected.attempts)} attempts each")
+        else f", some {_count(expected.requests)} requests and {_count(expected.attempts)} {attempts} each"
     )
     lines = [scenario.question] if scenario.question else []
     lines.append(f"load      {load.kind} of {mix}, {offered}")
@@ -130,15 +137,24 @@ def _count(number: float) -> str:
 def details(scenario: Scenario) -> list[str]:
     """Queues, registries, proxies, what happens when, and objectives, a line each."""
     lines = []
+    waiting = carriers_of_replies(scenario)
+
+    def nobody(name: str) -> str:
+        return "whoever asked" if name in waiting else "nobody"
+
     for name, queue in scenario.queues.items():
         what = "".join(f" ({said})" for said in (queue.preset, queue.broker and f"on {queue.broker}") if said)
-        lines.append(f"queue     {name}{what} → {queue.consumer or 'nobody'}")
+        lines.append(f"queue     {name}{what} → {queue.consumer or nobody(name)}")
     lines += [f"topic     {name} → {', '.join(topic.subscriptions)}" for name, topic in scenario.topics.items()]
     for name, log in scenario.logs.items():
         what = "".join(f" ({said})" for said in (log.preset, log.broker and f"on {log.broker}") if said)
         readers = ", ".join(f"{group} {spec.consumer}" for group, spec in log.groups.items())
-        lines.append(f"log       {name}{what}: {log.partitions} partitions → {readers or 'nobody'}")
-    lines += [f"broker    {name}: {broker.nodes} nodes, {broker.copies} copies" for name, broker in scenario.brokers.items()]
+        lines.append(f"log       {name}{what}: {counted(log.partitions, 'partition')} → {readers or nobody(name)}")
+    utilisation = broker_utilisation(scenario)
+    for name, broker in scenario.brokers.items():
+        busy = f", utilisation {_plain_percent(utilisation[name])}" if name in utilisation else ""
+        copies = counted(broker.copies, "copy", "copies")
+        lines.append(f"broker    {name}: {counted(broker.nodes, 'node')}, {copies}{busy}")
     for name, registry in scenario.registries.items():
         members = [member for member, service in scenario.services.items() if service.registry == name]
         what = registry.preset or ("no leases" if registry.heartbeat_interval is None else "leases")

@@ -12,9 +12,10 @@ from graphlib import TopologicalSorter
 from typing import Final
 
 from sim.scenario.calls import CallPolicy
+from sim.scenario.distances import way_s, written_s
 from sim.scenario.edges import CLIENT, operations_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
-from sim.scenario.messaging.requests import requests_of
+from sim.scenario.messaging.requests import carriers_of_replies, requests_of
 from sim.scenario.model import Scenario
 from sim.scenario.services import Call, Commit, Fail, Parallel, Publish, ReadVersion, Repeat, RequestReply, Saga, Step, Work
 
@@ -50,7 +51,8 @@ class ServiceForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The whole scenario: offered rates (None for a closed load without think time), services, expected rows of one run."""
+    """The whole scenario: offered rates (None for a closed load without think time), services, and what one run will come to:
+    requests, and attempts (calls, publishes and deliveries, replies among them)."""
 
     rate_rps: float | None
     peak_rps: float | None
@@ -80,9 +82,13 @@ def forecast(scenario: Scenario) -> Forecast:
     of_services = _shares_of_services(demands, per_request)
     services = tuple(_service(scenario, name, of_services[name], rate, peak) for name in scenario.services)
     span_s = scenario.run.end
-    calls = sum(per_request[address] * sum(demand.calls.values()) for address, demand in demands.items())
+    waiting = carriers_of_replies(scenario)
+    attempts = sum(
+        number * (1 + len(scenario.consumers(target)) + (target in waiting))
+        for (_, target), number in _per_request(scenario, demands, per_request).items()
+    )
     requests = None if rate is None else rate * span_s
-    return Forecast(rate, peak, services, requests, None if requests is None else requests * (1 + calls))
+    return Forecast(rate, peak, services, requests, None if requests is None else requests * attempts)
 
 
 def shares(weights: dict[str, float]) -> dict[str, float]:
@@ -206,8 +212,8 @@ def _of_step(scenario: Scenario, service: str, step: Step, demands: dict[str, De
             counts = _shares(step.count)
             mean = sum(number * share for number, share in counts.items())
             in_a_row = 1.0 - counts.get(0, 0.0) if step.in_parallel else mean
-            way_s = 2 * scenario.link(service, step.call.split(".")[0]).latency.mean
-            held_s = in_a_row * (way_s + demands[step.call].held_s)
+            both_s = 2 * way_s(scenario, service, step.call.split(".")[0])
+            held_s = in_a_row * (both_s + demands[step.call].held_s)
             return Demand(0.0, step.probability * held_s, {step.call: step.probability * mean}), 1.0
         case ReadVersion() | Commit():
             return Demand(0.0, 0.0, {}), 1.0
@@ -249,14 +255,8 @@ def publish_s(scenario: Scenario, service: str, name: str) -> float:
     if name in scenario.logs:
         longest_s = _log_publish_s(scenario, name)
     for queue in (scenario.queues[each] for each in scenario.queues_of(name) if each in scenario.queues):
-        broker = scenario.brokers.get(queue.broker or "")
-        write_s = (
-            queue.persist.mean
-            if broker is None
-            else broker.write.mean + (broker.replicate.mean if broker.confirm != "one" else 0.0)
-        )
-        longest_s = max(longest_s, write_s)
-    return 2 * scenario.link(service, name).latency.mean + longest_s
+        longest_s = max(longest_s, queue.persist.mean if queue.broker is None else written_s(scenario, queue.broker))
+    return 2 * way_s(scenario, service, name) + longest_s
 
 
 def _put_s(scenario: Scenario, step: Publish) -> float:
@@ -276,7 +276,7 @@ def reply_s(scenario: Scenario, service: str, step: RequestReply, demands: dict[
 def _reply_s(scenario: Scenario, service: str, step: RequestReply, consumer: str, demands: dict[str, Demand]) -> float:
     by = consumer.split(".")[0]
     ways = [(service, step.request), (step.request, by), (by, step.replies), (step.replies, service)]
-    ways_s = [scenario.link(*way).latency.mean for way in ways]
+    ways_s = [way_s(scenario, *way) for way in ways]
     stored_s = publish_s(scenario, service, step.request) - 2 * ways_s[0] + publish_s(scenario, by, step.replies) - 2 * ways_s[2]
     return sum(ways_s) + stored_s + demands[consumer].held_s
 
@@ -284,12 +284,11 @@ def _reply_s(scenario: Scenario, service: str, step: RequestReply, consumer: str
 def _log_publish_s(scenario: Scenario, name: str) -> float:
     """Of a log: a batch that has waited its linger, written as its producers want it."""
     log = scenario.logs[name]
-    broker, producer = scenario.brokers.get(log.broker or ""), log.producer
-    if producer.acks == 0:
-        return producer.linger
-    write_s = log.persist.mean if broker is None else broker.write.mean
-    copy_s = broker.replicate.mean if broker is not None and producer.acks == "all" else 0.0
-    return producer.linger + write_s + copy_s
+    acks, linger_s = log.producer.acks, log.producer.linger
+    if acks == 0:
+        return linger_s
+    confirm = "all" if acks == "all" else "one"
+    return linger_s + (log.persist.mean if log.broker is None else written_s(scenario, log.broker, confirm))
 
 
 def _shares(times: int | dict[int, float]) -> dict[int, float]:
@@ -417,16 +416,20 @@ def calls_rps(scenario: Scenario) -> dict[tuple[str, str], float]:
     rate_rps = forecast(scenario).rate_rps
     if rate_rps is None:
         return {}
-    found = {(CLIENT, entry): rate_rps * share for entry, share in shares(entry_weights(scenario.load)).items()}
+    return {edge: rate_rps * number for edge, number in _per_request(scenario, demands, per_request).items()}
+
+
+def _per_request(scenario: Scenario, demands: dict[str, Demand], visits: dict[str, float]) -> dict[tuple[str, str], float]:
+    """Calls and publishes on every edge for one request, in the mean."""
+    found = {(CLIENT, entry): share for entry, share in shares(entry_weights(scenario.load)).items()}
     for address, demand in demands.items():
         for target, calls in demand.calls.items():
             edge = (address.split(".")[0], target)
-            found[edge] = found.get(edge, 0.0) + rate_rps * per_request[address] * calls
+            found[edge] = found.get(edge, 0.0) + visits[address] * calls
     for address, _, step in requests_of(scenario):  # each request has a reply
-        rps = rate_rps * per_request[address] * step.probability
         for consumer in scenario.consumers(step.request).values():
             edge = (consumer.split(".")[0], step.replies)
-            found[edge] = found.get(edge, 0.0) + rps
+            found[edge] = found.get(edge, 0.0) + visits[address] * step.probability
     return found
 
 

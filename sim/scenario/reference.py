@@ -448,8 +448,8 @@ def _default(shape: Shape, field: FieldInfo) -> str:
         return f"`{shown(said)}`" if said else "its defaults"
     if value in ((), {}, ""):
         return "none"
-    kind = (shape.kind or "").removesuffix(" > 0")
-    if kind in units.BASE:
+    kind = next((each.kind for each in members(shape) if each.kind), "").removesuffix(" > 0")
+    if kind in units.BASE and isinstance(value, float):
         return f"`{units.exact(value, units.BASE[kind])}`"
     if kind == "law":
         return f"`{dump_law(value)}`"

@@ -141,7 +141,7 @@ class Publish(Spec):
     lost on the way, refused for lack of room or thrown away is lost unseen. With an `outbox` nobody waits, and nothing is lost.
     """
 
-    publish: Name = Field(description="a queue of `queues`, or a topic of `topics`")
+    publish: Name = Field(description="a queue of `queues`, a topic of `topics`, or a log of `logs`")
     probability: Ratio = Field(1.0, description="whether the step happens at all")
     key: MessageKey | None = Field(None, description="what the message is about; absent: it has no key")
     priority: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="rank in a queue with `order: priority`: 0 goes first")

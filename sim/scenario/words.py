@@ -57,6 +57,15 @@ def plain(key: object) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """So many of something.
+
+    >>> counted(1, "node"), counted(2, "node"), counted(3, "copy", "copies")
+    ('1 node', '2 nodes', '3 copies')
+    """
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """What the writer probably meant, as the end of a message, or the known names.
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from sim.scenario.edges import operations_of, publishes_of
 from sim.scenario.forecast import demands_of, edges_of, messages_rps, reply_s
+from sim.scenario.messaging.broker_load import broker_utilisation, leaders_of
 from sim.scenario.messaging.log_doubts import doubts_of_logs
 from sim.scenario.messaging.queues import Queue
 from sim.scenario.messaging.requests import carriers_of_replies, doubts_of_requests, requests_of
@@ -36,7 +37,7 @@ def doubts_of_messages(scenario: Scenario) -> Iterator[str]:
         yield from _lost(scenario, name, queue)
         yield from _poison(scenario, name, queue)
         yield from _dead_too_late(scenario, name, queue)
-    yield from _busy_brokers(scenario, rates)
+    yield from _busy_brokers(scenario)
     yield from _nobody_reads(scenario)
     yield from _unconfirmed(scenario)
     yield from _no_keys(scenario)
@@ -175,43 +176,41 @@ def _dead_too_late(scenario: Scenario, name: str, queue: Queue) -> Iterator[str]
         )
 
 
-def _busy_brokers(scenario: Scenario, rates: dict[str, float]) -> Iterator[str]:
-    """Brokers that are asked to write more than they can."""
+def _busy_brokers(scenario: Scenario) -> Iterator[str]:
+    """Brokers that are asked to write and deliver more than they can."""
+    utilisation = broker_utilisation(scenario)
     for name, broker in scenario.brokers.items():
-        mine = [queue for queue, spec in scenario.queues.items() if spec.broker == name]
-        logs = {log: spec for log, spec in scenario.logs.items() if spec.broker == name}
-        if not mine and not logs:
+        leaders = leaders_of(scenario, name)
+        if not leaders:
             yield f"broker {name}: no queue or log is on it; set queues.NAME.broker, or leave it out"
-            continue
-        if broker.workers == "unlimited":
-            continue
-        leaders = min(len(mine) + sum(log.partitions for log in logs.values()), broker.nodes)
-        busy = sum(rates.get(queue, 0.0) for queue in mine) * (broker.write.mean + broker.deliver.mean)
-        # Of a log, at least: full batches, and as full answers to its readers.
-        for log, spec in logs.items():
-            rps = max((rates.get(group, 0.0) for group in scenario.queues_of(log)), default=0.0)
-            busy += rps / spec.producer.batch_size * broker.write.mean
-        if busy >= broker.workers * leaders:
+        elif utilisation.get(name, 0.0) >= 1:
+            assert broker.workers != "unlimited"
+            where = "the one node that leads" if leaders == 1 else f"each of the {leaders} nodes that lead"
+            busy = utilisation[name] * broker.workers * leaders
             yield (
-                f"broker {name} cannot keep up: writing and delivering keeps {busy:.3g} workers busy, and there are "
-                f"{broker.workers} on each of the {leaders} nodes that lead a queue or partition; more workers, or more of those"
+                f"broker {name} cannot keep up: writing and delivering keeps {busy:.3g} workers busy, and there "
+                f"{'is' if broker.workers == 1 else 'are'} {broker.workers} on {where} a queue or partition; more workers, "
+                "more of those nodes, or smaller messages (payload.claim_check)"
             )
 
 
 def _nobody_reads(scenario: Scenario) -> Iterator[str]:
     """Queues that only fill."""
-    dead_letters = {spec.dead_letter: name for name, spec in scenario.queues.items() if spec.dead_letter is not None}
+    giving_up = {name: queue.dead_letter for name, queue in scenario.queues.items()}
     for name, log in scenario.logs.items():
-        letters = {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
-        dead_letters |= {queue: group for group, queue in letters.items() if queue is not None}
+        giving_up |= {f"{name}.{group}": log.group(group).dead_letter for group in log.groups}
+    dead_letters: dict[str, list[str]] = {}
+    for name, letters in giving_up.items():
+        if letters is not None:
+            dead_letters.setdefault(letters, []).append(name)
     replies = carriers_of_replies(scenario)
     for name, queue in scenario.queues.items():
         if name in replies:
             continue
         if queue.consumer is None and name in dead_letters:
             yield (
-                f"queue {name}: the dead letters of {dead_letters[name]} go there, and nobody reads them; give it a consumer, or "
-                "know who looks"
+                f"queue {name}: the dead letters of {' and '.join(dead_letters[name])} go there, and nobody reads them; give it "
+                "a consumer, or know who looks"
             )
         elif queue.consumer is None:
             yield f"queue {name}: nobody consumes it: what is published there stays; give it a consumer"
@@ -240,6 +239,7 @@ def _no_keys(scenario: Scenario) -> Iterator[str]:
     """An order per key where nothing has a key."""
     with_key = {step.publish for _, step in publishes_of(scenario) if step.key is not None}
     keyed = {name for published in with_key for name in scenario.queues_of(published)}
+    keyed |= carriers_of_replies(scenario)  # whose order is not read
     for name, queue in scenario.queues.items():
         inherits = any(other.dead_letter == name for other in scenario.queues.values())
         if queue.order == "per_key" and name not in keyed and not inherits:

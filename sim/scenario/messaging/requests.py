@@ -11,10 +11,12 @@ from sim.scenario.words import nearest
 from sim.units import format_duration
 
 if TYPE_CHECKING:
+    from sim.scenario.messaging.logs import Log
+    from sim.scenario.messaging.queues import Queue
     from sim.scenario.model import Scenario
 
 #: What is read of a queue of replies, and of a log of them.
-_READ: Final = ("broker", "zone", "persist")
+_READ: Final = ("preset", "broker", "zone", "persist")
 _READ_OF_LOGS: Final = ("preset", "partitions", "broker", "zone", "persist", "max_size", "min_insync", "producer", "consuming")
 
 
@@ -54,12 +56,14 @@ def problems_of_requests(scenario: Scenario) -> Iterator[str]:
 
 
 def _problems_of_replies(scenario: Scenario, name: str) -> Iterator[str]:
-    for where, kept, read in (("queues", scenario.queues, _READ), ("logs", scenario.logs, _READ_OF_LOGS)):
-        for key in sorted(kept[name].model_fields_set - {*read}) if name in kept else ():
-            yield (
-                f"{where}.{name}.{key}: {name} carries replies to those who wait for them, and {key} is not read there; leave it "
-                "out"
-            )
+    where, read = ("queues", _READ) if name in scenario.queues else ("logs", _READ_OF_LOGS)
+    kept = scenario.queues.get(name) or scenario.logs.get(name)
+    if unread := [key for key in _written(kept) if key not in read] if kept is not None else []:
+        rest, leave = ("is", "it") if len(unread) == 1 else ("are", "them")
+        yield (
+            f"{where}.{name}.{unread[0]}: {name} carries replies to those who wait for them, and {' and '.join(unread)} {rest} "
+            f"not read there; leave {leave} out"
+        )
     givers = {f"queues.{other}": queue.dead_letter for other, queue in scenario.queues.items()}
     for log, spec in scenario.logs.items():
         givers |= {f"logs.{log}.groups.{group}": spec.group(group).dead_letter for group in spec.groups}
@@ -74,6 +78,15 @@ def _problems_of_replies(scenario: Scenario, name: str) -> Iterator[str]:
             yield f"topics.{topic}.subscriptions: {name} carries replies, which are for one process; name another queue"
 
 
+def _written(kept: Queue | Log) -> list[str]:
+    """Keys of a queue or log that somebody has set to something else than its preset does."""
+    if kept.preset is None:
+        return sorted(kept.model_fields_set)
+    below = type(kept)(preset=kept.preset)
+    alike = {key for key in below.model_fields_set if getattr(kept, key) == getattr(below, key)}
+    return sorted(kept.model_fields_set - alike)
+
+
 def doubts_of_requests(scenario: Scenario, waits_s: dict[tuple[str, str], float]) -> Iterator[str]:
     """Callers who never wait long enough, and requests that outlive them. `waits_s`: by path and queue, seconds to a reply where
     nothing queues."""
@@ -85,14 +98,25 @@ def doubts_of_requests(scenario: Scenario, waits_s: dict[tuple[str, str], float]
                 f"{path}: timeout = {format_duration(step.timeout)} ends before the reply is there, which takes "
                 f"{format_duration(takes_s)} where nothing queues; a longer timeout"
             )
+        caller = address.split(".")[0]
+        if step.reply_failures and scenario.policy(caller, step.request).retry.max_attempts != 1:
+            yield (
+                f"{path}: the retry of {caller} -> {step.request} sends again what was not confirmed, never what was answered "
+                f"with a failure (reply_failures); a retry of those who call {caller} does"
+            )
         # A log keeps what nobody waits for, whatever one writes.
-        for name in scenario.queues_of(step.request) if step.request not in scenario.logs else ():
-            lives_s = scenario.queues[name].time_to_live
-            if name not in told and (lives_s is None or lives_s > step.timeout):
-                told.add(name)
-                lives = "without a time_to_live" if lives_s is None else f"with time_to_live = {format_duration(lives_s)}"
-                yield (
-                    f"queue {name}: {address} waits {format_duration(step.timeout)} for a reply, and {lives} its requests are "
-                    "worked on long after: behind a backlog, consumers do nothing but what nobody waits for; set "
-                    f"queues.{name}.time_to_live to at most the timeout"
-                )
+        queues = scenario.queues_of(step.request) if step.request not in scenario.logs else ()
+        lives_s = {name: scenario.queues[name].time_to_live for name in queues if name not in told}
+        outliving = {name: long_s for name, long_s in lives_s.items() if long_s is None or long_s > step.timeout}
+        told |= outliving.keys()
+        if outliving:
+            lives = [f"{name} has {_life(long_s)}" for name, long_s in outliving.items()]
+            yield (
+                f"{address} waits {format_duration(step.timeout)} for a reply, and its requests are worked on long after: queue "
+                f"{' and '.join(lives)}. Behind a backlog, consumers do nothing but what nobody waits for; set time_to_live to "
+                "at most the timeout"
+            )
+
+
+def _life(lives_s: float | None) -> str:
+    return "no time_to_live" if lives_s is None else f"time_to_live = {format_duration(lives_s)}"
