@@ -354,7 +354,10 @@ def _of_edges(edges: pd.DataFrame) -> Iterator[_Picture]:
 
 
 def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterator[_Picture]:
-    """The pool of the service with the longest line, its line, and the replicas of each service that has now more, now fewer."""
+    """The pool of the service with the longest line, its line, and the replicas of each service that has now more, now fewer.
+
+    A proxy beside its service comes and goes with it, and has no chart of its own.
+    """
     by_name = gauges.groupby("name", observed=True)
     options: dict[str, Any] = {"each": marks}
     fullest = by_name["queued"].max()
@@ -365,6 +368,8 @@ def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterat
             yield _Picture(
                 chart.__name__, chart, mine, f"{what} {of}, which has the longest line", {**options, "of": of}, of_all=True
             )
+    beside = gauges["name"].astype(str).str.contains("@", regex=False)
+    by_name = gauges[~beside].groupby("name", observed=True)
     changing = by_name["alive"].agg(lambda alive: alive.max() - alive.min())
     for of in changing.sort_values(ascending=False, kind="stable").index[:_MOST_FLEETS]:
         mine = gauges[gauges["name"] == of]
