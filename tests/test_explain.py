@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from strategies import scenarios
 from test_cli import sim
 
+from sim import plots
 from sim.analysis import sequence_diagram, time_spent, waterfall
 from sim.analysis.critical import critical_path, trees
 from sim.analysis.explaining import phrase
@@ -258,6 +260,13 @@ def test_a_waterfall_has_all_attempts_and_says_which_ones_the_answer_waited_for(
         "    p2--xp1: timeout after 100 ms",
         "    p1-->>p0: error after 251 ms",
     ]
+    ax = plots.waterfall(table)
+    named = {
+        text.get_text(): patch for text, patch in zip(ax.get_legend().get_texts(), ax.get_legend().get_patches(), strict=True)
+    }
+    pale = named["no answer"].get_facecolor()  # as the bars of the attempts that got none
+    assert sum(bar.get_facecolor() == pale for bar in ax.patches) == 2
+    plt.close("all")
 
 
 def test_the_command_shows_the_median_one_the_p99_one_and_a_failed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

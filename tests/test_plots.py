@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from chart_tables import (
     CANDIDATES,
@@ -320,6 +321,39 @@ def test_an_interval_down_to_nothing_has_no_band() -> None:
     reached = {y for band in ax.collections for path in band.get_paths() for _, y in path.vertices}
     assert max(reached) == 0.9
     assert max(line(ax, "sync").get_ydata()) == 0.999  # the curve itself goes on
+
+
+def test_a_curve_whose_intervals_mostly_reach_down_to_nothing_has_no_band_in_pieces() -> None:
+    table = curve_table()
+    wide = table["probability"] != 0.5
+    ax = plots.latency_cdf(table.assign(low=np.where(wide, 0.0, table["low"])), condition="crash")
+    assert not ax.collections
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_bands_over_time_stand_whole_or_not_at_all(share: float) -> None:
+    table = over_time_table()
+    table["goodput_low"] = np.where(table["time_s"] < 60 * share, 0.0, table["goodput_low"])
+    table["goodput_high"] = np.where(table["time_s"] < 60 * share, 1000.0, table["goodput_high"])
+    ax = plots.goodput_over_time(table, condition="crash")
+    assert len(ax.collections) == (len(CANDIDATES) if share < 0.5 else 0)
+    # What is not drawn takes no room.
+    assert ax.get_ylim()[1] == pytest.approx(1050.0 if share < 0.5 else 1.05 * table["goodput_rps"].max(), rel=0.06)
+
+
+def test_tables_put_together_without_new_labels_are_drawn_alike() -> None:
+    def together(table: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([one.reset_index(drop=True) for _, one in table.groupby("candidate", sort=False, observed=True)])
+
+    swept = swept_table()
+    tables = (swept, together(swept))
+    whole, parts = (
+        plots.metric_over_setting(table, setting="load", metric="mean_s", by=("candidate", "places"), condition="crash")
+        for table in tables
+    )
+    assert [list(one.get_ydata()) for one in whole.lines] == [list(one.get_ydata()) for one in parts.lines]
+    cdf, again = (plots.latency_ccdf(table, condition="crash") for table in (curve_table(), together(curve_table())))
+    assert [list(one.get_ydata()) for one in cdf.lines] == [list(one.get_ydata()) for one in again.lines]
 
 
 def test_gauges_are_those_of_the_service_that_is_asked_for() -> None:

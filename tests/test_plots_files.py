@@ -118,6 +118,9 @@ def test_charts_in_which_nothing_happens_are_left_out() -> None:
     gauges = calm["gauges_over_time"]
     spared = gauges.assign(alive=gauges["alive"].where(gauges["candidate"] != "sync", 2.0))  # one candidate lost nothing
     assert {picture.name for picture in _pictures({"gauges_over_time": spared})} == {"replicas_over_time_bank"}
+    beside = spared[spared["name"] == "bank"].assign(name="sidecar@bank")  # comes and goes with it
+    both = pd.concat([spared, beside])
+    assert {picture.name for picture in _pictures({"gauges_over_time": both})} == {"replicas_over_time_bank"}
 
 
 def test_pictures_are_not_blank_and_have_160_dots_per_inch(written: list[Path]) -> None:

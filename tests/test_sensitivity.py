@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from studies import comparison, fake, scenario
 from typer.testing import CliRunner
 
 import sim
+from sim import plots
 from sim.analysis.sensitivity import indices_of, sample_of, swings
 from sim.cli import app
 from sim.cli.sensing import flips_in_words
@@ -54,6 +56,13 @@ def test_with_a_baseline_the_difference_of_candidates_swings() -> None:
     assert found["candidate"].unique().tolist() == ["other"]
     assert found["mean"].tolist() == [4.0, 0.0, -3.0]
     assert found["change"].tolist() == [4.0, 0.0, -3.0]
+
+
+def test_without_a_value_as_written_the_tornado_says_so() -> None:
+    ends = pd.DataFrame({"input": "work", "end": ["low", "written"], "mean": [1.0, np.nan], "written": ["1ms", "2ms"]})
+    ax = plots.tornado(ends.assign(change_low=np.nan, change_high=np.nan), metric="p99_s")
+    assert [text.get_text().strip() for text in ax.texts] == ["no value as written"]
+    plt.close("all")
 
 
 # --- what flips the recommendation ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sim.plots import style
-from sim.plots.lines import Window, finish, steps
+from sim.plots.lines import Window, finish, steps, telling
 from sim.plots.style import Look
 
 #: What the gauges are of queues.
@@ -173,7 +173,9 @@ def _amount_over_time(
 ) -> Axes:
     """Steps, with bands, of what is never below zero; `words` are the chart's name, its axis and what it shows."""
     chart, label, what = words
-    name, rows, found = style.shown(table, ("time_s", *columns), chart, condition, looks)
+    name, _, found = style.shown(table, ("time_s", *columns), chart, condition, looks)
+    table = telling(table, columns)
+    _, rows = style.one_of(table, "condition", name, chart)
     with style.themed():
         ax = style.new_axes(ax)
         steps(ax, table, rows, columns, found, "clock time")

@@ -72,5 +72,5 @@ def borders(
         else:
             set_setting_axis(ax.yaxis, path, (units or {}).get(path, ""), values)
         style.set_title(ax, title, f"{'Largest' if largest else 'Smallest'} {path} over {over}")
-        style.legend_beside(ax, "bands: between good and not\n▲ the border lies beyond, × none is good")
+        style.legend_beside(ax, f"bands: between good and not\n{'▲' if largest else '▼'} the border lies beyond, × none is good")
     return ax

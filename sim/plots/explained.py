@@ -19,6 +19,8 @@ from sim.units import format_duration
 
 #: Places that have a colour of their own; the rest is one grey piece.
 _MOST_PLACES: Final = 7
+#: How strong the colour is that fills an attempt without an answer.
+_PALE: Final = 0.25
 #: Attempts of one request that are drawn.
 _MOST_ROWS: Final = 60
 
@@ -134,8 +136,10 @@ def waterfall(table: pd.DataFrame, ax: Axes | None = None, *, title: str | None 
         more = f" · {len(table) - len(rows)} further attempts are not drawn" if len(table) > len(rows) else ""
         style.set_title(ax, title, f"One request: {rows[0]['target']}, {rows[0]['outcome']}{more}")
         keys = [(part, PART_NAMES[part]) for part in ("queue_s", "service_s", "backoff_s")]
-        keys.append(("lost_s", "no answer, or a failed one"))
-        handles = [Patch(facecolor=PART_LOOKS[part].colour, label=name) for part, name in keys]
+        handles = [Patch(facecolor=PART_LOOKS[part].colour, hatch=PART_LOOKS[part].hatch, label=name) for part, name in keys]
+        red = PART_LOOKS["lost_s"].colour
+        handles.append(Patch(facecolor=(red, _PALE), edgecolor=red, linewidth=1.8, label="no answer"))
+        handles.append(Patch(facecolor="white", edgecolor=red, linewidth=1.8, label="a failed answer"))
         handles.append(Patch(facecolor="white", edgecolor=INK, label="waiting for others, and the network"))
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.4, -1.1 / (1.6 + 0.34 * len(rows))), ncols=3)
     return ax
@@ -160,7 +164,7 @@ def _attempt_bar(ax: Axes, y: int, row: Mapping[Any, Any], inside: list[dict[Any
         received_s = start_s + way_s
         ax.barh(y, row["queue_s"], left=received_s, height=0.66, color=PART_LOOKS["queue_s"].colour, linewidth=0)
         if row["outcome"] in ("timeout", "unreachable", "in_flight"):
-            ax.barh(y, end_s - start_s, left=start_s, height=0.66, color=PART_LOOKS["lost_s"].colour, alpha=0.25, linewidth=0)
+            ax.barh(y, end_s - start_s, left=start_s, height=0.66, color=edge, alpha=_PALE, linewidth=0)
         elif row["service_s"] > 0:
             begun_s, ended_s = received_s + float(row["queue_s"]), end_s - way_s
             pauses = list(_pauses(inside))

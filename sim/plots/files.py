@@ -361,11 +361,13 @@ def _of_edges(edges: pd.DataFrame) -> Iterator[_Picture]:
 
 
 def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterator[_Picture]:
-    """The pool of whoever has the longest line, its line, and the replicas of each service that has now more, now fewer."""
-    by_name = gauges.groupby("name", observed=True)
+    """The pool of whoever has the longest line, its line, and the replicas of each service that has now more, now fewer.
+
+    A proxy beside its service comes and goes with it, and has no chart of its own.
+    """
     options: dict[str, Any] = {"each": marks}
     queues = set(gauges.loc[gauges["is_queue"], "name"].astype(str)) if "is_queue" in gauges else set()
-    fullest = by_name["queued"].max()
+    fullest = gauges.groupby("name", observed=True)["queued"].max()
     if fullest.max() > 0:
         of = str(fullest.idxmax())
         mine = gauges[gauges["name"] == of]
@@ -376,7 +378,8 @@ def _of_gauges(gauges: pd.DataFrame, marks: dict[str, dict[str, Any]]) -> Iterat
             yield _Picture(
                 chart.__name__, chart, mine, f"{what} {of}, which has the longest line", {**options, "of": of}, of_all=True
             )
-    changing = by_name["alive"].agg(lambda alive: alive.max() - alive.min())
+    beside = gauges["name"].astype(str).str.contains("@", regex=False)
+    changing = gauges[~beside].groupby("name", observed=True)["alive"].agg(lambda alive: alive.max() - alive.min())
     for of in changing.sort_values(ascending=False, kind="stable").index[:_MOST_FLEETS]:
         mine = gauges[gauges["name"] == of]
         if _is_told(mine):

@@ -24,6 +24,7 @@ from sim.plots.style import Look
 Window = tuple[str, float, float | None]
 
 _NINES: Final = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
+_MOSTLY: Final = 0.5  # a line over time of which more bins than this share tell nothing has no band
 #: Height of a line of fault names above the axes, in points.
 LINE_PT: Final = 14
 #: Mark of such a name among the texts of an axes.
@@ -202,7 +203,9 @@ def success_over_time(
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
     columns = ("success", "success_low", "success_high")
-    name, rows, found = style.shown(over_time, ("time_s", *columns), "success_over_time", condition, looks)
+    name, _, found = style.shown(over_time, ("time_s", *columns), "success_over_time", condition, looks)
+    over_time = telling(over_time, columns)
+    _, rows = style.one_of(over_time, "condition", name, "success_over_time")
     with style.themed():
         ax = style.new_axes(ax)
         steps(ax, over_time, rows, columns, found, "time of arrival")
@@ -322,7 +325,7 @@ def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, st
     """Draw one line per candidate with the interval of its latency as a band; returns the candidates without a value.
 
     An interval that reaches down to nothing, as of two replications of a far percentile, tells nothing and would cover
-    everything: there is no band.
+    everything: there is no band. Where most of a curve is so, there is none at all, and not one in pieces.
     """
     missing = []
     for candidate in style.names_in(curve, "candidate"):
@@ -331,6 +334,7 @@ def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, st
         if line["latency_s"].notna().any():
             x, y = line[xy[0]], line[xy[1]]
             low = line["low"].where(line["low"] > line["latency_s"] / _DEEPEST)
+            low = low if low.isna().mean() <= _MOSTLY else low.where([False] * len(low))
             band = (line["beyond" if "beyond" in xy else "probability"], low, line["high"])
             if xy[0] == "latency_s":
                 style.line_with_band(ax, x, y, found[candidate], candidate, band=band, sideways=True)
@@ -341,6 +345,18 @@ def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, st
         elif len(line):
             missing.append(candidate)
     return missing
+
+
+def telling(table: pd.DataFrame, columns: tuple[str, str, str]) -> pd.DataFrame:
+    """The same table without the intervals of those lines over time of which most reach down to nothing.
+
+    So they do with two replications; bands of them would cover everything. All bins of a line or none: single bands would look
+    like spells in which more is known.
+    """
+    value, low = table[columns[0]], table[columns[1]]
+    idle = (low <= value / _DEEPEST).where((value > 0) & low.notna()).astype(float)
+    share = idle.groupby([table["candidate"].astype(str), table["condition"].astype(str)]).transform("mean")
+    return table.assign(**{column: table[column].where(~(share > _MOSTLY)) for column in columns[1:]})
 
 
 def steps(

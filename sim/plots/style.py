@@ -210,7 +210,8 @@ def one_of(table: pd.DataFrame, column: str, wanted: str | None, chart: str) -> 
         )
     if wanted not in known:
         raise ScenarioError(f"{chart}: no {column} {wanted!r} in the table; it has {', '.join(known)}")
-    return wanted, table[table[column].astype(str) == wanted]
+    # Tables put together with `pd.concat` have the same labels again and again.
+    return wanted, table[table[column].astype(str) == wanted].reset_index(drop=True)
 
 
 def shown(

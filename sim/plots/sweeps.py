@@ -77,7 +77,8 @@ def metric_over_setting(
         positions = _positions(mine[setting])
         missing = []
         for name in names:
-            line = rows[rows["_line"] == name].assign(_x=rows[setting].map(positions)).sort_values("_x", kind="stable")
+            line = rows[rows["_line"] == name]
+            line = line.assign(_x=line[setting].map(positions)).sort_values("_x", kind="stable")
             if not line["mean"].notna().any():
                 missing.append(name)
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
@@ -50,7 +51,8 @@ def tornado(
     inputs = list(dict.fromkeys(rows["input"]))[:_MOST]
     word = words.of_metric(metric)
     written = rows.loc[rows["end"] == WRITTEN, "mean"]
-    middle = float(written.iloc[0])
+    known = bool(np.isfinite(written.iloc[0]))
+    middle = float(written.iloc[0]) if known else 0.0
     with style.themed():
         ax = style.new_axes(ax, (9.0, 1.6 + 0.6 * len(inputs)))
         for place, name in enumerate(inputs):
@@ -58,8 +60,9 @@ def tornado(
                 mine = rows[(rows["input"] == name) & (rows["end"] == end)]
                 if not len(mine):  # what is written is this end
                     continue
-                if mine["mean"].isna().all():
-                    ax.text(middle, _AT[end] - place, "  no value", va="center", fontsize=10, style="italic", color=style.INK)
+                if mine["mean"].isna().all() or not known:
+                    why = "  no value" if known else "  no value as written"
+                    ax.text(middle, _AT[end] - place, why, va="center", fontsize=10, style="italic", color=style.INK)
                     continue
                 _bar(ax, _AT[end] - place, middle, mine.iloc[0], look)
         ax.axvline(middle, color=style.INK, linewidth=1.2, zorder=3)

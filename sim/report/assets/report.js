@@ -35,11 +35,6 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 
-// Printed pages have no folded parts.
-const folded = [...document.querySelectorAll("details")];
-addEventListener("beforeprint", () => folded.forEach(one => { one.dataset.was = one.open ? "1" : ""; one.open = true; }));
-addEventListener("afterprint", () => folded.forEach(one => { one.open = one.dataset.was === "1"; }));
-
 // --- numbers as people say them
 
 const digits = number => String(Number(number.toPrecision(3)));
