@@ -7,6 +7,8 @@ from pydantic import ValidationError
 from test_protocols import FREE, NO_CPU, bare, latencies_s, scenario
 
 from sim.policies.transport import Credit, Flow, Transport
+from sim.scenario.doubts import doubts
+from sim.scenario.forecast import forecast
 from sim.scenario.yaml import dumps, loads
 from sim.single import run
 
@@ -233,3 +235,23 @@ def test_the_same_seed_gives_the_same_rows():
     one, other = run(case, seed=4), run(case, seed=4)
     assert one.requests.equals(other.requests)
     assert one.traffic.equals(other.traffic)
+
+
+# What arithmetic alone says.
+
+
+def test_a_worker_is_held_while_its_stream_lasts():
+    # 19 s of messages at one call per second: 19 of 10 workers.
+    found = forecast(streamed(response={"stream": 100, "count": 20, "every": 1.0}, load={"rate": 1.0}))
+    assert (found.services[0].held_s, found.services[0].utilisation) == (pytest.approx(19), pytest.approx(1.9))
+
+
+@pytest.mark.parametrize("key", ["timeout", "per_try_timeout"])
+def test_a_stream_that_its_call_does_not_wait_for_is_doubted(key):
+    def told(limit_s):
+        case = streamed(response={"stream": 100, "count": 5, "every": 0.5, "reading": 0.6}, calls={key: limit_s})
+        return [doubt for doubt in doubts(case) if "stream" in doubt]
+
+    [doubt] = told(3.0)
+    assert doubt.startswith(f"client -> s.get: its stream takes 3 s in the mean, and {key} ends the call after 3 s")
+    assert told(3.1) == []

@@ -69,3 +69,21 @@ def messages_in(body: str | float | Streamed | None, request: str | float | Stre
     if not isinstance(body, Streamed):
         return 1
     return body.count if isinstance(body.count, int) else messages_in(request, None)
+
+
+def streams_s(request: str | float | Streamed | None, response: str | float | Streamed | None) -> tuple[float, float]:
+    """How long the messages of a call take in the mean, in seconds, if nothing holds them up.
+
+    At the callee, whose worker sends and reads them; and for the caller, who reads them as well.
+
+    >>> streams_s(None, Streamed(stream=100, count=20, every="1s", reading="2s"))
+    (19.0, 40.0)
+    """
+    held_s = lasts_s = 0.0
+    for body in (request, response):
+        if isinstance(body, Streamed):
+            count = messages_in(body, request)
+            sent_s, read_s = (count - 1) * body.every.mean, count * body.reading.mean
+            held_s = max(held_s, sent_s, read_s if body is request else 0.0)
+            lasts_s = max(lasts_s, sent_s, read_s)
+    return held_s, lasts_s

@@ -7,13 +7,15 @@ simulation will find a good answer; where it needs far fewer, only the simulatio
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Final
 
 from sim.scenario.calls import CallPolicy
+from sim.scenario.contents import streams_s
 from sim.scenario.distances import way_s, written_s
 from sim.scenario.edges import CLIENT, operations_of
+from sim.scenario.edges import edges_of as ways_of
 from sim.scenario.load import Closed, Daily, Load, Ramp, Replay, Spike, Steps
 from sim.scenario.messaging.requests import carriers_of_replies, requests_of
 from sim.scenario.model import Scenario
@@ -33,8 +35,9 @@ class Demand:
 class ServiceForecast:
     """One service under the mean load: visits per second, and workers busy over workers there are.
 
-    `work_s` is a visit's own work, `held_s` adds what it waits for its calls when nothing queues. `utilisation` counts
-    the held time and `cpu_utilisation` the work against the CPU limit; both are lower bounds, None where nothing limits.
+    `work_s` is a visit's own work, `held_s` adds its streams and what it waits for its calls when nothing queues.
+    `utilisation` counts the held time and `cpu_utilisation` the work against the CPU limit; both are lower bounds, None
+    where nothing limits.
     """
 
     name: str
@@ -157,10 +160,14 @@ def demands_of(scenario: Scenario) -> dict[str, Demand]:
     graph = {address: set[str]() for address in operations}
     for address, operation in operations.items():
         _callees(scenario, operation.steps, graph[address])
+    spoken = {target for caller, target in ways_of(scenario) if scenario.policy(caller, target).protocol is not None}
     demands: dict[str, Demand] = {}
     for address in TopologicalSorter(graph).static_order():
-        service = address.split(".")[0]
-        demands[address], _ = _of_steps(scenario, service, operations[address].steps, demands)
+        service, operation = address.split(".")[0], operations[address]
+        demand, _ = _of_steps(scenario, service, operation.steps, demands)
+        if address in spoken:
+            demand = replace(demand, held_s=demand.held_s + streams_s(operation.request, operation.response)[0])
+        demands[address] = demand
     return demands
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sim.scenario.contents import message_of, messages_in
+from sim.scenario.contents import message_of, messages_in, streams_s
 from sim.scenario.edges import operations_of
 from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
 from sim.scenario.protocols import Costs
 from sim.scenario.queries import refused_queries
+from sim.scenario.services import Operation
 from sim.units import format_duration
 
 _INF: Final = float("inf")
@@ -19,10 +20,12 @@ _INF: Final = float("inf")
 def doubts_of_protocols(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     """What a careful reviewer would say about what calls speak."""
     yield from _refused(scenario)
+    operations = operations_of(scenario)
     spoken = [edge for edge in edges if edge.policy.protocol is not None]
     yield from _unread(scenario, spoken)
     yield from _too_narrow(scenario, spoken)
     yield from _not_kept(spoken)
+    yield from (doubt for edge in spoken for doubt in _cut_short(edge, operations[edge.target]))
     told: set[tuple[str, str]] = set()
     for edge in spoken:
         way = edge.caller, edge.target
@@ -48,6 +51,19 @@ def _not_kept(spoken: list[Edge]) -> Iterator[str]:
             yield (
                 f"{edge.caller} -> {edge.target}: cache, but queries are POSTed, and no HTTP cache keeps those; write "
                 "protocol.persisted_queries (a hash is asked for by GET), or take it for a cache of the client's own making"
+            )
+
+
+def _cut_short(edge: Edge, operation: Operation) -> Iterator[str]:
+    """Streams that are still under way when their call gives up."""
+    _, lasts_s = streams_s(operation.request, operation.response)
+    for key in ("timeout", "per_try_timeout"):
+        limit_s = getattr(edge.policy, key)
+        if limit_s is not None and lasts_s >= limit_s:
+            way = f"{edge.caller} -> {edge.target}"
+            yield (
+                f"{way}: its stream takes {format_duration(lasts_s)} in the mean, and {key} ends the call after "
+                f"{format_duration(limit_s)}; write calls: {{{way}: {{{key}: null}}}}, or a longer one"
             )
 
 
