@@ -334,7 +334,7 @@ def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, st
         if line["latency_s"].notna().any():
             x, y = line[xy[0]], line[xy[1]]
             low = line["low"].where(line["low"] > line["latency_s"] / _DEEPEST)
-            low = low if low.isna().mean() <= _MOSTLY else low.where([False] * len(low))
+            low = low if low.isna().mean() <= _MOSTLY else low * np.nan
             band = (line["beyond" if "beyond" in xy else "probability"], low, line["high"])
             if xy[0] == "latency_s":
                 style.line_with_band(ax, x, y, found[candidate], candidate, band=band, sideways=True)
