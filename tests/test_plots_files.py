@@ -178,7 +178,7 @@ def test_states_are_drawn_by_candidate_with_those_that_kept_calls_away_longest()
     many, one = _pictures({"states": pd.DataFrame(rows, columns=columns), "faults": all_tables()["faults"]})
     assert (many.name, one.name) == ("states_over_time_1", "states_over_time_2")
     assert many.title == "many: breakers and ejected endpoints in one run (seed 7), the 16 of 20 that kept calls away longest"
-    assert one.title == "One: breakers and ejected endpoints in one run (seed 7)"
+    assert one.title == "one: breakers and ejected endpoints in one run (seed 7)"
     figure = files._draw(many, {}, "Which?")
     figure.draw_without_rendering()
     assert [panel.get_title(loc="left") for panel in figure.axes] == list(CONDITIONS)
