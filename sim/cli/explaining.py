@@ -73,6 +73,7 @@ def _show(found: Explanation) -> None:
 def _table(rows: pd.DataFrame) -> Table:
     from rich.table import Table
 
+    from sim.analysis.explaining import percent
     from sim.plots.style import PART_NAMES
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -83,11 +84,11 @@ def _table(rows: pd.DataFrame) -> Table:
     shown = rows[(rows["slow_s"] > 0) | (rows["typical_s"] > 0)]
     for row in shown.head(_MOST_LINES).to_dict("records"):
         times = (format_duration(row[column]) for column in ("slow_s", "typical_s", "more_s"))
-        table.add_row(row["where"], PART_NAMES[row["part"]], *times, f"{100 * row['share']:.0f} %")
+        table.add_row(row["where"], PART_NAMES[row["part"]], *times, percent(row["share"]))
     rest = shown.iloc[_MOST_LINES:]
     if len(rest):
         sums = (format_duration(float(rest[column].sum())) for column in ("slow_s", "typical_s", "more_s"))
-        table.add_row(f"{len(rest)} others", "", *sums, f"{100 * float(rest['share'].sum()):.0f} %")
+        table.add_row(f"{len(rest)} others", "", *sums, percent(float(rest["share"].sum(skipna=False))))
     return table
 
 
