@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from test_cli import sim
 from sim import plots
 from sim.analysis import sequence_diagram, time_spent, waterfall
 from sim.analysis.critical import critical_path, trees
-from sim.analysis.explaining import phrase
+from sim.analysis.explaining import against_typical, phrase
 from sim.cli.explaining import _told
 from sim.errors import ScenarioError
 from sim.records import PARTS
@@ -194,6 +195,18 @@ def test_groups_add_up_to_their_mean_latency_and_slow_ones_are_those_beyond_the_
     parts = found[found.group == "typical"].mean_s.sum()
     assert latency[len(latency) // 4] < parts < latency[3 * len(latency) // 4]
     assert set(found.part) <= {*PARTS, "handshake_s"}
+
+
+def test_what_only_rounding_makes_is_no_difference() -> None:
+    parts = [("shop", "service_s", 0.1 + 0.2, 0.3), ("shop", "network_s", 0.04, 0.04)]
+    rows = [
+        {"candidate": "a", "condition": "c", "group": group, "where": where, "part": part, "retry": "", "mean_s": mean_s}
+        for where, part, *both in parts
+        for group, mean_s in zip(("slow", "typical"), both, strict=True)
+    ]
+    found = against_typical(pd.DataFrame(rows))
+    assert found["more_s"].tolist() == [0.0, 0.0]
+    assert found["share"].isna().all()
 
 
 def test_failed_requests_can_be_explained_and_nonsense_is_refused() -> None:

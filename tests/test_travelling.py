@@ -18,7 +18,7 @@ def answers_degraded(address):
     """A user's process that puts such an endpoint in front of an operation before anything arrives."""
 
     def process(world):
-        world._targets[address].endpoints[0] = Degraded()
+        world.edges.targets[address].endpoints[0] = Degraded()
         return
         yield
 

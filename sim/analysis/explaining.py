@@ -23,11 +23,13 @@ FAILED: Final = "failed"
 TYPICAL_BETWEEN: Final = (0.25, 0.75)
 #: More requests of a group and replication than this are not looked at: evenly spaced ones stand for all.
 MOST_REQUESTS: Final = 2000
+#: Sums of times that differ by less than this share of them are the same.
+_ROUNDING: Final = 1e-9
 _KEYS: Final = ["where", "part", "retry"]
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 #: What a part is called in a sentence, around where it is.
 _PHRASES: Final = {
-    QUEUE: "waiting for a worker of {}",
+    QUEUE: "waiting for a worker of {}, or a connection or batch to it",
     SERVICE: "work of {}",
     NETWORK: "the network at {}",
     HANDSHAKE: "handshakes at {}",
@@ -131,15 +133,22 @@ def explained(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.Da
 def against_typical(found: pd.DataFrame) -> pd.DataFrame:
     """Slow beside typical: candidate, condition, where, part, slow_s, typical_s, more_s, share; the largest difference first.
 
-    `share` is that of the whole difference; shares add up to 1. Retries are not told apart here (`retries`).
+    `share` is that of the whole difference, of which shares add up to 1; NaN where there is none. Retries are not told apart
+    here (`retries`).
     """
     index = ["candidate", "condition", "where", "part"]
     table = _side_by_side(found, index)
-    table["more_s"] = table["slow_s"] - table["typical_s"]
-    whole = table.groupby(["candidate", "condition"], observed=True)["more_s"].transform("sum")
+    table["more_s"] = _beyond_rounding(table["slow_s"] - table["typical_s"], table["slow_s"] + table["typical_s"])
+    sums = table.assign(both_s=table["slow_s"] + table["typical_s"]).groupby(["candidate", "condition"], observed=True)
+    whole = _beyond_rounding(sums["more_s"].transform("sum"), sums["both_s"].transform("sum"))
     table["share"] = np.where(whole != 0, table["more_s"] / whole.where(whole != 0, 1.0), np.nan)
     table = table.sort_values(["candidate", "condition", "more_s"], ascending=[True, True, False], kind="stable")
     return table[[*index, "slow_s", "typical_s", "more_s", "share"]].reset_index(drop=True)
+
+
+def _beyond_rounding(difference: pd.Series[float], of: pd.Series[float]) -> pd.Series[float]:
+    """Differences of sums, without what only their rounding makes."""
+    return difference.where(difference.abs() > _ROUNDING * of, 0.0)
 
 
 def retries(found: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +171,7 @@ def phrase(where: str, part: str) -> str:
     """A part and its place in words; the caller's own limits queue on an edge.
 
     >>> phrase("payment", "queue_s"), phrase("shop -> payment", "queue_s")
-    ('waiting for a worker of payment', 'waiting for a place at shop -> payment')
+    ('waiting for a worker of payment, or a connection or batch to it', 'waiting for a place at shop -> payment')
     """
     if part == QUEUE and " -> " in where:
         return f"waiting for a place at {where}"
@@ -193,7 +202,7 @@ def in_words(found: pd.DataFrame, at: str, *, names: Collection[str] = ()) -> li
         share = row["slow_s"] / slow_s if slow_s else 0.0
         if share >= 0.1:
             sentences.append(
-                f"Tries of {row['retry']} that failed, and the pauses after them, are {_percent(share)} of their time "
+                f"Tries of {row['retry']} that failed, and the pauses after them, are {percent(share)} of their time "
                 f"({format_duration(row['slow_s'])}, against {format_duration(row['typical_s'])})."
             )
     return sentences
@@ -211,7 +220,7 @@ def _largest(table: pd.DataFrame) -> str:
         if covered >= 0.8 or len(told) == 4 or row["share"] < 0.03:
             break
         covered += row["share"]
-        told.append(f"{_percent(row['share'])} is {_with_numbers(row)}")
+        told.append(f"{percent(row['share'])} is {_with_numbers(row)}")
     return ", ".join(told[:-1]) + (" and " if len(told) > 1 else "") + told[-1] if told else "no place stands out"
 
 
@@ -220,5 +229,10 @@ def _with_numbers(row: dict[Any, Any]) -> str:
     return f"{phrase(str(row['where']), str(row['part']))} ({numbers})"
 
 
-def _percent(share: float) -> str:
-    return f"{round(100 * share)} %"
+def percent(share: float) -> str:
+    """A share in whole per cent.
+
+    >>> percent(0.126), percent(-0.001), percent(float("nan"))
+    ('13 %', '0 %', '–')
+    """
+    return "–" if math.isnan(share) else f"{round(100 * share)} %"

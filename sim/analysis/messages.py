@@ -21,8 +21,7 @@ _NUMBERS: Final = (
 
 def times_done(effects: pd.DataFrame) -> pd.Series[int]:
     """How often each effect happened; tables from before that was recorded know once or never."""
-    happened = effects["done_s"].notna()
-    return effects["times_done"].astype(int) if "times_done" in effects else happened.astype(int)
+    return effects["times_done"].astype(int) if "times_done" in effects else effects["done_s"].notna().astype(int)
 
 
 def was_published(effects: pd.DataFrame) -> pd.Series[bool]:

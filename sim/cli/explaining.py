@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -96,8 +95,7 @@ def _told(row: Mapping[Any, Any] | pd.Series) -> tuple[str, ...]:
     """What slow requests took, and typical ones; how much more that is, 0 where nobody would notice it; and its share of all."""
     slow_s, typical_s, more_s, share = (float(row[name]) for name in ("slow_s", "typical_s", "more_s", "share"))
     noticed = abs(more_s) >= max(_LEAST_S, max(slow_s, typical_s) / 1000)
-    part = "–" if math.isnan(share) else f"{round(100 * share)} %"  # an integer: there is no -0
-    return format_duration(slow_s), format_duration(typical_s), format_duration(more_s if noticed else 0.0), part
+    return format_duration(slow_s), format_duration(typical_s), format_duration(more_s if noticed else 0.0), percent(share)
 
 
 def show_requests(

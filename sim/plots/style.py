@@ -83,7 +83,7 @@ PART_LOOKS: Final[Mapping[str, Look]] = {
     "lost_s": Look("#A63D40", hatch="xx"),
 }
 PART_NAMES: Final[Mapping[str, str]] = {
-    "queue_s": "waiting for a worker",
+    "queue_s": "waiting (worker, connection, batch)",
     "service_s": "being worked on",
     "network_s": "on the network",
     "handshake_s": "making connections",

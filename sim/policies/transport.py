@@ -43,7 +43,8 @@ class Transport(Spec):
     waits for a timeout.
 
     Not for what decides within a round trip: pacing, delayed acknowledgements, the CPU of the network stack. Whole requests and
-    answers on one connection do not share its windows, as the messages of streams do; two directions know nothing of each other.
+    answers on one connection do not share its windows, as the messages of streams do: several large ones at a time are there too
+    early, together as soon as one alone. Two directions know nothing of each other.
     A window is told to be free as soon as it is (grpc-go: a quarter of it at a time). What follows a loss shows it even if it is
     lost, too.
 

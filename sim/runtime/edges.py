@@ -38,7 +38,7 @@ class Edges:
         proxies: Mapping[tuple[str, str], ProxyGroup],
     ) -> None:
         self._world = world
-        self._targets = targets
+        self.targets = targets
         self._mailboxes = mailboxes
         self._proxies = proxies
         self.by_names: dict[tuple[str, str], Edge] = {}
@@ -63,7 +63,7 @@ class Edges:
         if edge is None:
             policy = self._world.scenario.policy(proxy.name, to)
             place = name.partition("@")[2] if proxy.beside else name, service
-            edge = self._joined((name, to), policy, place, self._targets[to], self._world.services[service], to)
+            edge = self._joined((name, to), policy, place, self.targets[to], self._world.services[service], to)
             self.by_names[name, to] = edge
         return edge
 
@@ -102,10 +102,10 @@ class Edges:
         if to in self._mailboxes:
             place = caller, world.scenario.place(to)
             near = to in world.logs  # to the producer in the same process, which sends on
-            return self._joined(names, policy, place, self._targets[to], None, to, near=near)
+            return self._joined(names, policy, place, self.targets[to], None, to, near=near)
         if policy.via is None:
             service = to.split(".")[0]
-            return self._joined(names, policy, (caller, service), self._targets[to], world.services[service], to)
+            return self._joined(names, policy, (caller, service), self.targets[to], world.services[service], to)
         proxy = self._proxies[policy.via, caller]
         where, place, leg = proxy.target(to), (caller, proxy.name), proxy.leg(to)
         return self._joined(names, policy, place, where, proxy.group, leg, near=proxy.beside, proxied=True)
