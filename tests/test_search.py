@@ -66,7 +66,7 @@ def test_the_smallest_number_of_workers_is_a_whole_number() -> None:
 def test_a_load_that_the_system_cannot_carry_is_doubted_at_the_border() -> None:
     # payment's two workers of 20 ms carry 100/s. This simulator says 300/s, as a run does that ends before its backlog is long.
     found = sim.search(objective(), largest={"load.rate": "10..1000"}, workers=1, simulate=good_until(300))
-    (doubt,) = [one for one in found.doubts if one.startswith("payment cannot keep up: utilisation 5.")]
+    (doubt,) = [one for one in found.doubts if one.startswith("payment cannot keep up: utilisation 2.")]
     assert doubt.endswith("holds only because the run is short: give a longer --duration")
     (border,) = found.borders.to_dict("records")
     assert border["limit"].startswith("mean <= 1s (fail: 1.0")
