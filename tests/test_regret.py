@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from studies import comparison, fake
@@ -59,6 +60,25 @@ def test_the_choice_by_regret_is_never_far_from_the_best() -> None:
         "By regret in p99 it is both: at worst 1 s from the best, under calm.",
         "The verdict's fast is at worst 5 s from the best, under crash.",
     ]
+
+
+def test_two_replications_leave_wide_intervals() -> None:
+    # Behind "a" by 1 and 3 under x: 2 ± t(1) · sqrt(2)/sqrt(2); t(1) is 12.706 at 95 %, 25.452 for two at once.
+    found = regret(table({"a": {"x": [1.0, 1.0], "y": [5.0, 5.0]}, "b": {"x": [2.0, 4.0], "y": [5.0, 5.0]}}))
+    row = found.totals.set_index("candidate").loc["b"]
+    assert (row["worst_low"], row["worst_high"]) == (0, pytest.approx(2 + 25.452, abs=1e-3))
+    assert (row["expected_low"], row["expected_high"]) == (0, pytest.approx(1 + 12.706 / 2, abs=1e-3))
+    assert not found.sure
+
+
+def test_intervals_cover_the_true_worst_case_as_often_as_they_say() -> None:
+    chance, covered = np.random.default_rng(3), 0
+    for _ in range(40):  # b is 2 behind under x and 1 ahead under y; both vary by 0.5
+        noise = chance.normal(0, 0.5, (4, 3))
+        ax, ay, bx, by = (list(mean + some) for mean, some in zip((1, 5, 3, 4), noise, strict=True))
+        row = regret(table({"a": {"x": ax, "y": ay}, "b": {"x": bx, "y": by}})).totals.set_index("candidate").loc["b"]
+        covered += row["worst_low"] <= 2 <= row["worst_high"]
+    assert covered >= 36
 
 
 def test_weights_count_for_the_expectation_only() -> None:

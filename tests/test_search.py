@@ -63,6 +63,17 @@ def test_the_smallest_number_of_workers_is_a_whole_number() -> None:
     assert (border["best"], border["fails_at"], border["best_written"]) == (7, 6, 7)
 
 
+def test_a_load_that_the_system_cannot_carry_is_doubted_at_the_border() -> None:
+    # payment's two workers of 20 ms carry 100/s. This simulator says 300/s, as a run does that ends before its backlog is long.
+    found = sim.search(objective(), largest={"load.rate": "10..1000"}, workers=1, simulate=good_until(300))
+    (doubt,) = [one for one in found.doubts if one.startswith("payment cannot keep up: utilisation 2.")]
+    assert doubt.endswith("holds only because the run is short: give a longer --duration")
+    (border,) = found.borders.to_dict("records")
+    assert border["limit"].startswith("mean <= 1s (fail: 1.0")
+    carried = sim.search(objective(), largest={"load.rate": "10..1000"}, workers=1, simulate=good_until(40))
+    assert not [one for one in carried.doubts if "cannot keep up" in one]
+
+
 def test_a_border_beyond_the_range_is_told() -> None:
     high = sim.search(objective(), largest={"load.rate": "10..100"}, workers=1, simulate=good_until(300)).borders.iloc[0]
     assert (high["best"], math.isnan(high["fails_at"])) == (100, True)

@@ -51,6 +51,15 @@ def test_one_row_per_point_and_replication_with_the_same_seeds() -> None:
     assert (means["low"] < means["mean"]).all()
 
 
+def test_doubts_are_told_by_point_before_the_first_run() -> None:
+    told: list[Any] = []
+    loads = ["20/s", "150/s", "200/s"]  # payment carries 100/s
+    sim.sweep(scenario(), {"load.rate": loads}, 1, 1, told.append, simulate=fake, duration=0.5)
+    doubts = told[0].doubts
+    assert [one.split(":")[0] for one in doubts if "payment cannot keep up" in one] == ["point 1 (load.rate = 150/s) and 1 more"]
+    assert not any(standing.doubts for standing in told[1:])
+
+
 def test_points_may_be_given_and_may_be_there_twice() -> None:
     given = [{"load.rate": 10, "services.shop.workers": 2}, {"load.rate": 40, "services.shop.workers": 1}]
     found = sim.sweep(scenario(), [*given, given[0]], 1, workers=1, simulate=fake)

@@ -17,18 +17,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sim.analysis import words
-from sim.analysis.intervals import CONFIDENCE, HIGHER, LOWER, headline, paired_differences
+from sim.analysis.intervals import CONFIDENCE, HIGHER, LOWER, headline, paired_differences, t_factor
 from sim.analysis.metrics import Floats, is_ratio, more_is_better
 from sim.errors import ScenarioError
-
-_RESAMPLES: Final = 2000
-_SEED: Final = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +35,9 @@ class Regret:
     `table` has one row per candidate and condition: candidate, condition, best (who that is), mean (of the metric), regret, low,
     high (95 %, paired by seed with the best; 0 for the best itself) and n. Regret is infinite where a candidate has no value in a
     replication: nobody was answered well, or it never recovered. `totals` has one row per candidate, the smallest worst case
-    first: candidate, worst, worst_low, worst_high, condition (in which it is worst), expected, expected_low, expected_high, share
-    (of resampled replications in which its worst case is the smallest).
+    first: candidate, worst, worst_low, worst_high (the largest ends of t intervals that hold for all conditions at once),
+    condition
+    (in which it is worst), expected, expected_low, expected_high (t, of the weighted regrets of each seed).
     """
 
     metric: str
@@ -59,8 +57,9 @@ class Regret:
 
     @property
     def sure(self) -> bool:
-        """Whether other seeds would name the same one, in 95 of 100 cases."""
-        return bool(self.totals["share"].iloc[0] >= CONFIDENCE)
+        """Whether its worst case lies below those of all others, intervals and all; never of one replication."""
+        others = self.totals["worst_low"].iloc[1:]
+        return bool((self.totals["worst_high"].iloc[0] < others).all())
 
     @property
     def least_expected(self) -> str:
@@ -123,8 +122,8 @@ def regret(
 ) -> Regret:
     """Regret of every candidate under every condition.
 
-    Which one is best is taken from the means; of the worst case and of the expected regret the intervals come from resampling the
-    replications (2000 times, all candidates and conditions together, as they share their seeds).
+    Which one is best is taken from the means and counts as known. All intervals are Student's t of the regrets of each seed, so
+    they are wide with few replications; those of the worst case hold for all conditions at once (Bonferroni).
 
     Args:
         per_replication: columns candidate, condition, replication, metric, of, value.
@@ -147,9 +146,7 @@ def regret(
     with np.errstate(invalid="ignore"):
         centre = _regrets(loss.mean(axis=2))
         table = _table(mine, names, conditions, values, centre, loss, confidence)
-        draws = np.random.default_rng(_SEED).integers(0, loss.shape[2], (_RESAMPLES, loss.shape[2]))
-        drawn = _regrets(loss[:, :, draws].mean(axis=3))
-        totals = _totals(names, conditions, centre, drawn, chances, confidence)
+        totals = _totals(names, conditions, centre, _excess(loss), chances, confidence)
     return Regret(by, table, totals, dict(zip(conditions, map(float, chances), strict=True)))
 
 
@@ -173,7 +170,7 @@ def _cube(rows: pd.DataFrame, names: Sequence[str], conditions: Sequence[str]) -
 
 
 def _regrets(loss: Floats) -> Floats:
-    """Mean losses by candidate and condition, above the smallest of the condition; further axes are resamples."""
+    """Mean losses by candidate and condition, above the smallest of the condition."""
     best = loss.min(axis=0)
     found: Floats = np.where(np.isinf(loss), np.where(np.isinf(best), 0.0, np.inf), loss - np.where(np.isinf(best), 0.0, best))
     return found
@@ -204,19 +201,34 @@ def _table(
     return pd.DataFrame(found, columns=["candidate", "condition", "best", "mean", "regret", "low", "high", "n"])
 
 
+def _excess(loss: Floats) -> Floats:
+    """Losses by candidate, condition and replication, above those of the condition's best under the same seed."""
+    best = loss.mean(axis=2).argmin(axis=0)
+    found: Floats = loss - loss[best, np.arange(loss.shape[1])]
+    return found
+
+
+def _ends(means: Floats, each: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """t intervals of means over the last axis; no regret is below 0, and what is infinite is surely so."""
+    count = each.shape[-1]
+    deviation = each.std(axis=-1, ddof=1) if count > 1 else np.full(means.shape, np.nan)
+    half = t_factor(count, confidence) * deviation / math.sqrt(count)
+    low, high = (np.where(np.isinf(means), means, end) for end in (np.maximum(means - half, 0.0), means + half))
+    return low, high
+
+
 def _totals(
-    names: Sequence[str], conditions: Sequence[str], centre: Floats, drawn: Floats, chances: Floats, confidence: float
+    names: Sequence[str], conditions: Sequence[str], centre: Floats, excess: Floats, chances: Floats, confidence: float
 ) -> pd.DataFrame:
-    worst, expected = drawn.max(axis=1), np.einsum("c,ncr->nr", chances, _weighable(drawn, chances))
-    ends = ((1 - confidence) / 2, (1 + confidence) / 2)
-    winners = worst.argmin(axis=0)
-    found = []
-    for i, name in enumerate(names):
-        worsts, means = (np.quantile(some[i], ends, method="nearest") for some in (worst, expected))
-        mean = float(chances @ _weighable(centre[None, i], chances)[0])
-        where, share = conditions[int(centre[i].argmax())], float((winners == i).mean())
-        found.append((name, float(centre[i].max()), *map(float, worsts), where, mean, *map(float, means), share))
-    columns = ["candidate", "worst", "worst_low", "worst_high", "condition", "expected", "expected_low", "expected_high", "share"]
+    jointly = 1 - (1 - confidence) / len(conditions)
+    worst = [cells.max(axis=1) for cells in (centre, *_ends(centre, excess, jointly))]
+    means = _weighable(centre, chances) @ chances
+    expected = [means, *_ends(means, np.einsum("c,ncr->nr", chances, _weighable(excess, chances)), confidence)]
+    found = [
+        (name, *(float(one[i]) for one in worst), conditions[int(centre[i].argmax())], *(float(one[i]) for one in expected))
+        for i, name in enumerate(names)
+    ]
+    columns = ["candidate", "worst", "worst_low", "worst_high", "condition", "expected", "expected_low", "expected_high"]
     return pd.DataFrame(found, columns=columns).sort_values("worst", kind="stable", ignore_index=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sim.cli.files import share_of, write_tables
-from sim.cli.terminal import Format, answer, end_if_partial, out, resumable, say
+from sim.cli.terminal import Format, answer, end_if_partial, out, resumable, say, say_doubts
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def carry_out(
     drawn = _draw(found, target) if charts else []
     answer(output, table=lambda: found.borders, data=lambda: as_data(found), show=lambda: _show(found))
     if not quiet:
+        say_doubts(found.doubts)
         say(f"results   {target}/ (borders.csv, probes.csv)")
         if drawn:
             say(f"chart     {drawn[0]} (and SVG)")
@@ -91,6 +92,7 @@ def as_data(found: Search) -> dict[str, Any]:
         "over": found.over,
         "simulated_runs": found.simulated,
         "partial": found.partial,
+        "doubts": list(found.doubts),
         "borders": found.borders.to_dict("records"),
         "probes": found.probes.to_dict("records"),
     }
@@ -101,10 +103,19 @@ def _show(found: Search) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     over = [] if found.over is None else [found.over]
-    for title in ("candidate", *over, f"{'largest' if found.largest else 'smallest'} {found.path}", "", "probes"):
+    for title in (
+        "candidate",
+        *over,
+        f"{'largest' if found.largest else 'smallest'} {found.path}",
+        "",
+        "what fails there",
+        "probes",
+    ):
         table.add_column(title, overflow="fold")
     for row in found.borders.to_dict("records"):
-        table.add_row(row["candidate"], *(f"{row[name]}" for name in over), *border_in_words(row), str(row["probes"]))
+        table.add_row(
+            row["candidate"], *(f"{row[name]}" for name in over), *border_in_words(row), row["limit"] or "–", str(row["probes"])
+        )
     out().print(table)
 
 

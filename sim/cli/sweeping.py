@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from sim.cli.terminal import RUNS_FAILED, Format, answer, end_if_partial, out, resumable, say
+from sim.cli.terminal import RUNS_FAILED, Format, answer, end_if_partial, out, resumable, say, say_doubts
 from sim.scenario.yaml import load
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def standing(quiet: bool) -> Iterator[Callable[[Standing], None]]:
         def tell(standing: Standing) -> None:
             if not standing.done:
                 bar.console.print(cost_in_words(standing), highlight=False)
+                say_doubts(standing.doubts)
             finished = standing.known + standing.done
             left = "?" if standing.left_s is None else _time(standing.left_s)
             bar.update(task, completed=finished, total=standing.runs, runs=f"{finished}/{standing.runs}", left=left)
@@ -163,6 +164,7 @@ class _Lines:
     def __call__(self, standing: Standing) -> None:
         if self._said == 0:
             say(cost_in_words(standing))
+            say_doubts(standing.doubts)
             self._said = 1
         elif self._said == 1 and standing.left_s is not None and standing.done >= min(4, standing.runs):
             say(f"about {_time(standing.left_s)} left")

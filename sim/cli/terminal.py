@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -30,6 +30,8 @@ KEPT: Final = "interrupted; finished runs are kept, the same command goes on"
 
 #: Width of tables that go into a file or a pipe, in characters.
 _WIDTH_OF_FILES: Final = 130
+#: More doubts about points than these nobody reads.
+_MOST_DOUBTS: Final = 5
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -123,6 +125,14 @@ def say(message: str, *, style: str | None = None) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(message, style=style)
+
+
+def say_doubts(doubts: Sequence[str]) -> None:
+    """Say the first doubts about points of some settings, and how many more there are."""
+    for doubt in doubts[:_MOST_DOUBTS]:
+        say(f"doubt: {doubt}", style="yellow")
+    if len(doubts) > _MOST_DOUBTS:
+        say(f"… and {len(doubts) - _MOST_DOUBTS} more doubts; sim check tells those of a single scenario", style="yellow")
 
 
 def print_text(text: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sim.scenario.connection_doubts import doubts_of_connections
@@ -29,6 +30,9 @@ _MANY_RETRIES: Final = 4
 _SHORT_OF_A_DAY: Final = 0.1
 #: A percentile is read from at least this many answers above it.
 _ANSWERS_ABOVE: Final = 10
+#: So many points of a sweep are asked for doubts, which take some milliseconds each.
+_MOST_POINTS: Final = 200
+_NUMBER: Final = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?")
 
 
 def doubts(scenario: Scenario) -> list[str]:
@@ -59,11 +63,44 @@ def doubts(scenario: Scenario) -> list[str]:
 
 def doubts_of_cases(comparison: Comparison) -> Iterator[tuple[str, str, list[str]]]:
     """Candidate, condition and doubts of each scenario; about what is never used only where that is so in all of them."""
-    uses_of = [uses(scenario) for _, _, scenario in comparison.scenarios()]
+    cases = list(comparison.scenarios())
+    for (candidate, condition, _), said in zip(cases, _of_each([scenario for _, _, scenario in cases]), strict=True):
+        yield candidate, condition, said
+
+
+def _of_each(scenarios: Sequence[Scenario]) -> Iterator[list[str]]:
+    """The doubts of each scenario; about what is never used only where that is so in all of them."""
+    uses_of = [uses(scenario) for scenario in scenarios]
     used = {name for found in uses_of for name, doubt in found.items() if doubt is None}
-    for (candidate, condition, scenario), found in zip(comparison.scenarios(), uses_of, strict=True):
+    for scenario, found in zip(scenarios, uses_of, strict=True):
         elsewhere = {doubt for name, doubt in found.items() if name in used}
-        yield candidate, condition, [doubt for doubt in doubts(scenario) if doubt not in elsewhere]
+        yield [doubt for doubt in doubts(scenario) if doubt not in elsewhere]
+
+
+def doubts_of_points(points: Sequence[tuple[str, Scenario]]) -> list[str]:
+    """The doubts at points of some settings: each once, whatever its numbers, with the first point that has it.
+
+    Args:
+        points: what each point is called, and its scenario; of more than two hundred some of them are asked, evenly spread.
+    """
+    step = math.ceil(len(points) / _MOST_POINTS) or 1
+    points = points[::step]
+    told: dict[str, list[tuple[str, str]]] = {}
+    for (label, _), said in zip(points, _of_each([scenario for _, scenario in points]), strict=True):
+        for doubt in said:
+            told.setdefault(_NUMBER.sub("#", doubt), []).append((label, doubt))
+    found = []
+    for where in told.values():
+        label, doubt = where[0]
+        everywhere = len(where) == len(points) and len({one for _, one in where}) == 1
+        more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        found.append(doubt if everywhere else f"{label}{more}: {doubt}")
+    return found
+
+
+def overloads(scenario: Scenario) -> list[str]:
+    """Of the doubts those about services that get more work than they can do, whose backlog grows as long as a run lasts."""
+    return list(_overload(forecast(scenario), _saves_work(scenario, edges_of(scenario))))
 
 
 def doubts_of(found: Scenario | Comparison) -> list[str]:

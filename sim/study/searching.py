@@ -24,6 +24,7 @@ from sim.analysis.intervals import summarise
 from sim.analysis.objectives import FAIL, PASS, RANK, UNCERTAIN, slo_verdicts
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
+from sim.scenario.doubts import doubts_of_points, overloads
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
 from sim.study.bench import Bench
@@ -50,8 +51,9 @@ class Search:
 
     `borders` has one row per candidate and value of `over`: candidate, the setting of `over`, `best` (the last value that is
     good; NaN: none in the range), `fails_at` (the nearest that is not; NaN: all are good), `best_written`, `sure` (whether both
-    were clear) and `probes`. `probes` has one row per probe: candidate, the settings (numbers in base units), replications,
-    verdict (pass, fail; uncertain ones count by their mean), sure, why.
+    were clear), `limit` (what is missed at `fails_at`) and `probes`. `probes` has one row per probe: candidate, the settings
+    (numbers in base units), replications, verdict (pass, fail; uncertain ones count by their mean), sure, why. `doubts` is what
+    ``sim check`` doubts at the borders.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Search:
     simulated: int
     units: Mapping[str, str] = field(default_factory=dict)
     partial: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 def search(
@@ -89,7 +92,8 @@ def search(
     It halves a range, so it takes for granted that there is one border in it: all is good on one side, nothing on the
     other. A p99 over a number of retries may rise and fall again; sweep such a setting instead. All probes have the same seeds,
     so that the border is not blurred by different arrivals; a probe whose intervals leave an objective open gets more runs until
-    it is clear or has `at_most`; then its mean counts, and `sure` is False.
+    it is clear or has `at_most`; then its mean counts, and `sure` is False. Runs end: what gets more work than it can do may
+    meet its objectives until they are missed later, so read `Search.doubts`, and search with a longer duration.
 
     Args:
         source: a scenario, or candidates under conditions; a value or a file.
@@ -227,8 +231,24 @@ class _Hunt:
         units = {name: unit_of([probe.settings[name] for probe in self.probes]) for name in settings if self.probes}
         tables = self._borders_table(over), self._probes_table(settings)
         return Search(
-            found.name, found.question, self._path, self._largest, over, *tables, self._bench.simulated, units, partial
+            found.name, found.question, self._path, self._largest, over, *tables, self._bench.simulated, units, partial,
+            self._doubts(),
         )  # fmt: skip
+
+    def _doubts(self) -> tuple[str, ...]:
+        """What arithmetic alone says about the last good values; of an overload, that only the end of the run hides it."""
+        several = len({candidate for candidate, _ in self._bench.templates}) > 1
+        points, short = [], set()
+        for border in self._borders:
+            if border.good is None:
+                continue
+            label = f"{f'{border.candidate}, ' if several else ''}{label_of(border.good.settings)}"
+            for scenario in self._bench.scenarios(border.good.settings, border.candidate).values():
+                points.append((label, scenario))
+                short.update(overloads(scenario))
+        found = doubts_of_points(points)
+        hint = "; what was searched for holds only because the run is short: give a longer --duration"
+        return tuple(doubt + hint * any(doubt.endswith(one) for one in short) for doubt in found)
 
     def _border(self, candidate: str, beside: Settings) -> tuple[_Probe | None, _Probe | None]:
         """Halve the range until the border is known well enough: the last good probe and the first bad one, None without any."""
@@ -280,16 +300,17 @@ class _Hunt:
             ends = border.good, border.bad
             written = [None if one is None else one.settings[self._path] for one in ends]
             sure = all(one is None or one.sure for one in ends)
-            rows.append((border.candidate, *border.beside.values(), *written, sure, border.probes))
+            limit = "" if border.bad is None else border.bad.why
+            rows.append((border.candidate, *border.beside.values(), *written, sure, limit, border.probes))
         beside = [] if over is None else [over]
-        table = pd.DataFrame(rows, columns=["candidate", *beside, "best_written", "fails_written", "sure", "probes"])
+        table = pd.DataFrame(rows, columns=["candidate", *beside, "best_written", "fails_written", "sure", "limit", "probes"])
         for name, column in (("best", "best_written"), ("fails_at", "fails_written")):
             there = [value for value in table[column] if value is not None]
             numbers = iter(in_columns(there))
             table[name] = np.array([np.nan if value is None else next(numbers) for value in table[column]], dtype=float)
         if over is not None and len(table):
             table[over] = in_columns(table[over].tolist())
-        return table[["candidate", *beside, "best", "fails_at", "best_written", "sure", "probes"]]
+        return table[["candidate", *beside, "best", "fails_at", "best_written", "sure", "limit", "probes"]]
 
     def _probes_table(self, settings: Sequence[str]) -> pd.DataFrame:
         """What `Search.probes` is."""

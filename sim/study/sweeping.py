@@ -28,6 +28,7 @@ import pandas as pd
 from sim.analysis.sweeps import column_of
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
+from sim.scenario.doubts import doubts_of_points
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
 from sim.study import store
@@ -62,6 +63,8 @@ class Standing:
     label: str = ""
     #: Runs that are made again, because their rows in the archive are damaged.
     damaged: int = 0
+    #: What ``sim check`` doubts at the points; told before the first run.
+    doubts: tuple[str, ...] = ()
 
 
 def sweep(
@@ -261,7 +264,7 @@ class _Course:
         self._cost_left = self._requests + _COST_OF_A_RUN * len(missing)
         if missing:
             self._places = places(self._workers)
-        self._say("")
+        self._say("", self._doubts() if self._tell is not None else ())
         return list(missing.values())
 
     def keep(self, task: Task, numbers: Numbers) -> None:
@@ -285,12 +288,20 @@ class _Course:
             self._cost, self._took_s = self._cost + cost, self._took_s + took_s
         self._say(task.label)
 
-    def _say(self, label: str) -> None:
+    def _doubts(self) -> tuple[str, ...]:
+        several = len({run.candidate for run in self._runs}) > 1
+        cases = {(run.point, run.candidate, run.condition): run.task for run in self._runs}
+        points = []
+        for (point, candidate, _), task in cases.items():
+            points.append((f"{f'{candidate}, ' if several else ''}point {point} ({task.condition})", task.scenario))
+        return tuple(doubts_of_points(points))
+
+    def _say(self, label: str, doubts: tuple[str, ...] = ()) -> None:
         if self._tell is None:
             return
         left_s = self._took_s * self._cost_left / self._cost / self._places if self._cost else None
         counts = (self._points, len(self._runs), self._known, self._done)
-        self._tell(Standing(*counts, self._requests, left_s, label, self._damaged))
+        self._tell(Standing(*counts, self._requests, left_s, label, self._damaged, doubts))
 
 
 @dataclass(frozen=True)
