@@ -18,7 +18,7 @@ from sim.report.blocks import Cell, Chart, Content, Heading, Table, Text
 from sim.report.flipping import flipping
 from sim.report.settings import differences, flat
 from sim.report.topology import topology
-from sim.scenario.model import Comparison
+from sim.scenario.model import Comparison, Scenario
 from sim.scenario.yaml import load
 from sim.study import Results, compare, replicate
 from sim.study.again import same_requests, with_attempts
@@ -282,3 +282,34 @@ def test_a_browser_draws_every_chart_sorts_tables_and_fetches_nothing(content: C
     assert seen["sort"] == "descending"
     assert len(seen["images"]) == sum(isinstance(block, Chart) for block in content.blocks)
     assert all(seen["images"])
+
+
+LATE = """\
+run: {duration: 4s, replications: 2}
+services: {shop: {workers: 8, operations: {buy: [{work: 1ms}]}}}
+load: {rate: 50/s, mix: shop.buy}
+slos: [success >= 99 %]
+"""
+
+
+def test_a_fault_after_the_last_arrival_is_not_called_survived(tmp_path: Path) -> None:
+    (tmp_path / "late.yaml").write_text(LATE + "faults: [{crash: shop, at: 6s, for: 1s}]\n")
+    scenario = load(tmp_path / "late.yaml")
+    assert isinstance(scenario, Scenario)
+    found = replicate(scenario, workers=1)
+    content = content_of(found, charts=False)
+    ((_, _, _, told, _, recovery),) = table(content, "Faults at fixed times")
+    assert (told, recovery) == ("did not happen in the run", "–")
+    verdict = next(block for block in content.blocks if isinstance(block, Text) and block.strong)
+    late = "But faults did not happen in the run, as they begin after its last arrival: crash of shop (at 6 s)."
+    assert verdict.text == f"Objectives: 1 pass. {late}"
+    assert found.verdict().reasons[0].endswith(late)
+
+
+def test_a_fault_that_lasts_to_the_end_is_why_nothing_recovered(tmp_path: Path) -> None:
+    (tmp_path / "lasting.yaml").write_text(LATE + "faults: [{slow: shop, factor: 2, at: 1s}]\n")
+    scenario = load(tmp_path / "lasting.yaml")
+    assert isinstance(scenario, Scenario)
+    content = content_of(replicate(scenario, workers=1), charts=False)
+    ((_, _, _, told, _, recovery),) = table(content, "Faults at fixed times")
+    assert (told, recovery) == ("survived", "– (a fault lasts to the end of the run)")

@@ -73,7 +73,7 @@ def _decision(results: Results) -> Iterator[Block]:
         counts = Counter(map(str, judged["verdict"])) if len(judged) else Counter()
         told = ", ".join(f"{counts[name]} {name}" for name in ("pass", "fail", "uncertain") if name in counts)
         nothing = "There is one candidate, and there are no objectives: nothing is decided."
-        yield Text(f"Objectives: {told}." if told else nothing, strong=True)
+        yield Text(f"Objectives: {told}. {results.reserve()}".strip() if told else nothing, strong=True)
         return
     decision = results.verdict()
     yield Text(decision.reasons[0], strong=True)
@@ -164,10 +164,12 @@ def _differences(results: Results) -> Iterator[Block]:
 
 def _survival(results: Results) -> Iterator[Block]:
     """Under which faults a candidate went on answering as its objectives ask."""
-    faults, judged, summary = results.faults(), results.objectives(), results.summary
+    faults, late, judged, summary = results.faults(), results.late_faults(), results.objectives(), results.summary
     rows: list[list[Cell | str]] = []
     for condition in results.conditions:
-        what = ", ".join(dict.fromkeys(faults[faults["condition"] == condition]["label"]))
+        named, absent = (list(dict.fromkeys(table[table["condition"] == condition]["label"])) for table in (faults, late))
+        some = 0 < len(absent) < len(named)
+        what = ", ".join(f"{label} (did not happen in the run)" if some and label in absent else label for label in named)
         here = summary[(summary["condition"] == condition) & headline(summary, results.focus)]
         if not what:
             continue
@@ -176,16 +178,27 @@ def _survival(results: Results) -> Iterator[Block]:
             missed = list(mine[mine["verdict"] == "fail"]["slo"]) if len(mine) else []
             unsure = list(mine[mine["verdict"] == "uncertain"]["slo"]) if len(mine) else []
             told = Cell("no objectives") if not len(mine) else Cell("survived", mood="good")
-            if missed:
+            if len(absent) == len(named):
+                told = Cell("did not happen in the run")
+            elif missed:
                 told = Cell(f"missed: {'; '.join(missed)}", mood="bad")
             elif unsure:
                 told = Cell(f"uncertain: {'; '.join(unsure)}")
-            times = [_value(here, candidate, metric) for metric in ("success", "recovery_s")]
-            rows.append([condition, what, candidate, told, *times])
+            recovery = _recovery(results, here, candidate, condition)
+            rows.append([condition, what, candidate, told, _value(here, candidate, "success"), recovery])
     if rows:
         yield Heading("What was survived")
         columns = ["under", "fault", "candidate", "objectives", "success", "recovery of requests after the last fault"]
         yield Table(columns, rows, "Faults at fixed times, and how candidates came through")
+
+
+def _recovery(results: Results, summary: pd.DataFrame, candidate: str, condition: str) -> Cell:
+    """How long a candidate took to recover; where that is not known, why."""
+    scenario = results.scenarios[candidate, condition]
+    begun = [fault for fault in scenario.faults if fault.at is not None and fault.at < scenario.run.end]
+    if any(fault.end_s is None or fault.end_s >= scenario.run.end for fault in begun):
+        return Cell("– (a fault lasts to the end of the run)")
+    return _value(summary, candidate, "recovery_s")
 
 
 def _robustness(results: Results, charts: bool) -> Iterator[Block]:

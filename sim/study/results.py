@@ -19,6 +19,7 @@ from sim.analysis.intervals import headline, paired_differences, summarise
 from sim.analysis.objectives import slo_verdicts
 from sim.analysis.regret import Regret, regret
 from sim.analysis.states import CALLS_STATES, staleness, state_spells
+from sim.analysis.words import listing
 from sim.errors import ScenarioError
 from sim.scenario.model import Scenario
 from sim.scenario.words import nearest
@@ -180,8 +181,27 @@ class Results:
         return slo_verdicts(self.summary, self._slos())
 
     def verdict(self, latency: str = "p99_s") -> Decision:
-        """Which candidate to choose, and why, in words; see `sim.analysis.verdict`."""
-        return verdict(self.metrics, self._slos(), latency=latency, focus=self.focus)
+        """Which candidate to choose, and why, in words; see `sim.analysis.verdict`. It says which faults it does not hold for."""
+        found = verdict(self.metrics, self._slos(), latency=latency, focus=self.focus)
+        if not found.reasons or not (reserve := self.reserve()):
+            return found
+        first, *others = found.reasons
+        return dataclasses.replace(found, reasons=[f"{first} {reserve}", *others])
+
+    def late_faults(self) -> pd.DataFrame:
+        """The rows of `faults` that begin after the last arrival of every candidate: nothing is seen of them."""
+        found = self.faults()
+        ends_s = {name: max(self.scenarios[one, name].run.end for one in self.candidates) for name in self.conditions}
+        return found[found["start_s"] >= found["condition"].map(ends_s)]
+
+    def reserve(self) -> str:
+        """Which faults a verdict says nothing about, as they did not happen in the run; empty where there are none."""
+        where = " under {}" if len(self.conditions) > 1 else ""
+        told = [
+            f"{row['label']}{where.format(row['condition'])} (at {row['start_s']:g} s)"
+            for row in self.late_faults().to_dict("records")
+        ]
+        return f"But faults did not happen in the run, as they begin after its last arrival: {listing(told)}." if told else ""
 
     def regret(self, metric: str | None = None, weights: Mapping[str, float] | None = None) -> Regret:
         """How much worse each candidate is than the best one of each condition; see `sim.analysis.regret`."""
