@@ -47,7 +47,7 @@ class Compression(Spec):
     items, shrinks to `ratio`. So small bodies grow, and long lists shrink most. Other encodings of a list carry the same
     information: what is left of it is about what is left of its JSON. Incompressible: `ratio: 100 %`.
 
-    It pays while the time saved on the link is more than the processor's; on a fast link it does not: see `Compressor.pays`.
+    It pays while the time saved on the link is more than the processor's; on a fast link it does not: `sim check` says so.
     """
 
     algorithm: Algorithm = Field(description="whose numbers: gzip, zstd or brotli")

@@ -10,7 +10,7 @@ from sim.scenario.contents import message_of, messages_in, streams_s
 from sim.scenario.edges import operations_of
 from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
-from sim.scenario.protocols import Costs
+from sim.scenario.protocols import Costs, Protocol
 from sim.scenario.queries import refused_queries
 from sim.scenario.services import Link, Operation
 from sim.units import format_duration
@@ -25,7 +25,7 @@ def doubts_of_protocols(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     spoken = [edge for edge in edges if edge.policy.protocol is not None]
     yield from _unread(scenario, spoken)
     yield from _too_narrow(scenario, spoken)
-    yield from _not_kept(spoken)
+    yield from _not_kept(scenario, edges)
     yield from (doubt for edge in spoken for doubt in _cut_short(edge, operations[edge.target]))
     told: set[tuple[str, str]] = set()
     for edge in spoken:
@@ -44,15 +44,25 @@ def _refused(scenario: Scenario) -> Iterator[str]:
         )
 
 
-def _not_kept(spoken: list[Edge]) -> Iterator[str]:
-    """Shared caches of what is asked for by POST."""
-    for edge in spoken:
-        protocol, cached = edge.policy.protocol, edge.policy.cache is not None
-        if cached and protocol is not None and protocol.profile.startswith("graphql") and protocol.persisted_queries is None:
+def _not_kept(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
+    """Caches, of callers and of proxies, of what is asked for by POST."""
+    ways = {(edge.caller, edge.target): edge.policy for edge in edges}
+    ways |= {
+        (edge.policy.via, edge.target): scenario.policy(edge.policy.via, edge.target)
+        for edge in edges
+        if edge.policy.via is not None and edge.policy.protocol is not None
+    }
+    for (caller, target), policy in ways.items():
+        protocol = policy.protocol
+        if policy.cache is not None and protocol is not None and _is_posted(protocol):
             yield (
-                f"{edge.caller} -> {edge.target}: cache, but queries are POSTed, and no HTTP cache keeps those; write "
+                f"{caller} -> {target}: cache, but queries are POSTed, and no HTTP cache keeps those; write "
                 "protocol.persisted_queries (a hash is asked for by GET), or take it for a cache of the client's own making"
             )
+
+
+def _is_posted(protocol: Protocol) -> bool:
+    return protocol.profile.startswith("graphql") and protocol.persisted_queries is None
 
 
 def _cut_short(edge: Edge, operation: Operation) -> Iterator[str]:

@@ -196,7 +196,8 @@ removes or switches off. So
 - a list replaces a list: `faults`, `slos` or the steps of an operation in a candidate are *all* its faults, objectives or steps;
 - a law replaces a law as a whole;
 - a load of another `kind` keeps only what the new kind knows (`mix`, `clients`, often `rate`);
-- shorthand merges as what it stands for: `queue: {{max_wait: 1s}}` over `queue: 100` keeps the 100; only `mix: shop.buy` over a mix is all of it;
+- shorthand merges as what it stands for: `queue: {{max_wait: 1s}}` over `queue: 100` keeps the 100;
+  only `mix: shop.buy` over a mix is all of it;
 - `name` and `question` belong to their own file and are not inherited.
 
 ## Selectors
