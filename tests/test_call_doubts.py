@@ -333,9 +333,9 @@ def test_a_batch_that_gathers_until_its_calls_have_given_up_is_doubted():
 def test_queries_that_are_posted_are_not_kept_by_a_proxy_either():
     def posted(more):
         spoken = "{profile: graphql" + more + "}"
+        kept = f"cdn -> shop: {{cache: {{max_age: 10s}}, protocol: {spoken}}}"
         text = SHOP.format(
-            calls=f"{{front -> shop: {{via: cdn, protocol: {spoken}}}, cdn -> shop: {{cache: {{max_age: 10s}}, protocol: {spoken}}}}}",
-            links="{}", faults="[]",
+            calls=f"{{front -> shop: {{via: cdn, protocol: {spoken}}}, {kept}}}", links="{}", faults="[]"
         ) + "proxies: {cdn: {replicas: 1}}"  # fmt: skip
         return [each for each in doubts(loads(text)) if "POST" in each]
 
