@@ -405,6 +405,14 @@ def test_a_compression_is_called_by_its_algorithm_and_level(name, protocol):
         Scenario.model_validate(scenario(protocol).as_data() | {"compressions": {name: cost}})
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "level", "levels"), [("gzip", 0, "1 to 9"), ("gzip", 10, "1 to 9"), ("brotli", 12, "0 to 11")]
+)
+def test_a_level_that_the_encoder_does_not_have_is_refused(algorithm, level, levels):
+    with pytest.raises(ValidationError, match=f"level = {level}: {algorithm} has levels from {levels}"):
+        scenario({"profile": "rest-json", "compression": {"algorithm": algorithm, "level": level}})
+
+
 def test_a_message_that_is_not_there_is_told_with_its_place():
     with pytest.raises(ValidationError, match=r"services.s.operations.get.response: no message 'product'"):
         scenario("grpc", response="product")
