@@ -313,3 +313,32 @@ def test_a_mistyped_key_is_a_mistake_without_a_value_too(change, said, tmp_path)
     with pytest.raises(ScenarioError, match=r"rivals.yaml:4: ") as refused:
         load(tmp_path / "rivals.yaml")
     assert said in str(refused.value)
+
+
+def test_a_link_that_loses_all_is_doubted():
+    said = "front -> shop: the link loses 100 % of what is sent, so nothing ever arrives; write a smaller loss"
+    assert said in told("{default: {timeout: 1s}}", links="{front -> shop: {loss: 100 %}}")
+    assert said not in told("{default: {timeout: 1s}}", links="{front -> shop: {loss: 99 %}}")
+
+
+def test_a_batch_that_gathers_until_its_calls_have_given_up_is_doubted():
+    def waits(wait):
+        return [each for each in told(f"{{pay: {{timeout: 1s, batch: {{scope: process, wait: {wait}}}}}}}") if "batch" in each]
+
+    [doubt] = waits("1s")
+    assert doubt.startswith("shop -> pay.charge: batch.wait = 1 s is not below the timeout of 1 s: calls give up")
+    assert waits("999ms") == []
+
+
+def test_queries_that_are_posted_are_not_kept_by_a_proxy_either():
+    def posted(more):
+        spoken = "{profile: graphql" + more + "}"
+        kept = f"cdn -> shop: {{cache: {{max_age: 10s}}, protocol: {spoken}}}"
+        text = SHOP.format(
+            calls=f"{{front -> shop: {{via: cdn, protocol: {spoken}}}, {kept}}}", links="{}", faults="[]"
+        ) + "proxies: {cdn: {replicas: 1}}"  # fmt: skip
+        return [each for each in doubts(loads(text)) if "POST" in each]
+
+    [doubt] = posted("")
+    assert doubt.startswith("cdn -> shop.buy: cache, but queries are POSTed")
+    assert posted(", persisted_queries: {}") == []

@@ -405,6 +405,14 @@ def test_a_compression_is_called_by_its_algorithm_and_level(name, protocol):
         Scenario.model_validate(scenario(protocol).as_data() | {"compressions": {name: cost}})
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "level", "levels"), [("gzip", 0, "1 to 9"), ("gzip", 10, "1 to 9"), ("brotli", 12, "0 to 11")]
+)
+def test_a_level_that_the_encoder_does_not_have_is_refused(algorithm, level, levels):
+    with pytest.raises(ValidationError, match=f"level = {level}: {algorithm} has levels from {levels}"):
+        scenario({"profile": "rest-json", "compression": {"algorithm": algorithm, "level": level}})
+
+
 def test_a_message_that_is_not_there_is_told_with_its_place():
     with pytest.raises(ValidationError, match=r"services.s.operations.get.response: no message 'product'"):
         scenario("grpc", response="product")
@@ -416,13 +424,25 @@ def test_a_reviewer_says_where_compression_loses_and_where_a_bandwidth_is_not_lo
 
     gzip = {"profile": "rest-json", "compression": {"algorithm": "gzip"}}
     assert said(gzip, response=50_000, link={"bandwidth": 1.25e6}) == []
-    [fast] = said(gzip, response=50_000, link={"bandwidth": 1.25e9})
+    [fast] = said(gzip, response=50_000, link={"latency": 0.0001, "bandwidth": 1.25e9})
     assert "client -> s.get: compression of the response loses: 50,000 B become" in fast
     [small] = said(gzip, response=50)
-    assert "50 B become 73 B" in small
+    assert "50 B become 73 B; leave it out" in small
     assert said({**gzip, "compression": {"algorithm": "gzip", "minimum_size": 100}}, response=50) == []
     [unread] = said(None, link={"bandwidth": 1e6})
     assert unread.startswith("links.default.bandwidth has no effect")
+
+
+def test_compression_that_saves_round_trips_is_not_doubted():
+    # 19 kB are two windows, compressed one: a round trip of 20 ms for 36 ms of brotli 11, or one of 80 ms.
+    def said(latency):
+        spoken = bare(compression={"algorithm": "brotli", "level": 11})
+        case = scenario(spoken, response=19_000, link={"latency": latency, "bandwidth": 12.5e6})
+        return [doubt for doubt in doubts(case) if "compression of the response loses" in doubt]
+
+    assert said(0.04) == []
+    [doubt] = said(0.01)
+    assert "saves 20.2 ms on the network, on a new connection, and takes 35.5 ms of processors" in doubt
 
 
 def test_a_reviewer_says_which_link_is_too_narrow():

@@ -242,6 +242,29 @@ def test_shorthand_merges_as_what_it_stands_for(tmp_path: Path) -> None:
     assert (shop.links["shop -> payment"].latency, shop.links["shop -> payment"].loss) == (Constant(0.007), 0.001)
 
 
+MIXES = """
+base:
+  services: {s: {workers: 4, operations: {a: [{work: 1ms}], b: [{work: 1ms}]}}}
+  calls: {s: {protocol: grpc}}
+  load: {rate: 10/s, mix: s.a}
+candidates:
+  both: {load: {mix: {s.b: 1}}}
+  other: {load: {mix: {s.a: null, s.b: 1}}}
+  alone: {load: {mix: s.b}}
+  spoken: {calls: {s: {protocol: {http: http/1.1}}}}
+"""
+
+
+def test_a_bare_protocol_and_a_bare_mix_merge_as_what_they_stand_for() -> None:
+    found = loads(MIXES)
+    assert isinstance(found, Comparison)
+    mixes = {name: by["base"].load.mix for name, by in found.candidates.items()}
+    assert mixes == {"both": {"s.a": 1, "s.b": 1}, "other": {"s.b": 1}, "alone": {"s.b": 1}, "spoken": {"s.a": 1}}
+    protocol = found.candidates["spoken"]["base"].calls["s"].protocol
+    assert protocol is not None
+    assert (protocol.profile, protocol.http) == ("grpc", "http/1.1")
+
+
 def test_a_file_may_begin_from_another(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_text(SHOP)
     (tmp_path / "sub").mkdir()

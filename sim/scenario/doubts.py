@@ -42,6 +42,7 @@ def doubts(scenario: Scenario) -> list[str]:
     found = [
         *_overload(expected, _saves_work(scenario, edges)),
         *doubts_of_messages(scenario),
+        *_nothing_arrives(scenario, edges),
         *_lost_for_ever(scenario, edges),
         *_retries_through_layers(edges),
         *_endless(edges),
@@ -168,6 +169,13 @@ def _lost_between_zones(scenario: Scenario) -> list[str]:
     return causes + ["a link between zones loses messages" for link in scenario.zone_links.values() if link.loss]
 
 
+def _nothing_arrives(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
+    """Links that lose all."""
+    for caller, to in dict.fromkeys((edge.caller, edge.policy.via or edge.target.split(".")[0]) for edge in edges):
+        if scenario.link(caller, to).loss >= 1:
+            yield f"{caller} -> {to}: the link loses 100 % of what is sent, so nothing ever arrives; write a smaller loss"
+
+
 def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     """Edges on which an answer may never come, and nobody stops waiting."""
     silent = {fault.crash for fault in scenario.faults if isinstance(fault, Crash) and fault.silent}
@@ -179,7 +187,7 @@ def _lost_for_ever(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
         selectors = ("default", caller, service, f"{caller} -> {service}", f"{service} -> {caller}")
         loss = scenario.link(caller, service).loss
         repaired = edge.policy.protocol is not None  # then packets are lost, and sent again
-        causes = [f"the link loses {loss:.3g} of its messages"] if loss and not repaired else []
+        causes = [f"the link loses {100 * loss:.3g} % of its messages"] if loss and not repaired else []
         causes += [f"{service} crashes silently"] if service in silent else []
         causes += _lost_between_zones(scenario)
         causes += [f"a link fault loses messages at {selector}" for selector in selectors if selector in lossy]

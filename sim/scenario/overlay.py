@@ -2,7 +2,8 @@
 
 The rules are those of JSON Merge Patch (RFC 7396): mappings merge, everything else (lists too) replaces, null removes.
 The language adds five, each where a plain merge would make nonsense: a law replaces a law as a whole, a load of another
-kind keeps only what the new kind knows, shorthand (``queue: 100``) merges as what it stands for, null stays where the
+kind keeps only what the new kind knows, shorthand (``queue: 100``, ``protocol: grpc``) merges as what it stands for (but
+``mix: shop.buy`` over a mix is all of it), null stays where the
 language has a null of its own: ``budget: null`` says that there is none, and absent would let a preset's come back; and null
 under a key that the language does not know stays, too, for the reader to refuse.
 """
@@ -21,6 +22,7 @@ def merge(below: Node, above: Node, shape: Shape | None) -> Node:
     below, above = unfolded(below, shape), unfolded(above, shape)
     if not isinstance(above.value, dict) or (shape is not None and shape.kind == "law"):
         return above
+    below = _with_weights(below, shape)
     if not isinstance(below.value, dict):
         return _without_nulls(above, shape)
     if not above.value:
@@ -75,6 +77,7 @@ def removed_in_vain(overlays: Sequence[Node], below: Node, shape: Shape) -> Iter
 
 def _entries(node: Node, shape: Shape | None, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Node]]:
     """What stands under names that the writer chose (services, selectors, operations), at any depth."""
+    node = _with_weights(node, shape)
     if not isinstance(node.value, dict) or shape is None:
         return
     level = shallow(node)
@@ -88,13 +91,19 @@ def _entries(node: Node, shape: Shape | None, path: tuple[str, ...]) -> Iterator
 
 def unfolded(node: Node, shape: Shape | None) -> Node:
     """A value written in shorthand as the mapping that it stands for."""
-    model = shape.model if shape is not None else None
+    model = None if shape is None or len(members(shape)) > 1 else members(shape)[0].model
     short = SHORTHAND.get(model) if model is not None else None
     if model is None or short is None or node.value is None:
         return node
     if isinstance(node.value, dict) and (not node.value or set(node.value) & set(fields_of(model)) or short != "latency"):
         return node
     return node.holding({short: node})
+
+
+def _with_weights(node: Node, shape: Shape | None) -> Node:
+    """The one entry of a mix as the mapping that it stands for."""
+    bare = isinstance(node.value, str) and shape is not None and get_origin(shape.core) is dict
+    return node.holding({node.value: node.holding(1.0)}) if bare else node
 
 
 def shallow(node: Node) -> Any:

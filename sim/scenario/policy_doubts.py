@@ -278,7 +278,12 @@ def _says_nothing(scenario: Scenario, edge: Edge) -> Iterator[str]:
 
 def _gathers_nobody(scenario: Scenario, edge: Edge) -> Iterator[str]:
     """Batches of one: calls that are never made beside others."""
-    batch = edge.policy.batch
+    batch, limit_s = edge.policy.batch, edge.policy.timeout
+    if batch is not None and limit_s is not None and batch.wait >= limit_s:
+        yield (
+            f"{edge.caller} -> {edge.target}: batch.wait = {format_duration(batch.wait)} is not below the timeout of "
+            f"{format_duration(limit_s)}: calls give up while they are gathered; write a shorter wait, or a longer timeout"
+        )
     if batch is None or batch.scope == "process" or edge.target not in operations_of(scenario):
         return
     if edge.operation is None or edge.most <= 1:

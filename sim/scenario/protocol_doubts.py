@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from sim.policies.transport import Flow, Path
 from sim.scenario.contents import message_of, messages_in, streams_s
 from sim.scenario.edges import operations_of
 from sim.scenario.forecast import Edge, calls_rps
 from sim.scenario.model import Scenario
-from sim.scenario.protocols import Costs
+from sim.scenario.protocols import Costs, Protocol
 from sim.scenario.queries import refused_queries
-from sim.scenario.services import Operation
+from sim.scenario.services import Link, Operation
 from sim.units import format_duration
 
 _INF: Final = float("inf")
@@ -24,7 +25,7 @@ def doubts_of_protocols(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
     spoken = [edge for edge in edges if edge.policy.protocol is not None]
     yield from _unread(scenario, spoken)
     yield from _too_narrow(scenario, spoken)
-    yield from _not_kept(spoken)
+    yield from _not_kept(scenario, edges)
     yield from (doubt for edge in spoken for doubt in _cut_short(edge, operations[edge.target]))
     told: set[tuple[str, str]] = set()
     for edge in spoken:
@@ -43,15 +44,25 @@ def _refused(scenario: Scenario) -> Iterator[str]:
         )
 
 
-def _not_kept(spoken: list[Edge]) -> Iterator[str]:
-    """Shared caches of what is asked for by POST."""
-    for edge in spoken:
-        protocol, cached = edge.policy.protocol, edge.policy.cache is not None
-        if cached and protocol is not None and protocol.profile.startswith("graphql") and protocol.persisted_queries is None:
+def _not_kept(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
+    """Caches, of callers and of proxies, of what is asked for by POST."""
+    ways = {(edge.caller, edge.target): edge.policy for edge in edges}
+    ways |= {
+        (edge.policy.via, edge.target): scenario.policy(edge.policy.via, edge.target)
+        for edge in edges
+        if edge.policy.via is not None and edge.policy.protocol is not None
+    }
+    for (caller, target), policy in ways.items():
+        protocol = policy.protocol
+        if policy.cache is not None and protocol is not None and _is_posted(protocol):
             yield (
-                f"{edge.caller} -> {edge.target}: cache, but queries are POSTed, and no HTTP cache keeps those; write "
+                f"{caller} -> {target}: cache, but queries are POSTed, and no HTTP cache keeps those; write "
                 "protocol.persisted_queries (a hash is asked for by GET), or take it for a cache of the client's own making"
             )
+
+
+def _is_posted(protocol: Protocol) -> bool:
+    return protocol.profile.startswith("graphql") and protocol.persisted_queries is None
 
 
 def _cut_short(edge: Edge, operation: Operation) -> Iterator[str]:
@@ -106,26 +117,37 @@ def _too_narrow(scenario: Scenario, spoken: list[Edge]) -> Iterator[str]:
 
 
 def _compression_that_loses(scenario: Scenario, edge: Edge, costs: Costs) -> Iterator[str]:
-    """Bodies that take longer compressed than as they are, at the bandwidth of their link."""
+    """Bodies that take longer compressed than as they are, even on a new connection, whose windows they may save."""
     compressor = costs.compressor
     if compressor is None:
         return
     operation = operations_of(scenario)[edge.target]
-    bandwidth = scenario.link(edge.caller, edge.policy.via or edge.target.split(".")[0]).bandwidth
-    for what, content in (("request", operation.request), ("response", operation.response)):
+    link = scenario.link(edge.caller, edge.policy.via or edge.target.split(".")[0])
+    for side, content in enumerate((operation.request, operation.response)):
         payload = message_of(content)
         if payload is None:
             continue
-        body = costs.size(payload, scenario.payloads)
+        body = costs.size(payload, scenario.payloads).bytes
         sent = costs.body(payload, scenario.payloads).sent
-        if not compressor.acts(body.bytes):
+        if not compressor.acts(body):
             continue
-        spent_s = compressor.compress_s(body.bytes) + compressor.decompress_s(body.bytes)
-        saved_s = (body.bytes - sent) / (_INF if bandwidth is None else bandwidth)
-        if sent >= body.bytes or (bandwidth is not None and spent_s > saved_s):
-            takes = f"{body.bytes:,} B become {sent:,.0f} B"
-            time = f"it saves {format_duration(max(0.0, saved_s))} on the link and takes {format_duration(spent_s)} of processors"
-            yield (
-                f"{edge.caller} -> {edge.target}: compression of the {what} loses: {takes}, {time}; leave it out, or raise "
-                "compression.minimum_size"
-            )
+        spent_s = compressor.compress_s(body) + compressor.decompress_s(body)
+        saved_s = _new_connection_s(costs, link, side, body) - _new_connection_s(costs, link, side, sent)
+        if sent >= body:
+            why = ""
+        elif link.bandwidth is not None and spent_s > saved_s:
+            saves = f"saves {format_duration(saved_s)} on the network, on a new connection," if saved_s > 0 else "saves no time"
+            why = f", which {saves} and takes {format_duration(spent_s)} of processors"
+        else:
+            continue
+        yield (
+            f"{edge.caller} -> {edge.target}: compression of the {('request', 'response')[side]} loses: {body:,} B become "
+            f"{sent:,.0f} B{why}; leave it out, or raise compression.minimum_size"
+        )
+
+
+def _new_connection_s(costs: Costs, link: Link, side: int, body: float) -> float:
+    """How long so many bytes are on their way over a new connection, the round trips of its windows included."""
+    latency_s = link.latency.mean
+    path = Path(latency_s, 2 * latency_s, _INF if link.bandwidth is None else link.bandwidth)
+    return Flow(costs.transport).send(0.0, costs.on_the_wire(body, costs.headers[side]), path, lambda _: 0.5).arrives_s

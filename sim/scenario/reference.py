@@ -197,6 +197,7 @@ removes or switches off. So
 - a law replaces a law as a whole;
 - a load of another `kind` keeps only what the new kind knows (`mix`, `clients`, often `rate`);
 - shorthand merges as what it stands for: `queue: {{max_wait: 1s}}` over `queue: 100` keeps the 100;
+  only `mix: shop.buy` over a mix is all of it;
 - `name` and `question` belong to their own file and are not inherited.
 
 ## Selectors
