@@ -93,6 +93,8 @@ def _table(rows: pd.DataFrame) -> Table:
 
 def _told(row: Mapping[Any, Any] | pd.Series) -> tuple[str, ...]:
     """What slow requests took, and typical ones; how much more that is, 0 where nobody would notice it; and its share of all."""
+    from sim.analysis.explaining import percent
+
     slow_s, typical_s, more_s, share = (float(row[name]) for name in ("slow_s", "typical_s", "more_s", "share"))
     noticed = abs(more_s) >= max(_LEAST_S, max(slow_s, typical_s) / 1000)
     return format_duration(slow_s), format_duration(typical_s), format_duration(more_s if noticed else 0.0), percent(share)
