@@ -182,6 +182,20 @@ def test_a_study_tells_what_a_request_costs():
     assert "wire_bytes_per_request" not in set(measure(run(scenario(None)), scenario(None)).metric)
 
 
+def test_a_study_tells_how_evenly_the_connections_of_a_protocol_spread_calls():
+    case = scenario({"profile": "grpc"}, service={"replicas": 4})
+    numbers = measure(run(case), case).set_index(["metric", "of"]).value
+    assert (numbers["idle_replicas", "s"], numbers["connections", "s"]) == (3, 1)
+
+
+def test_what_is_spoken_needs_connections():
+    with pytest.raises(ValidationError, match=r"calls.default.connections: null, and what is spoken .* use: spread"):
+        scenario("grpc", calls={"connections": None})
+    narrower = {"default": {"protocol": "grpc", "connections": None}, "s": {"connections": {"per_process": 2}}}
+    case = Scenario.model_validate(scenario("grpc").as_data() | {"calls": narrower})
+    assert case.policy("client", "s.get").connections.per_process == 2
+
+
 def test_a_failure_has_headers_only():
     ok = run(scenario(bare(), response=50_000)).traffic
     case = scenario(bare(), response=50_000, faults=[{"errors": "s", "at": 0, "for": 50, "ratio": 1.0}])

@@ -42,6 +42,7 @@ class Connections(Spec):
     What `balancing` counts as in flight are connections then, as IPVS's and HAProxy's least connections do; outlier detection and
     health checks are asked when one is made. Absent: no connections, and every call is balanced (layer 7, or a client like
     gRPC's round robin with a connection to each replica). Not for those: there a connection decides nothing.
+    With a `protocol` there are always connections: its own where none are written, and null is refused.
 
     Source: grpc-go@1.7x internal/transport/http2_server.go (age ± 10 %, GOAWAY, grace), defaults.go (100 streams until told);
     envoy@1.40 conn_pool_base.cc (the connection that was ready last is used first; drained after its last request);

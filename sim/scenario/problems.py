@@ -224,6 +224,7 @@ def _problems_of_proxies(scenario: Scenario) -> Iterator[str]:
         if policy.via is not None and policy.via not in scenario.proxies:
             yield f"calls.{selector}.via: no proxy {policy.via!r}; {nearest(policy.via, scenario.proxies)}"
     yield from _problems_of_flows(scenario)
+    yield from _spoken_without_connections(scenario)
 
 
 def _problems_of_flows(scenario: Scenario) -> Iterator[str]:
@@ -246,6 +247,22 @@ def _problems_of_flows(scenario: Scenario) -> Iterator[str]:
                 f"proxies.{policy.via}: {caller} -> {target} goes through it, and it balances connections (layer: 4); say which "
                 f"there are: calls: {{{caller} -> {target.split('.')[0]}: {{connections: {{per_process: 1}}}}}}"
             )
+
+
+def _spoken_without_connections(scenario: Scenario) -> Iterator[str]:
+    """Calls that speak a protocol, which nothing does without connections, and are told to have none."""
+    told: dict[str, None] = {}
+    for caller, target in _edges_and_fallbacks(scenario):
+        selectors = selectors_of(caller, target, proxy=caller in scenario.proxies)
+        said = [name for name in selectors if name in scenario.calls and "connections" in scenario.calls[name].model_fields_set]
+        if said and scenario.calls[said[-1]].connections is None and scenario.policy(caller, target).protocol is not None:
+            told[said[-1]] = None
+    for selector in told:
+        yield (
+            f"calls.{selector}.connections: null, and what is spoken (protocol) needs connections; to balance calls, write "
+            "connections: {per_process: 4, use: spread} with as many as the target has replicas, and balancing: round_robin; to "
+            "have those of the protocol, leave connections out"
+        )
 
 
 def _edges_and_fallbacks(scenario: Scenario) -> Iterator[tuple[str, str]]:

@@ -136,7 +136,7 @@ def _of_requests(result: Tables, scenario: Scenario) -> pd.DataFrame:
 
 def called_over_connections(scenario: Scenario, result: Tables) -> dict[str, int]:
     """Services and proxies that are called over connections, with the most replicas that a sample has found alive."""
-    if all(policy.connections is None and policy.preset is None for policy in scenario.calls.values()):
+    if not any(policy.connections or policy.protocol or policy.preset for policy in scenario.calls.values()):
         return {}
     gauges = result.gauges  # only here: making the table takes longer than a short run
     called: dict[str, None] = {}
