@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.study import compare, default_directory, load_results, replicate
 from sim.study.execute import run_tasks
+from sim.study.experiment import circumstances
 from sim.study.measure import TABLES, compensations_of, effects_asked_for, trouble_of
 from sim.study.results import RowsInMemory
 from sim.study.store import Writer
@@ -576,3 +578,13 @@ def test_deployments_and_flushes_are_moments_in_charts_and_only_faults_are_survi
     rows += [("rollout of payment", 2.5, 2.5), ("payment to 3 replicas", 3.0, 3.0)]
     marks = found.tables()["faults"]
     assert list(marks[["label", "start_s", "end_s"]].itertuples(index=False, name=None)) == rows
+
+
+@pytest.mark.parametrize(
+    ("path", "program"),
+    [("/home/me/sim/__main__.py", "sim"), ("/usr/bin/sim", "sim"), ("study.py", "study.py")],
+)
+def test_a_manifest_says_a_command_that_a_reader_can_type(path: str, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [path, "run", "my shop.yaml"])
+    told = circumstances("shop", "", datetime.now().astimezone())
+    assert told["command_line"] == f"{program} run 'my shop.yaml'"

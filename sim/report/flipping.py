@@ -36,11 +36,16 @@ def flipping(results: Results) -> Iterator[Block]:
 
 
 def _margins(found: pd.DataFrame) -> Iterator[Block]:
+    found = found.sort_values("margin", key=lambda margins: margins >= 0, kind="stable")  # the missed ones first
     thin = found[found["margin"].abs() < _THIN].head(_MOST_MARGINS)
     if len(thin):
         yield Bullets([_in_words(row) for row in thin.to_dict("records")])
     else:
-        yield Text(f"No objective is within {_THIN:.0%} of its bound: it would take more than that in a measured number.")
+        missed = int((found["margin"] < 0).sum())
+        far = (
+            f"; {missed} of {len(found)} are missed by more" if missed else ": it would take more than that in a measured number"
+        )
+        yield Text(f"No objective is within {_THIN:.0%} of its bound{far}.")
     rows: list[list[Cell | str]] = []
     for row in found.head(_MOST_MARGINS).to_dict("records"):
         halves = float(row["in_half_widths"])
@@ -49,16 +54,23 @@ def _margins(found: pd.DataFrame) -> Iterator[Block]:
             [
                 str(row["condition"]), str(row["candidate"]), str(row["slo"]),
                 Cell(words.amount(row["metric"], row["value"]) if row["value"] == row["value"] else "none", float(row["value"])),
-                Cell("–" if row["margin"] != row["margin"] else f"{100 * row['margin']:+.0f} %", float(row["margin"])),
+                Cell(_share(float(row["margin"])), float(row["margin"])),
                 Cell(doubt, halves),
             ]
         )  # fmt: skip
     columns = ["under", "candidate", "objective", "measured", "margin, of the bound", "in half intervals"]
     more = f" ({len(found) - len(rows)} wider ones are left out)" if len(found) > len(rows) else ""
-    yield Table(columns, rows, f"Margins of the objectives, the thinnest first; below zero it is missed{more}")
+    yield Table(
+        columns, rows, f"Margins of the objectives, the missed ones first, then the thinnest; below zero it is missed{more}"
+    )
     yield Text(
         "A margin is how much worse the measured number may become, as a share of its bound (of ratios: of what may fail)."
     )
+
+
+def _share(margin: float) -> str:
+    """A margin in percent; how far below -100 % it is tells nobody anything."""
+    return "–" if margin != margin else "below -100 %" if margin < -1 else f"{100 * margin:+.0f} %"
 
 
 def _in_words(row: Mapping[Any, Any]) -> str:

@@ -363,8 +363,15 @@ def circumstances(name: str, question: str, started: datetime) -> dict[str, Any]
         "question": question,
         "date": started.isoformat(timespec="seconds"),
         "took_s": round((datetime.now().astimezone() - started).total_seconds(), 3),
-        "command_line": shlex.join(sys.argv),
+        "command_line": shlex.join([_program(sys.argv[0]), *sys.argv[1:]]),
     }
+
+
+def _program(path: str) -> str:
+    """How a reader starts the same program: `python -m sim` and an installed `sim` are the command sim."""
+    started = Path(path)
+    ours = started.name == "sim" or (started.name == "__main__.py" and started.parent.name == "sim")
+    return "sim" if ours else path
 
 
 @functools.cache
