@@ -42,6 +42,7 @@ def swept(*arguments: str, code: int = 0) -> Result:
         (("--set", "load.rate=1/s..9/s"), "load.rate: 1/s..9/s has no number of steps; write for example 1/s..9/s:5"),
         (("--set", "load.rate"), "--set load.rate: write PATH=VALUES"),
         (("--set", "load.rate=1/s", "--sample", "lhs"), "--sample lhs: how many points?"),
+        (("--set", "load.rate=1/s,2/s", "--sample", "lhs:3"), "--sample lhs:3: there are only lists to draw from"),
         (("--set", "load.rate=1/s", "--sample", "lhs:3", "--zip"), "--zip and --sample are two ways to combine values"),
         (("--set", "load.rate=1/s,2/s", "--zip", "--set", "services.shop.workers=1"), "load.rate has 2, services.shop.workers"),
         (("--set", "load.rate=1/s", "--metric", "p99"), "--metric: no metric 'p99'; did you mean 'p99_s'?"),

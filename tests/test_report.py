@@ -116,7 +116,7 @@ def test_assumptions_that_were_moved_are_told(study: Results, tmp_path: Path) ->
     beside = tmp_path / "rivals-sensitivity"
     beside.mkdir()
     (beside / "flips.csv").write_text(
-        "input,end,bound,chosen,keeps_until,changes_at,surely_from\n"
+        "input,end,bound,chosen,keeps_until,changes_at,settled_from\n"
         "load.rate,high,90.0,one try,70.0,75.0,75.0\nload.rate,low,30.0,three tries,,,\n"
     )
     *_, moved = flipping(replace(study, directory=tmp_path / "rivals"))

@@ -96,8 +96,8 @@ def test_the_input_that_flips_the_recommendation_is_found_with_its_value() -> No
     flips = found.flips.set_index(["input", "end"])
     assert flips["chosen"].tolist() == ["many", "few", "many", "many"]
     flip = flips.loc[("load.rate", "high")]
-    assert flip["keeps_until"] <= 60 <= flip["changes_at"] <= flip["surely_from"] <= 60 + 2 * 0.04 * 50
-    assert flips.drop(("load.rate", "high"))[["keeps_until", "changes_at", "surely_from"]].isna().all(axis=None)
+    assert flip["keeps_until"] <= 60 <= flip["changes_at"] <= flip["settled_from"] <= 60 + 2 * 0.04 * 50
+    assert flips.drop(("load.rate", "high"))[["keeps_until", "changes_at", "settled_from"]].isna().all(axis=None)
     top = found.ends[found.ends["input"] == "load.rate"].set_index("end")
     assert found.ends["input"].iloc[0] == "load.rate"
     assert top["value"].tolist() == [10, 40, 90]
@@ -109,9 +109,9 @@ def test_noise_leaves_an_interval_that_holds_the_flip() -> None:
         rivals(), {"load.rate": "40..200"}, workers=1, replications=12, tolerance=0.08, simulate=crossing(60, 0.2)
     )
     (flip,) = found.flips.to_dict("records")  # 40/s are written: that bound needs no runs
-    assert flip["keeps_until"] < 60 < flip["surely_from"]
+    assert flip["keeps_until"] < 60 < flip["settled_from"]
     # Both vary by 0.2 s, so a difference has to be t(11) · 0.28 s / sqrt(12) = 0.18 s, 11/s on either side.
-    assert 8 < flip["surely_from"] - flip["keeps_until"] < 60
+    assert 8 < flip["settled_from"] - flip["keeps_until"] < 60
 
 
 def test_whole_numbers_flip_between_two_neighbours() -> None:
@@ -123,7 +123,7 @@ def test_whole_numbers_flip_between_two_neighbours() -> None:
     )
     flip = found.flips[found.flips["end"] == "high"].iloc[0]
     assert (found.chosen, flip["chosen"]) == ("few", "many")
-    assert (flip["keeps_until"], flip["changes_at"], flip["surely_from"]) == (5, 6, 6)
+    assert (flip["keeps_until"], flip["changes_at"], flip["settled_from"]) == (5, 6, 6)
 
 
 @pytest.mark.parametrize(
@@ -229,11 +229,12 @@ def test_flips_are_told_in_sentences() -> None:
             ("load", "low", 60.0, None, 100.0, 90.0, None),
             ("fail", "high", 0.1, "three tries", None, None, None),
         ],
-        columns=["input", "end", "bound", "chosen", "keeps_until", "changes_at", "surely_from"],
+        columns=["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from"],
     )
     found = Sensitivity("rivals", "", "p99_s", "one try", "three tries", pd.DataFrame(), flips, 0, {"work": "s", "load": "/s"})
     assert flips_in_words(found) == [
         "As written: 'three tries' is chosen.",
+        "Flips hold for these seeds; other seeds may put them beyond these ends (try --seed).",
         "work: up to 40 ms the choice stays; from 50 ms on 'one try' is chosen; between, noise decides.",
         "load: down to 100/s the choice stays; from 90/s on nobody is surely the best.",
         "fail: no flip between its bounds.",

@@ -132,13 +132,15 @@ def flips_in_words(found: Sensitivity) -> list[str]:
     from sim.analysis.words import with_unit
 
     told = [f"As written: {_choice(found.chosen)}."]
+    if found.flips["changes_at"].notna().any():
+        told.append("Flips hold for these seeds; other seeds may put them beyond these ends (try --seed).")
     for path, rows in found.flips.groupby("input", sort=False):
         unit = found.units.get(str(path), "")
         flips = rows[rows["changes_at"].notna()]
         if not len(flips):
             told.append(f"{path}: no flip between its bounds.")
         for row in flips.to_dict("records"):
-            keeps, changes, surely = (with_unit(row[name], unit) for name in ("keeps_until", "changes_at", "surely_from"))
+            keeps, changes, surely = (with_unit(row[name], unit) for name in ("keeps_until", "changes_at", "settled_from"))
             way = "down" if row["end"] == "low" else "up"
             if row["chosen"] != row["chosen"] or row["chosen"] is None:  # pandas has either for nobody
                 told.append(f"{path}: {way} to {keeps} the choice stays; from {changes} on nobody is surely the best.")

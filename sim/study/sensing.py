@@ -51,8 +51,9 @@ class Sensitivity:
 
     `ends` is the tornado: see `sim.analysis.sensitivity.swings`, with the value of the input in base units and as written.
     `flips` has one row per input and bound of a comparison: input, end (low or high), bound, chosen (there; None: nobody),
-    keeps_until (the last value with the choice as written), changes_at (the nearest without it), surely_from (from where the
-    choice of the bound is made; missing where nobody is chosen there). Without a flip the last three are missing. Numbers are in
+    keeps_until (the last value with the choice as written), changes_at (the nearest without it), settled_from (from where the
+    choice of the bound is made; missing where nobody is chosen there); by these seeds, others may put them elsewhere.
+    Without a flip the last three are missing. Numbers are in
     base units.
     """
 
@@ -118,7 +119,7 @@ def sensitivity(
         of: all requests, or one operation.
         baseline: the candidate that others are compared with; absent: the first.
         condition: only this one.
-        replications: runs of each point; more make the interval that noise leaves to a flip narrower.
+        replications: runs of each point; more bring the flips of different seeds closer together.
         tolerance: how close a flip is approached, relative to the way from the written value to the bound.
         workers: see `replicate`.
         on_progress: told after each run.
@@ -252,7 +253,7 @@ class _Inquiry:
                     flips.append(self._flip(moved, end, self._choice(table), chosen))
             except KeyboardInterrupt:
                 partial = True
-        columns = ["input", "end", "bound", "chosen", "keeps_until", "changes_at", "surely_from"]
+        columns = ["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from"]
         units = {one.path: unit_of([one.between.written(one.between.low)]) for one in self._inputs}
         table, simulated = pd.DataFrame(flips, columns=columns), self._bench.simulated
         return Sensitivity(found.name, found.question, metric, baseline, chosen, ends, table, simulated, units, partial)

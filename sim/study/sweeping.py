@@ -157,7 +157,10 @@ def _points(
         raise ScenarioError(list(dict.fromkeys(problems)))
     if sample is not None:
         first = next(iter(templates.values())).scenario.run.seed
-        return sampled(axes, sample, first if seed is None else seed)
+        drawn = sampled(axes, sample, first if seed is None else seed)
+        if all(axis.range is None for axis in axes):
+            raise ScenarioError(f"--sample {sample}: there are only lists to draw from; write a range such as 60/s..120/s")
+        return drawn
     return side_by_side(axes) if zipped else grid(axes)
 
 
