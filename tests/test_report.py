@@ -91,6 +91,8 @@ def test_each_number_says_where_it_comes_from(content: Content) -> None:
     assert presets["calls.shop -> bank.connect_timeout"][2]
     assert "calls.shop -> bank.timeout" not in presets  # it is written
     assert ["run.seed", "1", "default"] in table(content, "Defaults")
+    assert ["services.bank.start_up", "0s", "default"] in table(content, "Defaults")
+    assert ["run.record_attempts", "true", "default"] in table(content, "Defaults")
     assert not any(row[0] == "run.duration" for row in table(content, "Defaults"))
 
 

@@ -11,8 +11,11 @@ from sim.scenario.model import Run, Scenario
 from sim.scenario.origins import origin_of
 from sim.scenario.preset import Preset
 from sim.scenario.preset_words import GROUPS, settings_of_blocks, settings_on
+from sim.scenario.reference import default_of
+from sim.scenario.schema import Shape, child
 from sim.scenario.services import Service
 from sim.scenario.yaml import dumps
+from sim.values import Spec
 
 _ABSENT: Final = "–"
 #: What a reader is told elsewhere.
@@ -121,17 +124,21 @@ def _from_presets(scenario: Scenario) -> Iterator[list[str]]:
 def _defaults(scenario: Scenario) -> Iterator[list[str]]:
     for name, field in Run.model_fields.items():
         if name not in scenario.run.model_fields_set:
-            yield [f"run.{name}", _shown(field.default), "default"]
+            yield [f"run.{name}", _shown(Run, name), "default"]
     for service, spec in scenario.services.items():
         for name, field in Service.model_fields.items():
             value = getattr(spec, name)
             if name not in spec.model_fields_set and not field.is_required() and value not in (None, (), {}):
-                yield [f"services.{service}.{name}", _shown(value), "default"]
+                yield [f"services.{service}.{name}", _shown(Service, name), "default"]
     for caller, target in edges_of(scenario):
         policy = scenario.policy(caller, target)
         if not any(selector in scenario.calls for selector in selectors_of(caller, target)):
             yield [f"calls.{caller} -> {target}", f"no limits of time, {policy.balancing.kind}, one try", "default"]
 
 
-def _shown(value: Any) -> str:
-    return "absent" if value is None else str(value)
+def _shown(model: type[Spec], name: str) -> str:
+    """A default as it would be written."""
+    shape = child(Shape(model), {}, name)
+    assert shape is not None
+    told = default_of(shape, model.model_fields[name]).strip("`")
+    return "absent" if told == _ABSENT else told

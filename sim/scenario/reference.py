@@ -433,10 +433,11 @@ def _row(model: type[BaseModel], key: str, field: FieldInfo) -> str:
     meaning = (field.description or "").replace("|", "\\|")
     if key == "kind" and not meaning:
         meaning = "chooses this load" + ("; it is the one that is meant without kind" if field.default == "poisson" else "")
-    return f"| `{key}` | {kind} | {_default(shape, field)} | {meaning} |"
+    return f"| `{key}` | {kind} | {default_of(shape, field)} | {meaning} |"
 
 
-def _default(shape: Shape, field: FieldInfo) -> str:
+def default_of(shape: Shape, field: FieldInfo) -> str:
+    """The default of a key as it would be written, with its unit, as code in Markdown where it is a value."""
     if isinstance(field.default, str) and literals(shape) == (field.default,) != ("poisson",):
         return "*must be there*"  # in Python the class has chosen it
     value: Any = field.get_default(call_default_factory=True, validated_data={})
