@@ -23,6 +23,8 @@ from sim.plots.rows import Heights, mark_missing, metrics_of
 from sim.plots.style import INK, Look
 
 _ROW_IN: Final = 0.17
+#: A line of the legend.
+_KEY_IN: Final = 0.22
 #: Between two blocks, in rows.
 _GAP: Final = 0.9
 _SMALL: Final = 9.5
@@ -70,7 +72,7 @@ def effect_times(
     candidates = style.candidates_in(times)
     found = looks or style.looks(style.candidates_in(summary))
     with style.themed():
-        ax = style.new_axes(ax, size_of(len(names), len(candidates), 9.5, 2.0))
+        ax = style.new_axes(ax, size_of(len(names), len(candidates), 9.5, 1.6 + _KEY_IN * (len(candidates) + 3)))
         where = _lay_out(ax, names, candidates)
         for (block, candidate), y in where.items():
             row = mine[(mine[column].astype(str) == block) & (mine["candidate"].astype(str) == candidate)]
