@@ -64,7 +64,7 @@ def explain(error: ValidationError, root: Node, model: type[BaseModel], also_kno
         also_known: further keys that the top level may have, for suggestions.
     """
     places = [_locate(details, root, Shape(model)) for details in error.errors(include_url=False)[:_EXPLAINED]]
-    causes = [place for place in places if not _is_noise(place, places)]
+    causes = [place for place in places if not _is_noise(place, places) and not _is_misspelt(place, places)]
     wrong_laws = {str(place.path[1]) for place in causes if place.path[:1] == ["laws"] and len(place.path) > 1}
     causes = [place for place in causes if not _is_consequence(place, root, wrong_laws)] or causes
     for place in causes or places:
@@ -167,6 +167,16 @@ def _is_noise(place: _Place, places: list[_Place]) -> bool:
         return True
     return here in place.unions and any(
         here in other.unions and (len(other.path) > len(here) or other.at_key) for other in places if other is not place
+    )
+
+
+def _is_misspelt(place: _Place, places: list[_Place]) -> bool:
+    """Whether a key is missed that stands there with a slip: what is said of the slip is enough."""
+    return place.missing is not None and any(
+        other.details["type"] == "extra_forbidden"
+        and other.path[:-1] == place.path
+        and f"did you mean '{place.missing}'" in _unknown(str(other.path[-1]), other, ())
+        for other in places
     )
 
 
