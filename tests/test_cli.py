@@ -145,7 +145,7 @@ def test_mistakes_go_to_standard_error_all_at_once(place: Path) -> None:
     result = sim("check", "shop.yaml", code=2)
     assert result.stdout == ""
     lines = result.stderr.splitlines()
-    assert [line.split(" ")[0] for line in lines] == ["shop.yaml:4:", "shop.yaml:4:", "shop.yaml:5:"]
+    assert [line.split(" ")[0] for line in lines] == ["shop.yaml:4:", "shop.yaml:5:"]
     assert "did you mean 'workers'?" in result.stderr
     assert "Traceback" not in result.stderr
 
