@@ -169,6 +169,19 @@ def differences_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def effect_differences_table() -> pd.DataFrame:
+    """Of one effect: none under normal load; under the crash one that is told from zero, and one that is not."""
+    columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
+    rows = [
+        ("normal", "queue", 0.0, 0.0, 0.0, "no detectable difference"),
+        ("normal", "hedged", 0.0, 0.0, 0.0, "no detectable difference"),
+        ("crash", "queue", 4.0, 3.0, 5.0, "higher"),
+        ("crash", "hedged", 0.5, -1.0, 2.0, "no detectable difference"),
+    ]
+    whole = [(c, "effect_p99_s", "email.send", a, "sync", *numbers) for c, a, *numbers in rows]
+    return pd.DataFrame(whole, columns=columns)
+
+
 def all_tables() -> dict[str, pd.DataFrame]:
     faults = pd.DataFrame([("crash", "crash of email", 20.0, 40.0)], columns=["condition", "label", "start_s", "end_s"])
     return {

@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from chart_tables import (
     CANDIDATES,
-    CONDITIONS,
     NAN,
     attempts_table,
     backlog_table,
@@ -23,6 +22,7 @@ from chart_tables import (
     curve_table,
     differences_table,
     edges_table,
+    effect_differences_table,
     explained_table,
     gauges_table,
     over_time_table,
@@ -60,6 +60,7 @@ CHARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "attempts_per_tier": (plots.attempts_per_tier, edges_table, {"condition": "crash"}),
     "staleness_cdf": (plots.staleness_cdf, stale_table, {"condition": "crash"}),
     "difference_forest": (plots.difference_forest, differences_table, {"metric": "p99_s"}),
+    "effect_differences": (plots.effect_differences, effect_differences_table, {"of": "email.send"}),
     "where_time_went": (plots.where_time_went, parts_table, {"condition": "crash"}),
     "outcomes": (plots.outcomes, summary_table, {"condition": "crash"}),
     "effect_times": (plots.effect_times, summary_table, {"condition": "crash"}),
@@ -177,7 +178,7 @@ def test_refuses_an_empty_table(name: str) -> None:
         chart(table().iloc[:0], **options)
 
 
-@pytest.mark.parametrize("name", [name for name in CHARTS if name != "difference_forest"])
+@pytest.mark.parametrize("name", [name for name in CHARTS if "difference" not in name])
 def test_several_conditions_need_a_choice(name: str) -> None:
     chart, table, options = CHARTS[name]
     others = {key: value for key, value in options.items() if key != "condition"}
@@ -271,33 +272,6 @@ def test_outcomes_stack_up_to_everything_and_say_the_share_of_ok() -> None:
     assert "95.5 % ok" in texts(ax)
     assert "axis cut" in ax.get_xlabel()
     assert ax.get_xlim()[1] > 1 - shares.max()
-
-
-def test_effect_times_show_the_table_and_how_many_happened() -> None:
-    ax = plots.effect_times(summary_table(), condition="normal")
-    marks = [tuple(np.round(found.get_xdata(), 12)) for found in ax.lines]
-    assert (0.1, 0.5) in marks  # sync: effect only
-    assert (0.2, 1.0) in marks
-    assert marks.count((0.004, 0.02)) == 2
-    assert texts(ax).count("99 %") == 3, "the share that happened, where not all did"
-    filled = {tuple(np.round(found.get_xdata(), 12)): found.get_markerfacecolor() for found in ax.lines}
-    assert filled[0.004, 0.02] == "white"  # hollow: acknowledged
-    assert filled[0.2, 1.0] == plots.looks(CANDIDATES)["queue"].colour
-
-
-def test_effect_times_of_one_effect_show_all_conditions_a_row_for_each_candidate() -> None:
-    table = summary_table()
-    late = (table["of"] == "email.send") & (table["condition"] == "crash") & (table["candidate"] == "queue")
-    table.loc[late & (table["metric"] == "effect_p99_s"), "mean"] = 7.0
-    table.loc[table["metric"] == "completeness", "mean"] = 1.0
-    table.loc[late & (table["metric"] == "completeness"), "mean"] = 0.5
-    ax = plots.effect_times(table, of="email.send")
-    assert [written.get_text() for written in ax.get_yticklabels()] == list(CONDITIONS)
-    [slow] = [found for found in ax.lines if list(found.get_xdata()) == [0.2, 7.0]]
-    [share] = [text for text in ax.texts if text.get_text() == "50 %"]
-    assert share.get_position()[1] == slow.get_ydata()[0]
-    # Three candidates and 0.9 rows between two conditions: the second one of the crash is at 1 + 3.9.
-    assert slow.get_ydata()[0] == pytest.approx(1.0 + 3.9 * CONDITIONS.index("crash"))
 
 
 def test_bars_show_the_table() -> None:

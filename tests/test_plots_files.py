@@ -227,7 +227,7 @@ def test_differences_of_effects_have_a_panel_for_each_and_none_for_a_mixture() -
     rows = [("c", "completeness", of, "queue", "sync", 0.1, 0.05, 0.15, "higher") for of in ("all", "email.send", "log.keep")]
     columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
     (picture,) = _pictures({"differences": pd.DataFrame(rows, columns=columns)})
-    assert picture.title == "Difference to sync, paired by seed"
+    assert picture.title == "Effects that happened: difference to sync, paired by seed"
     figure = files._draw(picture, plots.looks(["sync", "queue"]), "")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["email.send", "log.keep"]
 

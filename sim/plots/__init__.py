@@ -14,7 +14,7 @@ from sim.plots.amounts import (
     workers_over_time,
 )
 from sim.plots.borders import borders
-from sim.plots.effects import effect_times
+from sim.plots.effects import effect_differences, effect_times
 from sim.plots.explained import explanation, waterfall
 from sim.plots.files import charts, small_multiples
 from sim.plots.hysteresis import hysteresis
@@ -44,6 +44,7 @@ __all__ = [
     "borders",
     "charts",
     "difference_forest",
+    "effect_differences",
     "effect_times",
     "explanation",
     "goodput_over_time",

@@ -1,4 +1,4 @@
-"""When effects were there: one panel per effect, conditions from top to bottom, in each a line per candidate.
+"""Effects of many kinds on one page: one panel per effect, conditions from top to bottom, in each a line per candidate.
 
 ::
 
@@ -17,9 +17,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from sim.analysis.words import amount
-from sim.plots import style
-from sim.plots.rows import Heights, mark_missing, metrics_of
+from sim.analysis.words import SAME, amount, change
+from sim.plots import style, words
+from sim.plots.rows import IDENTICAL, Heights, difference_mark, mark_missing, metrics_of
 from sim.plots.style import INK, Look
 
 _ROW_IN: Final = 0.17
@@ -93,6 +93,68 @@ def effect_times(
         ax.add_line(_key("effect is there", whole, full=True))
         if legend:
             style.legend_below(ax, "left end: median, right end: p99; at the margin: share that happened, where not all did")
+    return ax
+
+
+def effect_differences(
+    differences: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    metric: str | None = None,
+    of: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+    legend: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Paired differences to the baseline in one metric of one effect, with intervals, conditions as blocks of narrow rows.
+
+    It says what `difference_forest` says in a third of the room, for studies with many effects: a full mark is a difference
+    that the intervals can tell from zero, a hollow one is not; its numbers stand beside the row. Where no candidate differs
+    in any replication, the block says so once.
+
+    Args:
+        differences: columns condition, candidate, baseline, metric, of, difference, low, high, verdict.
+        ax: where to draw; None makes a new figure.
+        metric: which one, if the table holds several.
+        of: which effect, if the table holds several.
+        looks: from `style.looks`, when several charts shall agree.
+        legend: whether to put one below the axes.
+        title: instead of the chart's own.
+
+    Raises:
+        ScenarioError: a column is missing, no row is left, or metric or effect is not clear.
+    """
+    chart = "effect_differences"
+    columns = ("condition", "candidate", "baseline", "metric", "of", "difference", "low", "high", "verdict")
+    style.need(differences, columns, chart)
+    effect, mine = style.one_of(differences, "of", of, chart)
+    name, mine = style.one_of(mine, "metric", metric, chart)
+    conditions, candidates = style.names_in(mine, "condition"), style.names_in(mine, "candidate")
+    found = looks or style.looks(style.candidates_in(differences))
+    with style.themed():
+        ax = style.new_axes(ax, size_of(len(conditions), len(candidates), 9.5, 1.6 + _KEY_IN * len(candidates)))
+        where = _lay_out(ax, conditions, candidates)
+        ax.axvline(0.0, color=INK, linewidth=1.0, zorder=1.2)
+        values = mine[["difference", "low", "high"]].to_numpy(dtype=float).ravel()
+        words.set_axis(ax.xaxis, words.of_metric(name), values, difference=True)
+        for condition in conditions:
+            rows = mine[mine["condition"].astype(str) == condition].to_dict("records")
+            heights = [where[condition, str(row["candidate"])] for row in rows]
+            texts = [change(row).replace("percentage points", "pp").replace(SAME, IDENTICAL) for row in rows]
+            if set(texts) == {IDENTICAL}:
+                heights, texts = [float(np.mean(heights))], [IDENTICAL]
+            else:
+                for row, y in zip(rows, heights, strict=True):
+                    difference_mark(ax, y, row, found[str(row["candidate"])], size=6)
+            for y, text in zip(heights, texts, strict=True):
+                ax.text(1.01, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=_SMALL, color=INK)
+        style.set_title(ax, title, effect)
+        for candidate in candidates:
+            ax.add_line(_key(style.wrap(candidate, 32), found[candidate], full=True))
+        hollow = Line2D([], [], label="not told from zero", **{**_drawn(Look(INK, marker="o"), full=False), "linestyle": "-"})
+        ax.add_line(hollow)
+        if legend:
+            style.legend_below(ax, f"difference to {style.names_in(mine, 'baseline')[0]}, with 95 % interval")
     return ax
 
 

@@ -245,10 +245,15 @@ def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure
         )
     options = {"looks": found, **picture.options}
     if picture.chart is rows.difference_forest:
-        over = "metric" if (picture.table["of"].astype(str) == "all").all() else "of"  # a panel for each effect
         return small_multiples(
-            picture.chart, picture.table, over=over, title=picture.title, question=question, columns=1,
+            picture.chart, picture.table, over="metric", title=picture.title, question=question, columns=1,
             panel=_row_size(picture.table, "condition", 10.5), share=False, **options,
+        )  # fmt: skip
+    if picture.chart is effects.effect_differences:
+        blocks, deep = (len(style.names_in(picture.table, name)) for name in ("condition", "candidate"))
+        return small_multiples(
+            picture.chart, picture.table, over="of", title=picture.title, question=question, columns=2,
+            panel=effects.size_of(blocks, deep, 7.4), share=False, **options,
         )  # fmt: skip
     if picture.chart is network.topology_under_load:
         size = network.room_for(picture.table)
@@ -296,15 +301,7 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
     if "summary" in tables:
         yield from _of_outcomes(tables["summary"])
     if "differences" in tables:
-        table = tables["differences"]
-        for metric in DECIDING:
-            of_all = table["of"].astype(str) == "all"
-            mine = table[(table["metric"].astype(str) == metric) & (~of_all if is_of_effects(metric) else of_all)]
-            if mine[["difference", "low", "high"]].any(axis=None):
-                baseline = style.names_in(mine, "baseline")[0]
-                priced = metric in PRICES
-                title = f"Difference to {baseline}, paired by seed{', of all requests' if priced else ''}"
-                yield _Picture(f"difference_{metric}", rows.difference_forest, mine, title, of_all=priced)
+        yield from _of_differences(tables["differences"])
     if "latency_cdf" in tables:
         table = tables["latency_cdf"]
         success = {"summary": tables.get("summary")}
@@ -341,6 +338,24 @@ def _pictures(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Picture]:
             stem = "where_time_went" if group == "all" else "where_time_went_" + "".join(c for c in group if c.isalpha())
             mine = table[table["group"].astype(str) == group]
             yield _Picture(stem, rows.where_time_went, mine, f"Where the time of {whose} went", {"group": group})
+
+
+def _of_differences(table: pd.DataFrame) -> Iterator[_Picture]:
+    """A forest for each metric of requests, and a page for each metric of effects, with those effects that differ anywhere."""
+    of_all = table["of"].astype(str) == "all"
+    numbers = ["difference", "low", "high"]
+    for metric in DECIDING:
+        effectual = is_of_effects(metric)
+        mine = table[(table["metric"].astype(str) == metric) & (~of_all if effectual else of_all)]
+        differs = mine[numbers].any(axis=1).groupby(mine["of"].astype(str)).transform("any")
+        mine = mine[differs.astype(bool)]
+        if mine.empty:
+            continue
+        priced = metric in PRICES
+        what = f"{words.capital(words.of_metric(metric).text)}: difference" if effectual else "Difference"
+        title = f"{what} to {style.names_in(mine, 'baseline')[0]}, paired by seed{', of all requests' if priced else ''}"
+        chart = effects.effect_differences if effectual else rows.difference_forest
+        yield _Picture(f"difference_{metric}", chart, mine, title, of_all=priced)
 
 
 def _of_edges(edges: pd.DataFrame) -> Iterator[_Picture]:

@@ -25,6 +25,8 @@ Blocks = Sequence[tuple[str, Sequence[str]]]
 Heights = Mapping[tuple[str, str], float]
 #: A part that is a smaller share of the longest bar cannot be seen, and needs no place in the legend.
 _SEEN: Final = 1e-3
+#: What stands beside a difference that is none in any replication.
+IDENTICAL: Final = "identical"
 _SUMMARY: Final = ("candidate", "condition", "metric", "of", "mean", "low", "high")
 
 
@@ -78,21 +80,31 @@ def difference_forest(
 
 
 def _difference(ax: Axes, y: float, row: Mapping[Any, Any], look: Look) -> None:
-    told = row["verdict"] in ("lower", "higher")
+    told = difference_mark(ax, y, row, look, size=10)
     middle, low, high = (float(row[column]) for column in ("difference", "low", "high"))
-    ax.plot([low, high], [y, y], color=look.colour, linewidth=2.4, solid_capstyle="butt", zorder=2)
-    ax.plot([low, high], [y, y], color=look.colour, linestyle="none", marker="|", markersize=11, markeredgewidth=2.0, zorder=2)
-    ax.plot(
-        [middle], [y], color=look.colour, marker=look.marker, markersize=10, linestyle="none", zorder=3,
-        markerfacecolor=look.colour if told else "white", markeredgecolor=look.colour, markeredgewidth=2.0,
-    )  # fmt: skip
     if np.isfinite(middle):
         verdict = str(row["verdict"]) if np.isfinite([low, high]).all() else "one replication: no statement"
         numbers = change(row).replace("percentage points", "pp")
-        verdict = "identical" if numbers == SAME else verdict
+        verdict = IDENTICAL if numbers == SAME else verdict
         beside(ax, y, f"{verdict}\n{numbers}", bold=told)
     else:
         beside(ax, y, str(row["verdict"]))
+
+
+def difference_mark(ax: Axes, y: float, row: Mapping[Any, Any], look: Look, *, size: float) -> bool:
+    """Draw a difference and its interval, with marks of so many points; full, and True returned, if it is told from zero."""
+    told = row["verdict"] in ("lower", "higher")
+    middle, low, high = (float(row[column]) for column in ("difference", "low", "high"))
+    broad = size / 5
+    ax.plot(
+        [low, high], [y, y], color=look.colour, linewidth=1.2 * broad, solid_capstyle="butt", zorder=2,
+        marker="|", markersize=1.1 * size, markeredgewidth=broad,
+    )  # fmt: skip
+    ax.plot(
+        [middle], [y], color=look.colour, marker=look.marker, markersize=size, linestyle="none", zorder=3,
+        markerfacecolor=look.colour if told else "white", markeredgecolor=look.colour, markeredgewidth=broad,
+    )  # fmt: skip
+    return told
 
 
 def where_time_went(
