@@ -66,7 +66,7 @@ def _show(found: pd.DataFrame) -> None:
         style = "" if row["verdict"] == REPRODUCED else "red"
         table.add_row(
             "" if name == before else name, row["what"], f"{row['expected']:.6g}",
-            f"{row['simulated']:.6g} ± {row['half_width']:.2g}", f"{row['tolerance']:.2g}", row["verdict"],
+            f"{row['simulated'] + 0.0:.6g} ± {row['half_width']:.2g}", f"{row['tolerance']:.2g}", row["verdict"],
             "" if name == before else row["source"], style=style,
         )  # fmt: skip
         before = name

@@ -81,14 +81,16 @@ def difference_forest(
 
 def _difference(ax: Axes, y: float, row: Mapping[Any, Any], look: Look) -> None:
     told = difference_mark(ax, y, row, look, size=10)
-    middle, low, high = (float(row[column]) for column in ("difference", "low", "high"))
-    if np.isfinite(middle):
-        verdict = str(row["verdict"]) if np.isfinite([low, high]).all() else "one replication: no statement"
-        numbers = change(row).replace("percentage points", "pp")
-        verdict = IDENTICAL if numbers == SAME else verdict
-        beside(ax, y, f"{verdict}\n{numbers}", bold=told)
+    verdict, numbers = str(row["verdict"]), change(row).replace("percentage points", "pp")
+    if np.isnan(float(row["difference"])):
+        said = verdict
+    elif numbers == SAME:
+        said = IDENTICAL
+    elif np.isnan([float(row["low"]), float(row["high"])]).any():
+        said = f"one replication: no statement\n{numbers}"
     else:
-        beside(ax, y, str(row["verdict"]))
+        said = f"{verdict}\n{numbers}"
+    beside(ax, y, said, bold=told)
 
 
 def difference_mark(ax: Axes, y: float, row: Mapping[Any, Any], look: Look, *, size: float) -> bool:
