@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sim import plots
-from sim.analysis import attempts_over_time, done_all_the_same, read_staleness, words
+from sim.analysis import attempts_over_time, done_though_failed, read_staleness, words
 from sim.plots.style import themed
 from sim.study import Results, load_results
 
@@ -120,7 +120,7 @@ def messaging(results: Results) -> str:
     effects = results.rows("effects", columns=["effect", "request", "done_s"])
     run = next(iter(results.scenarios.values())).run
     age = read_staleness(requests, effects, "orderhistory.Record", start_s=run.warmup, end_s=run.end)
-    paid = done_all_the_same(requests, effects, "paymentservice.Charge")
+    paid = done_though_failed(requests, effects, "paymentservice.Charge")
     by_hand = {
         "history behind, payment outage": _mean(age, "payment outage", "max_s").map(lambda value: f"{value:.3g} s at most"),
         "paid and told that it failed, e-mail outage": _mean(paid, "e-mail outage", "done").map(

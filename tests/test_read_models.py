@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sim.analysis import done_all_the_same, read_staleness
+from sim.analysis import done_though_failed, read_staleness
 from sim.scenario.model import Scenario
 from sim.single import run
 
@@ -69,11 +69,11 @@ def test_runs_are_told_apart():
     both[1].loc[both[1].candidate == "b", "done_s"] = 3.0
     found = read_staleness(*both, "view.write", end_s=10.0).set_index("candidate")
     assert found.share_stale.to_dict() == {"a": 0.4, "b": 0.1}
-    assert done_all_the_same(*both, "view.write").set_index("candidate").requests.to_dict() == {"a": 1, "b": 1}
+    assert done_though_failed(*both, "view.write").set_index("candidate").requests.to_dict() == {"a": 1, "b": 1}
 
 
 def test_paid_although_the_user_was_told_that_it_failed():
-    found = done_all_the_same(*tables((2.0, "timeout", 6.0), (3.0, "error", NAN), (4.0, "ok", 5.0)), "view.write").iloc[0]
+    found = done_though_failed(*tables((2.0, "timeout", 6.0), (3.0, "error", NAN), (4.0, "ok", 5.0)), "view.write").iloc[0]
     assert (found.failed, found.done, found.requests) == (2, 1, 3)
 
 

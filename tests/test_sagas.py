@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from sim.analysis import done_all_the_same
+from sim.analysis import done_though_failed
 from sim.scenario.model import Scenario
 from sim.single import run
 
@@ -63,12 +63,12 @@ def test_without_a_saga_it_stays_done():
     steps = [part["do"] for part in (BOOK, RESERVE, SHIP)]
     result = simulate(steps, ship=[{"fail": 1.0}])
     assert told(result)[0] == [("charge", 1.0), ("reserve", 2.0)]
-    paid = done_all_the_same(result.requests, result.effects, "bank.charge", undone_by="bank.refund")
+    paid = done_though_failed(result.requests, result.effects, "bank.charge", undone_by="bank.refund")
     assert paid.iloc[0].to_dict() == {"failed": 1, "done": 1, "requests": 1}
     result = simulate([{"saga": [BOOK, RESERVE, SHIP]}], ship=[{"fail": 1.0}])
-    paid = done_all_the_same(result.requests, result.effects, "bank.charge", undone_by="bank.refund")
+    paid = done_though_failed(result.requests, result.effects, "bank.charge", undone_by="bank.refund")
     assert paid.iloc[0].to_dict() == {"failed": 1, "done": 0, "requests": 1}
-    assert done_all_the_same(result.requests, result.effects, "bank.charge").done.item() == 1, "where nobody says what undoes it"
+    assert done_though_failed(result.requests, result.effects, "bank.charge").done.item() == 1, "where nobody says what undoes it"
 
 
 @pytest.mark.parametrize(("undo_failed", "released"), [("never", False), ("unknown", True), ("always", True)])

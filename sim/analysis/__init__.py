@@ -21,7 +21,7 @@ from sim.analysis.knee import knee, knees
 from sim.analysis.messages import backlog, broker_load, broker_storage, drain_s, messages_by_queue, out_of_order
 from sim.analysis.metrics import METRICS, run_metrics
 from sim.analysis.objectives import slo_verdicts
-from sim.analysis.read_models import done_all_the_same, read_staleness
+from sim.analysis.read_models import done_though_failed, read_staleness
 from sim.analysis.recovery import effect_recovery_s, recovery_s
 from sim.analysis.regret import Regret, regret
 from sim.analysis.states import staleness, staleness_metrics, state_spells
@@ -43,7 +43,7 @@ __all__ = [
     "connections",
     "cross_zone",
     "cross_zone_share",
-    "done_all_the_same",
+    "done_though_failed",
     "drain_s",
     "edges",
     "effect_recovery_s",

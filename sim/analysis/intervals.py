@@ -15,6 +15,8 @@ from sim.analysis.metrics import COSTS, Floats, is_of_effects, is_ratio
 from sim.errors import ScenarioError
 
 CONFIDENCE: Final = 0.95
+#: The metrics whose differences a decision is argued with, in this order.
+DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 LOWER: Final = "lower"
 HIGHER: Final = "higher"
 NO_DIFFERENCE: Final = "no detectable difference"

@@ -85,7 +85,7 @@ def _quantile(low: Floats, high: Floats, length_s: float, probability: float) ->
     return float(np.interp(wanted, below, at)) if wanted > below[0] else 0.0
 
 
-def done_all_the_same(
+def done_though_failed(
     requests: pd.DataFrame, effects: pd.DataFrame, effect: str, *, undone_by: str | None = None
 ) -> pd.DataFrame:
     """Requests that failed for the user while the effect happened, as a payment of an order that "failed": a row per run.

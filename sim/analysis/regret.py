@@ -36,8 +36,7 @@ class Regret:
     high (95 %, paired by seed with the best; 0 for the best itself) and n. Regret is infinite where a candidate has no value in a
     replication: nobody was answered well, or it never recovered. `totals` has one row per candidate, the smallest worst case
     first: candidate, worst, worst_low, worst_high (the largest ends of t intervals that hold for all conditions at once),
-    condition
-    (in which it is worst), expected, expected_low, expected_high (t, of the weighted regrets of each seed).
+    condition (in which it is worst), expected, expected_low, expected_high (t, of the weighted regrets of each seed).
     """
 
     metric: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sim.cli import check
 from sim.scenario.doubts import doubts_of
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from sim.study import Results
 
-_DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 #: Characters that the names of the metrics take, and those of a value with its interval.
 _NAME_WIDTH, _VALUE_WIDTH = 34, 30
 #: Calls are shown with their tries where these are more by so much, the most tried ones first, and no more than so many.
@@ -206,10 +205,10 @@ def _how_many_recovered(found: pd.DataFrame, most: int) -> str:
 
 def _difference_table(differences: pd.DataFrame, condition: str, focus: str | None) -> Table | None:
     """What every other candidate changes against the baseline, where it can be told."""
-    from sim.analysis.intervals import each_effect
+    from sim.analysis.intervals import DECIDING, each_effect
 
     rows = differences[(differences["condition"] == condition) & each_effect(differences, focus)]
-    rows = rows[rows["metric"].isin(_DECIDING) & rows["difference"].notna()]
+    rows = rows[rows["metric"].isin(DECIDING) & rows["difference"].notna()]
     if not len(rows):
         return None
     from rich.table import Table
@@ -219,7 +218,7 @@ def _difference_table(differences: pd.DataFrame, condition: str, focus: str | No
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in (f"against {_plain(str(rows['baseline'].iloc[0]))}", "", "difference", ""):
         table.add_column(title)
-    order = rows.sort_values("metric", key=lambda names: names.map(_DECIDING.index), kind="stable")
+    order = rows.sort_values("metric", key=lambda names: names.map(DECIDING.index), kind="stable")
     # Of requests there is one `of`, that of the story.
     for (metric, of), mine in order.groupby(["metric", "of"], sort=False):
         name = _plain(words.metric_words(str(metric), str(of)) + words.of_whom(str(metric), focus))

@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 
+from sim.analysis.intervals import DECIDING
 from sim.analysis.metrics import is_of_effects
 from sim.errors import ScenarioError
 from sim.plots import amounts, effects, lines, network, rows, spells, style, words
 from sim.plots.answers import place_of
 from sim.plots.style import Look
 
-#: The differences that a decision is argued with, in this order; others can be drawn with `difference_forest`.
-DECIDING: Final = ("success", "goodput_rps", "p99_s", "completeness", "effect_p99_s", "attempts_per_request", "busy_s_per_good")
 PRICES: Final = ("attempts_per_request", "busy_s_per_good")
 _DPI: Final = 160
 #: Services whose replicas are drawn over time, those that change most.

@@ -12,12 +12,12 @@ import pandas as pd
 
 from sim import plots
 from sim.analysis import words
-from sim.analysis.intervals import each_effect, headline
+from sim.analysis.intervals import DECIDING, each_effect, headline
 from sim.analysis.regret import regret_in_words
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.plots.answers import ANSWERS, name_of
-from sim.plots.files import DECIDING, save, save_axes
+from sim.plots.files import save, save_axes
 from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
 from sim.report.curves import CURVES, curve
 from sim.report.flipping import flipping

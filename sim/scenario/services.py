@@ -308,7 +308,7 @@ class Saga(Spec):
     nothing and is undone by an event: `saga: [{do: [], undo: {publish: payment_refused}}, {do: {call: bank.charge}}]`.
 
     A process that dies in the middle undoes nothing: nobody has written down where it was. Not for parts that can be one
-    transaction in one database. What was done and not undone: `sim.analysis.done_all_the_same(…, undone_by=…)`.
+    transaction in one database. What was done and not undone: `sim.analysis.done_though_failed(…, undone_by=…)`.
     Source: Garcia-Molina and Salem, Sagas, SIGMOD 1987 (backward recovery); Temporal's Java SDK, io.temporal.workflow.Saga.
     """
 

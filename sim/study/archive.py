@@ -286,7 +286,7 @@ def write_rows(directory: Path, key: str, tables: Mapping[str, pd.DataFrame]) ->
         place.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             part = place / f"{name}.{os.getpid()}.part"
-            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), part, compression="zstd")  # or nothing is left
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), part, compression="zstd")
             part.replace(place / f"{name}.parquet")
     except OSError as exc:
         raise unwritable(place, exc) from exc

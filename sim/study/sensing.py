@@ -53,8 +53,7 @@ class Sensitivity:
     `flips` has one row per input and bound of a comparison: input, end (low or high), bound, chosen (there; None: nobody),
     keeps_until (the last value with the choice as written), changes_at (the nearest without it), settled_from (from where the
     choice of the bound is made; missing where nobody is chosen there); by these seeds, others may put them elsewhere.
-    Without a flip the last three are missing. Numbers are in
-    base units.
+    Without a flip the last three are missing. Numbers are in base units.
     """
 
     name: str
