@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
+from typing import Any
 
 import pandas as pd
 
@@ -109,8 +110,13 @@ class _Case:
         self.costs: list[_Number] = [(metric, "all") for metric in COSTS]
         told = {metric for metric, _ in (*self.deciding, *self.aside, *self.costs)}
         rows = per_replication[per_replication["metric"].isin(told) & self._chosen(per_replication)]
-        tables = [paired_differences(rows, name) for name in self.candidates] if len(rows) else []
-        self.differences = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        self._differences: dict[tuple[str, ...], Mapping[Any, Any]] = {}
+        for baseline in self.candidates if len(rows) else ():
+            for row in paired_differences(rows, baseline).to_dict("records"):
+                for of in (row["of"], "all"):
+                    self._differences.setdefault((row["candidate"], baseline, row["condition"], row["metric"], of), row)
+        by_pair = dict(iter(self.judged.groupby(["candidate", "condition"], sort=False)["verdict"]))
+        self._ranks = {pair: max(RANK[verdict] for verdict in verdicts) for pair, verdicts in by_pair.items()}
 
     def _chosen(self, table: pd.DataFrame) -> pd.Series:
         """The rows that are told: each effect by itself, unless the latency that decides is one of effects."""
@@ -133,18 +139,11 @@ class _Case:
 
     def standing(self, candidate: str, conditions: tuple[str, ...]) -> int:
         """Rank of the worst verdict on any objective: 0 all pass, 1 uncertain, 2 one fails."""
-        verdicts = [name for condition in conditions for name in self.objectives(candidate, condition)["verdict"]]
-        return max((RANK[name] for name in verdicts), default=0)
+        return max((self._ranks.get((candidate, condition), 0) for condition in conditions), default=0)
 
-    def difference(self, one: str, other: str, condition: str, number: _Number) -> pd.Series | None:
+    def difference(self, one: str, other: str, condition: str, number: _Number) -> Mapping[Any, Any] | None:
         """The paired difference `one` minus `other`, if both have the number."""
-        table = self.differences
-        if table.empty:
-            return None
-        chosen = (table["candidate"] == one) & (table["baseline"] == other) & (table["condition"] == condition)
-        metric, of = number
-        rows = table[chosen & (table["metric"] == metric) & ((of == "all") | (table["of"] == of))]
-        return rows.iloc[0] if len(rows) else None
+        return self._differences.get((one, other, condition, *number))
 
     def beats(self, one: str, other: str, condition: str) -> bool:
         """Whether `one` is better under one condition: in its objectives, else in success, else in latency."""

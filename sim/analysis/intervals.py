@@ -199,22 +199,23 @@ def _jointly(found: pd.DataFrame, confidence: float) -> pd.DataFrame:
         degrees = np.where(found["n"] >= 2, found["n"] - 1, np.nan)
         p_value = np.asarray(2 * stdtr(degrees, -ratio), dtype=float)
     found = found.assign(joint_low=difference - half, joint_high=difference + half, p_value=p_value)
-    found["p_holm"] = found.groupby(family, sort=False)["p_value"].transform(holm)
+    found["p_holm"] = holm(found["p_value"], found.groupby(family, sort=False).ngroup())
     return found
 
 
-def holm(p_values: pd.Series[float]) -> pd.Series[float]:
-    """The p values of several tests, so that the chance to call *any* true tie a difference stays below the level.
+def holm(p_values: pd.Series[float], family: pd.Series[int]) -> pd.Series[float]:
+    """The p values of several tests, so that the chance to call *any* true tie of a family a difference stays below the level.
 
     The smallest counts as many times as there are tests, the next one time fewer, and so on; none may be below one before it.
     Missing ones (NaN) are no tests.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
 
-    >>> holm(pd.Series([0.01, 0.04, 0.03])).tolist()
-    [0.03, 0.06, 0.06]
+    >>> holm(pd.Series([0.01, 0.04, 0.03, 0.04]), pd.Series([0, 0, 0, 1])).tolist()
+    [0.03, 0.06, 0.06, 0.04]
     """
     there = p_values.dropna().sort_values(kind="stable")
-    times = np.arange(len(there), 0, -1)
-    raised = np.minimum(np.maximum.accumulate(there.to_numpy(dtype=float) * times), 1.0)
-    return pd.Series(raised, index=there.index, dtype=float).reindex(p_values.index)
+    tests = there.groupby(family)
+    times = tests.transform("size") - tests.cumcount()
+    return (there * times).groupby(family).cummax().clip(upper=1.0).reindex(p_values.index)
+
