@@ -58,8 +58,8 @@ def test_a_transfer_agrees_with_the_closed_form(size, mbit):
 def test_a_window_that_filled_stays_and_falls_back_after_idling():
     flow = Flow(Transport())
     assert flow.send(0.0, 70 * 1460, PATH, never).arrives_s == pytest.approx(0.05)
-    assert flow.window == 80
     assert flow.send(0.1, 40 * 1460, PATH, never).arrives_s == pytest.approx(0.11)
+    assert flow.window == 80
     assert flow.send(0.5, 40 * 1460, PATH, never).arrives_s == pytest.approx(0.55)  # 10, 20, 10
     warm = Flow(Transport(idle_restart=False))
     warm.send(0.0, 70 * 1460, PATH, never)
@@ -150,10 +150,10 @@ def test_the_third_that_follows_shows_a_loss_at_once_and_one_alone_after_a_while
 def test_head_of_line_blocking_agrees_with_its_closed_form(spec, ordered):
     # A message of one segment every d = 0.3 round trips; a share p is lost. The ack of the next one shows a loss, so a repair
     # takes D = d + a round trip. Where order is kept, a message is late by D - k d if the last loss is that of the k-th one
-    # before it: on average by the sum of p (1 - p)^k (D - k d) over k; else only for k = 0.
+    # before it: on average by the sum of p (1 - p)^k (D - k d) over k; else only for k = 0. The window stays as it is.
     loss, count, every_s = 0.02, 100_000, 0.3 * RTT_S
     rng = np.random.default_rng(7)
-    flow, path = Flow(spec), PATH._replace(loss=loss)
+    flow, path = Flow(spec.model_copy(update={"decrease": 1.0})), PATH._replace(loss=loss)
     sent_s, there_s, tails = np.arange(count) * every_s, np.empty(count), {}
     for place, now_s in enumerate(sent_s):
         there_s[place] = flow.send(now_s, 100, path, _once(rng)).arrives_s
@@ -166,6 +166,52 @@ def test_head_of_line_blocking_agrees_with_its_closed_form(spec, ordered):
     expected_s = sum(loss * (1 - loss) ** k * (every_s + RTT_S - k * every_s) for k in before)
     assert late_s.mean() == pytest.approx(expected_s, rel=0.05)
     assert (late_s > 1e-9).mean() == pytest.approx(1 - (1 - loss) ** len(before), rel=0.05)
+
+
+# Messages that are under way together share the window of their connection.
+
+
+def there_rounds(*sent, spec=None):
+    """After how many round trips messages are there, of (round trip in which it is sent, segments) each."""
+    flow = Flow(spec or Transport())
+    found = [flow.send(at * RTT_S, segments * 1460, PATH, never).arrives_s for at, segments in sent]
+    return [round((there_s - PATH.latency_s) / RTT_S, 6) for there_s in found]
+
+
+def test_answers_that_are_under_way_together_take_as_long_as_one_of_the_size_of_all():
+    # Rounds of 10, 20, 40, 80, 160 segments: 252 are there with the fifth, and each message with the round of its last segment.
+    ends = np.searchsorted(np.cumsum([10, 20, 40, 80, 160]), 21 * np.arange(1, 13))
+    assert there_rounds(*[(0, 21)] * 12) == list(ends)
+    assert there_rounds((0, 252)) == [4]
+    assert ends[-1] == 4
+
+
+def test_a_message_that_comes_later_goes_on_where_the_window_is():
+    # 10, 20, 40 and 30 of the first, whose window has room for 50 more by then; and 50 after that: 200 segments, in five rounds.
+    assert there_rounds((0, 100), (1.25, 100)) == [3, 4]
+    assert there_rounds((0, 200)) == [4]
+
+
+def test_a_small_message_need_not_wait_for_a_large_one():
+    # The window is full until acks are back after the second round; then they take turns.
+    assert there_rounds((0, 1000), (1.25, 2))[1:] == [2]
+    # Of 40 in the third round each has 20; of 80 in the fourth the first one has its other 50, the second its other 30.
+    assert there_rounds((0, 100), (1.25, 50)) == [3, 3]
+    # Where the server's turn has not come for the large one, the small one is there first.
+    assert there_rounds((0, 10), (0, 1000), (0, 2))[2:] == [1]
+
+
+def test_a_window_of_a_stream_holds_up_no_other():
+    narrow = Transport(initial_window=100, stream_window=10 * 1460)
+    assert there_rounds((0, 40), (0, 10), spec=narrow) == [3, 0]
+
+
+def test_what_is_lost_of_a_message_beside_a_large_one_is_repaired_after_a_round_trip():
+    flow = Flow(Transport())
+    flow.send(0.0, 1000 * 1460, PATH, never)
+    small = flow.send(1.25 * RTT_S, 2 * 1460, PATH._replace(loss=0.5), losing(1))
+    # It goes in the third round; what follows it of the large one shows the loss.
+    assert small.arrives_s == pytest.approx(2 * RTT_S + PATH.latency_s + RTT_S)
 
 
 def _once(rng):

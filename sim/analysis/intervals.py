@@ -218,4 +218,3 @@ def holm(p_values: pd.Series[float], family: pd.Series[int]) -> pd.Series[float]
     tests = there.groupby(family)
     times = tests.transform("size") - tests.cumcount()
     return (there * times).groupby(family).cummax().clip(upper=1.0).reindex(p_values.index)
-

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
@@ -31,8 +30,6 @@ _MOST_REPAIRS: Final = 15
 _MOST_ESTIMATED: Final = 16.0 * 2**20
 #: Rounding of times, in seconds.
 _A_MOMENT_S: Final = 1e-9
-#: The place of a segment that does not exist.
-_NONE: Final = 2**62
 
 
 class Transport(Spec):
@@ -42,9 +39,11 @@ class Transport(Spec):
     so the connections of HTTP/2 that many calls share are held up for little more than a round trip, and one whose call is alone
     waits for a timeout.
 
-    Not for what decides within a round trip: pacing, delayed acknowledgements, the CPU of the network stack. Whole requests and
-    answers on one connection do not share its windows, as the messages of streams do: several large ones at a time are there too
-    early, together as soon as one alone. Two directions know nothing of each other.
+    Not for what decides within a round trip: pacing, delayed acknowledgements, the CPU of the network stack. Messages
+    that are under way together share the windows of their connection and take turns, segment by segment. But when a message is
+    there is known as soon as it is sent, and those that come later and take turns with it hold it up no more. So a large one is
+    there too early where others follow while it is under way, by as long as these take. Beside a large message streams have a
+    window of their own. Two directions know nothing of each other.
     A window is told to be free as soon as it is (grpc-go: a quarter of it at a time). What follows a loss shows it even if it is
     lost, too.
 
@@ -160,19 +159,27 @@ class Delivery(NamedTuple):
 class Flow:
     """One direction of one connection: its window, and the holes that hold others up.
 
+    ::
+
+        segments   a a a a   a a a b b b c   c c c ...        window by window; b begins where a ends, with what a leaves
+        with d     a a a a   a a d a d a     a a a ...        a small one that comes later takes turns with the large one
+
     Told the time and the odds (`draw`, from 0, 1, 2, ... to uniform numbers), it answers at once. Messages are asked for in the
     order of their sending.
 
-    >>> flow = Flow(Transport())
     >>> path, no_loss = Path(latency_s=0.01, rtt_s=0.02), lambda number: 0.5
-    >>> [round(flow.send(0.0, size, path, no_loss).arrives_s, 3) for size in (14_600, 14_601, 100_000)]
-    [0.01, 0.01, 0.05]
+    >>> [round(Flow(Transport()).send(0.0, size, path, no_loss).arrives_s, 3) for size in (14_600, 14_601, 100_000)]
+    [0.01, 0.03, 0.05]
+    >>> flow = Flow(Transport())
+    >>> [round(flow.send(0.0, size, path, no_loss).arrives_s, 3) for size in (14_600, 14_601, 100_000)]  # together
+    [0.01, 0.03, 0.07]
     """
 
     __slots__ = (
-        "_burst", "_coming", "_estimates", "_filled", "_flying", "_holes", "_in_flight", "_initial", "_last_s", "_most",
-        "_ordered", "_overhead", "_parts", "_patience_s", "_restarts", "_sample", "_sample_until_s", "_segment", "_spec",
-        "_threshold", "_wider_s", "connection_window", "lost", "sooner", "stream_window", "tail", "window",
+        "_burst", "_burst_before", "_burst_s", "_coming", "_estimates", "_filled", "_flights", "_flying", "_holes", "_in_flight",
+        "_in_parts", "_initial", "_last_s", "_messages", "_most", "_of_parts", "_ordered", "_overhead", "_patience_s", "_planned",
+        "_repaired_s", "_restarts", "_ridden_s", "_sample", "_sample_until_s", "_segment", "_spec", "_threshold", "_train_s",
+        "_turn_s", "_unread", "_wider_s", "connection_window", "lost", "sooner", "stream_window", "tail", "window",
     )  # fmt: skip
 
     def __init__(self, spec: Transport) -> None:
@@ -182,14 +189,25 @@ class Flow:
         self.stream_window = _window(spec.stream_window)  # bytes of flow control
         self.connection_window = _window(spec.connection_window)
         self._estimates = spec.window_estimation
-        self._burst = 0.0  # bytes of the latest window that was sent
+        # Bytes of the latest flights of whole messages whose acks came back together, when that was, and of those before them.
+        self._burst, self._burst_s, self._burst_before = 0.0, -_INF, 0.0
         self._coming = 0.0  # bytes of streams that come within the round trip that ends at `_sample_until_s`
         self._sample_until_s = -_INF
         self._sample = 0.0  # bytes that came within the one before, of which the sender learns at `_wider_s`
         self._wider_s = _INF
-        self._flying: deque[tuple[float, int, int]] = deque()  # parts of streams: when acks are back, segments, number
-        self._in_flight = self._parts = 0  # segments of them, parts so far
-        self._filled = 0  # number of the last part that filled the window
+        # What is on its way, a heap: when acks are back, number, segments, and bytes that flow control counts here.
+        self._flying: list[tuple[float, int, int, float]] = []
+        self._in_flight = self._flights = 0  # segments of it, flights so far
+        self._of_parts = 0  # segments of it that are parts of streams, which have credits
+        self._unread = 0.0  # bytes of all else
+        self._filled = 0  # number of the last flight that filled the window
+        self._in_parts = False  # whether what is being sent is a part of a stream, which knows its windows
+        self._turn_s = -_INF  # when the next message may begin: what came before it has been sent
+        self._messages = 0  # so far
+        self._planned: list[tuple[float, int, int]] = []  # flights that begin later: when, of which message, segments
+        self._ridden_s = -_INF  # when those of a message have gone that go with the flights of others
+        self._repaired_s = -_INF  # when the last one is there that was lost of the message that is being sent
+        self._train_s = -_INF  # when the acks of the latest flight are back, if another may follow it closely
         self._initial = float(spec.initial_window)
         self._restarts = spec.idle_restart
         self._patience_s = spec.rto_s(0.0)
@@ -223,43 +241,97 @@ class Flow:
         draw: Callable[[int], float],
     ) -> float:
         """What `send` does, as a C call: only when all of it is there."""
-        if self._restarts and now_s - self._last_s > rtt_s + self._patience_s:
-            self.window = min(self.window, self._initial)
         count = self.segments(size)
         full_s = (self._segment + self._overhead) / bytes_per_s
         last_s = (size - (count - 1) * self._segment + self._overhead) / bytes_per_s
         odds = None if loss <= 0 else _Odds(loss, draw)
-        sent, begin_s, done_s = 0, now_s, now_s
-        self.lost = 0
-        self.tail = None
+        self.lost, self.tail, self._repaired_s = 0, None, -_INF
+        sent = self._ride(now_s, count, full_s) if self._planned else 0
+        begin_s = max(now_s, self._turn_s)
+        self._acked(begin_s)
+        if self._restarts and begin_s - self._last_s > rtt_s + self._patience_s:
+            self.window = min(self.window, self._initial)
         if self._holes:
-            self._show(now_s, count, latency_s, rtt_s)
-        missing = _NONE if odds is None else odds.next_lost(0)
+            self._show(now_s if sent else begin_s, count, latency_s, rtt_s)
+        over_s = begin_s
+        if sent:
+            over_s = self._ridden_s
+            if odds is not None:
+                self._lose(odds, 0, sent, count, _THRESHOLD, now_s, over_s, full_s, latency_s, rtt_s)
+            if self._in_parts:
+                self._fly(now_s, over_s, over_s + rtt_s, sent, 0.0, self.lost > 0)
+        alone = False
+        self._messages += 1
         while sent < count:
-            burst = min(self._room(), count - sent)
+            begin_s = self._has_room_s(begin_s)
+            room, most = self._room(), self._of_stream()
+            alone = alone or most < room
+            burst = max(1, min(room, most, count - sent))
             over_s = begin_s + (burst - 1) * full_s + (full_s if sent + burst < count else last_s)
-            next_s = max(over_s, begin_s + full_s + rtt_s)
-            hits = self.lost
-            while missing < sent + burst:
-                assert odds is not None
-                later = burst - 1 - (missing - sent)
-                out_s = over_s if later == 0 else begin_s + (missing - sent + 1) * full_s
-                again_s = odds.again_s(self._spec.rto_s(rtt_s))
-                repair_s = self._spec.repaired_s(rtt_s, later, count == 1) + again_s
-                if later == 0 and sent + burst == count:
-                    self.tail = Hole(out_s + latency_s, out_s + latency_s + repair_s, out_s, again_s)
-                else:
-                    done_s = max(done_s, out_s + latency_s + repair_s)
-                    self._holes.append(Hole(out_s + latency_s, out_s + latency_s + repair_s))
-                if later == 0:  # until then no ack lets anything out
-                    next_s = max(next_s, out_s + repair_s + rtt_s)
-                self.lost += 1
-                missing = odds.next_lost(missing + 1)
-            self._adapt(burst, self.lost > hits)
+            acked_s = begin_s + (full_s if sent + 1 < count else last_s) + rtt_s
+            if begin_s <= self._last_s and begin_s < self._train_s:
+                acked_s = self._train_s  # it follows closely: one train with what went before
+            next_s, before = max(over_s, acked_s), self.lost
+            if odds is not None:
+                next_s = max(next_s, self._lose(odds, sent, burst, count, 0, begin_s, over_s, full_s, latency_s, rtt_s))
+            if begin_s > now_s and not alone:
+                self._planned.append((begin_s, self._messages, burst))
+            out = min(burst * self._segment, size - sent * self._segment)
+            self._fly(begin_s, over_s, over_s + rtt_s if self._in_parts else acked_s, burst, out, self.lost > before)
             sent += burst
+            if not alone:  # the window of a stream holds up nobody else
+                self._turn_s = over_s
             begin_s = next_s
-        self._last_s = max(self._last_s, over_s)
-        there_s = self._in_order_s(now_s, max(done_s, over_s + latency_s))
+        return self._there_s(now_s, max(self._repaired_s, over_s + latency_s))
+
+    def _ride(self, now_s: float, count: cython.long, full_s: float) -> cython.long:
+        """How many segments of a new message go with those of others that are planned, and until when (`_ridden_s`).
+
+        Messages on one connection take turns, segment by segment. So of each other one no more goes before the last segment of
+        this one than it has itself. What was said of the others stays: that they give way is not held against them.
+        """
+        self._planned = [flight for flight in self._planned if flight[0] > now_s]
+        left: dict[int, int] = {}
+        for _, message, segments in self._planned:
+            left[message] = left.get(message, 0) + segments
+        before: cython.long = sum(min(segments, count) for segments in left.values())
+        rides: cython.long = max(0, min(count, sum(left.values()) - before))
+        carried: cython.long = before + rides
+        for begin_s, _, segments in self._planned if rides else ():
+            if carried <= segments:
+                self._ridden_s = begin_s + carried * full_s
+                break
+            carried -= segments
+        return rides
+
+    def _lose(
+        self, odds: _Odds, sent: cython.long, burst: cython.long, count: cython.long, others: cython.long, begin_s: float,
+        over_s: float, full_s: float, latency_s: float, rtt_s: float,
+    ) -> float:  # fmt: skip
+        """Note what is lost of a burst, after which so many segments of others go; return when acks let out more after it."""
+        next_s = -_INF
+        while odds.missing < sent + burst:
+            place = odds.missing - sent
+            later = burst - 1 - place + others
+            out_s = over_s if place == burst - 1 else begin_s + (place + 1) * full_s
+            again_s = odds.again_s(self._spec.rto_s(rtt_s))
+            repair_s = self._spec.repaired_s(rtt_s, later, count == 1) + again_s
+            hole = Hole(out_s + latency_s, out_s + latency_s + repair_s)
+            if later == 0 and sent + burst == count:
+                self.tail = hole
+                hole.left_s, hole.again_s = out_s, again_s
+            else:
+                self._repaired_s = max(self._repaired_s, hole.until_s)
+                self._holes.append(hole)
+            if later == 0:  # until then no ack lets anything out
+                next_s = max(next_s, out_s + repair_s + rtt_s)
+            self.lost += 1
+            odds.pass_on()
+        return next_s
+
+    def _there_s(self, now_s: float, done_s: float) -> float:
+        """When a message is there of which all but its last segment, if that was lost, is there by itself at `done_s`."""
+        there_s = self._in_order_s(now_s, done_s)
         tail = self.tail
         if tail is None:
             return there_s
@@ -273,16 +345,14 @@ class Flow:
         self.sooner = [hole for hole in self._holes if hole.shown(now_s, count, latency_s, rtt_s, patience)]
 
     def room(self, now_s: float) -> float:
-        """Bytes that the congestion window lets out now, beside the parts of streams that are on their way."""
+        """Bytes that the congestion window lets out now, beside what is on its way."""
         if now_s >= self._wider_s:
             self._wider_s = _INF
             self._widen(self._sample)
-        while self._flying and self._flying[0][0] <= now_s:
-            _, count, number = self._flying.popleft()
-            self._in_flight -= count
-            if number <= self._filled:
-                self._grow(count, count / self.window)
-        return max(0.0, min(int(self.window), self._most) - self._in_flight) * self._segment
+        self._acked(now_s)
+        # Beside a message that has flights to come, it is not known here how much of it is on its way.
+        beside = self._of_parts if self._planned and self._planned[-1][0] > now_s else self._in_flight
+        return max(0.0, min(int(self.window), self._most) - beside) * self._segment
 
     def room_s(self) -> float:
         """When there will be more, if the parts on their way are what holds others up."""
@@ -299,14 +369,9 @@ class Flow:
         draw: Callable[[int], float],
     ) -> float:
         """When a part of a stream is there, for which there is `room`."""
-        before = self.window
+        self._in_parts = True
         arrives_s = self.arrives_s(now_s, size, latency_s, rtt_s, bytes_per_s, loss, draw)
-        self.window = min(self.window, before)  # acks let it grow, and here they are waited for one by one
-        self._parts += 1
-        self._in_flight += self.segments(size)
-        self._flying.append((arrives_s + rtt_s - latency_s, self.segments(size), self._parts))
-        if self._in_flight >= int(self.window):
-            self._filled = self._parts
+        self._in_parts = False
         if self._estimates:
             self._estimate(arrives_s, size, latency_s, rtt_s)
         return arrives_s
@@ -333,18 +398,63 @@ class Flow:
         else:
             self.window += later
 
-    def _room(self) -> cython.long:
-        return max(1, int(min(self.window, self._most, min(self.stream_window, self.connection_window) / self._segment)))
+    def _acked(self, now_s: float) -> None:
+        """Acks that are back by now let the windows grow, if these were what held others up."""
+        while self._flying and self._flying[0][0] <= now_s:
+            back_s, number, count, size = heappop(self._flying)
+            self._in_flight -= count
+            if number <= self._filled:
+                self._grow(count, count / int(self.window))
+            if size < 0:
+                self._of_parts -= count
+                continue
+            self._unread -= size
+            if self._estimates:
+                self._see(back_s, size)
 
-    def _adapt(self, burst: cython.long, lost: cython.bint) -> None:
-        if self._estimates:
-            # What a whole message finds is like what streams do: a wider window every second round trip.
-            self._widen(min(self._burst, burst * self._segment))
-            self._burst = burst * self._segment
+    def _see(self, back_s: float, size: float) -> None:
+        """What a whole message finds is like what streams do: a wider window every second round trip."""
+        if back_s == self._burst_s:
+            self._burst += size
+        else:
+            self._burst_before, self._burst, self._burst_s = self._burst, size, back_s
+        self._widen(min(self._burst_before, self._burst))
+
+    def _has_room_s(self, now_s: float) -> float:
+        """When the next segment may go: now, or when enough of what is on its way is acknowledged."""
+        self._acked(now_s)
+        while self._flying and self._room() < 1:
+            now_s = max(now_s, self._flying[0][0])
+            self._acked(now_s)
+        return now_s
+
+    def _room(self) -> cython.long:
+        """Segments that the windows of the connection let out beside what is on its way."""
+        if self._in_parts:
+            return int(min(self.window, self._most))
+        flow_control: cython.double = (self.connection_window - self._unread) / self._segment
+        return int(min(min(int(self.window), self._most) - self._in_flight, flow_control))
+
+    def _of_stream(self) -> cython.long:
+        """Segments that a stream's own window lets out in a round trip."""
+        return int(min(self._most, self.stream_window / self._segment))
+
+    def _fly(self, begin_s: float, over_s: float, acked_s: float, count: cython.long, size: float, lost: cython.bint) -> None:
+        """Segments are on their way."""
+        self._train_s = -_INF if lost or self._in_parts else acked_s
+        self._last_s = max(self._last_s, over_s)
+        self._flights += 1
+        self._in_flight += count
+        if self._in_parts:
+            self._of_parts += count
+            size = -1.0
+        else:
+            self._unread += size
+        heappush(self._flying, (acked_s, self._flights, count, size))
         if lost:
             self.window = self._threshold = max(2.0, self.window * self._spec.decrease)
-        elif burst >= int(self.window):  # else it was not the window that held it up
-            self._grow(burst, 1.0)
+        elif self._in_flight >= int(self.window):  # else it was not the window that held it up
+            self._filled = self._flights
 
     def _in_order_s(self, now_s: float, done_s: float) -> float:
         """When what is there by itself at `done_s` can be read: not while something before it is missing."""
@@ -399,22 +509,24 @@ class Credit:
 class _Odds:
     """Which segments of a message are lost, from uniform numbers: a few draws, however many segments."""
 
-    __slots__ = ("_draw", "_drawn", "_loss", "_passes")
+    __slots__ = ("_draw", "_drawn", "_loss", "_passes", "missing")
 
     def __init__(self, loss: float, draw: Callable[[int], float]) -> None:
         self._loss = loss
         self._draw = draw
         self._drawn = 0
-        self._passes = math.log1p(-loss) if 0 < loss < 1 else 0.0
+        self._passes = math.log1p(-loss) if loss < 1 else 0.0
+        self.missing = self._lost_from(0)  # the place of the next one that is lost
+
+    def pass_on(self) -> None:
+        """Look for the next one."""
+        self.missing = self._lost_from(self.missing + 1)
 
     def _next(self) -> float:
         self._drawn += 1
         return self._draw(self._drawn - 1)
 
-    def next_lost(self, place: int) -> int:
-        """The place of the next lost segment, at or after this one."""
-        if self._loss <= 0:
-            return _NONE
+    def _lost_from(self, place: cython.long) -> cython.long:
         return place + int(math.log1p(-self._next()) / self._passes) if self._loss < 1 else place
 
     def again_s(self, rto_s: float) -> float:
