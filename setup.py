@@ -22,7 +22,7 @@ COMPILED = [
     "sim/policies/windows.py",
     "sim/policies/breaker.py",
     "sim/policies/connections.py",
-    "sim/policies/transport.py",
+    "sim/policies/flow.py",
     "sim/kernel/entry.py",
     "sim/kernel/resume.pyx",
     "sim/kernel/core.pyx",

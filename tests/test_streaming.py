@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 from test_protocols import FREE, NO_CPU, bare, latencies_s, scenario
 
-from sim.policies.transport import Credit, Flow, Transport
+from sim.policies.flow import Credit, Flow
+from sim.policies.transport import Transport
 from sim.scenario.doubts import doubts
 from sim.scenario.forecast import forecast
 from sim.scenario.yaml import dumps, loads

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sim.policies.transport import Flow, Path, Transport
+from sim.policies.flow import Flow, Path
+from sim.policies.transport import Transport
 
 RTT_S = 0.02
 PATH = Path(latency_s=RTT_S / 2, rtt_s=RTT_S)

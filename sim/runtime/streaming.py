@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import sampler
-from sim.policies.transport import Credit
+from sim.policies.flow import Credit
 from sim.records import OK
 from sim.runtime.wire import WireStep
 from sim.scenario.contents import Streamed
 from sim.streams import child, key, salt
 
 if TYPE_CHECKING:
-    from sim.policies.transport import Flow
+    from sim.policies.flow import Flow
     from sim.runtime.context import Context
     from sim.runtime.replica import Replica
     from sim.runtime.visit import Visit

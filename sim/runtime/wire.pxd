@@ -1,7 +1,7 @@
 cimport cython
 
 from sim.kernel.tasks cimport Reply, Tasks
-from sim.policies.transport cimport Flow, Hole
+from sim.policies.flow cimport Flow, Hole
 from sim.runtime.context cimport Context
 from sim.runtime.network cimport Line
 from sim.runtime.replica cimport Replica

@@ -17,8 +17,8 @@ import numpy as np
 
 from sim.kernel.tasks import Reply, Steps
 from sim.laws import Constant
+from sim.policies.flow import Credit, Flow
 from sim.policies.queries import NOT_FOUND_BYTES
-from sim.policies.transport import Credit, Flow
 from sim.records import DEGRADED, OK, TRAFFIC, UNREACHABLE
 from sim.runtime.network import Line
 from sim.runtime.steps import Runnable, WorkStep
@@ -29,7 +29,8 @@ from sim.streams import child, salt, uniform
 if TYPE_CHECKING:
     import cython
 
-    from sim.policies.transport import Hole, Transport
+    from sim.policies.flow import Hole
+    from sim.policies.transport import Transport
     from sim.runtime.batches import Batch, CarriedBatch
     from sim.runtime.context import Context
     from sim.runtime.replica import Replica

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sim.policies.transport import Flow, Path
+from sim.policies.flow import Flow, Path
 from sim.scenario.contents import message_of, messages_in, streams_s
 from sim.scenario.edges import operations_of
 from sim.scenario.forecast import Edge, calls_rps

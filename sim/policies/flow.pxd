@@ -1,7 +1,7 @@
 cimport cython
 
 cdef double _INF
-cdef long _THRESHOLD
+cdef long _REORDERED
 cdef double _MOST_ESTIMATED
 cdef double _A_MOMENT_S
 
