@@ -187,6 +187,23 @@ def test_answers_that_are_under_way_together_take_as_long_as_one_of_the_size_of_
     assert ends[-1] == 4
 
 
+@pytest.mark.parametrize("mbit", [2, 8, 30, 100])
+def test_so_they_do_over_a_narrow_link(mbit):
+    flow, path = Flow(Transport(segment_overhead=0)), PATH._replace(bytes_per_s=mbit * 125_000)
+    together = [flow.send(0.0, 21 * 1460, path, never).arrives_s for _ in range(12)]
+    alone = Flow(Transport(segment_overhead=0)).send(0.0, 252 * 1460, path, never)
+    assert together[-1] == pytest.approx(alone.arrives_s)
+    assert together == sorted(together)
+
+
+def test_a_stream_beside_a_large_message_has_room():
+    flow = Flow(Transport())
+    flow.send(0.0, 1270 * 1460, PATH, never)  # seven rounds, the last of which fills the window
+    assert flow.room(1.25 * RTT_S) > 0
+    assert flow.room(6.5 * RTT_S) == 0
+    assert flow.room(7.5 * RTT_S) > 0
+
+
 def test_a_message_that_comes_later_goes_on_where_the_window_is():
     # 10, 20, 40 and 30 of the first, whose window has room for 50 more by then; and 50 after that: 200 segments, in five rounds.
     assert there_rounds((0, 100), (1.25, 100)) == [3, 4]
