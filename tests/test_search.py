@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -142,10 +143,28 @@ def test_a_border_is_drawn_with_what_lies_beyond_it() -> None:
         columns=["candidate", "load.rate", "best", "fails_at"],
     )
     ax = borders(found, path="faults[0].for", over="load.rate", units={"load.rate": "/s", "faults[0].for": "s"})
-    marks = {line.get_marker(): line.get_xdata().tolist() for line in ax.lines[1:]}
-    assert marks == {"^": [20.0], "x": [30.0], "o": [10.0]}
-    assert ax.lines[0].get_ydata().tolist() == [2.0, 1.0, 0.5]
+    known, beyond, _, none, _ = (line.get_ydata() for line in ax.lines)
+    assert np.nan_to_num(known).tolist() == [2.0, 0.0, 0.0]
+    assert np.flatnonzero(np.isfinite(beyond)).tolist() == [1]
+    assert beyond[1] > 1.0, "in a lane above the end of the range"
+    assert np.flatnonzero(np.isfinite(none)).tolist() == [2]
+    assert none[2] < 0.5, "in a lane below the other end"
+    told = ax.get_legend().get_title().get_text()
+    assert "above the dotted line:\nthe border lies beyond 1 s\nbelow the dotted line:\nnot even good at 500 ms" in told
     assert ax.get_xlabel() == "load.rate (/s)"
+    assert ax.get_xticks().tolist() == [10.0, 20.0, 30.0]
+
+
+def test_candidates_without_a_border_have_a_lane_each() -> None:
+    found = pd.DataFrame(
+        [(name, load, 16.0, math.nan) for name in ("one", "two") for load in (10.0, 20.0)] + [("one", 30.0, 2.0, 2.5)],
+        columns=["candidate", "load.rate", "best", "fails_at"],
+    )
+    ax = borders(found, path="faults[0].for", over="load.rate", units={"faults[0].for": "s"})
+    lanes = [float(np.nanmin(line.get_ydata())) for line in ax.lines[2:4]]
+    assert lanes[0] > lanes[1] > ax.lines[4].get_ydata()[0] > 16.0, "the first candidate highest, the dotted line below all"
+    assert [line.get_marker() for line in ax.lines[2:4]] == ["o", "s"], "the marks of the legend"
+    assert ax.yaxis.get_major_formatter()(20.0, 0) == ""
 
 
 # --- theory -----------------------------------------------------------------------------------------------------------
@@ -198,7 +217,7 @@ def test_the_command_says_where_the_border_is(tmp_path: Path, monkeypatch: pytes
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "largest load.rate" in result.stdout
-    assert "fails at" in result.stdout
+    assert re.search(r"fails at \d\S*/s", result.stdout)
     assert sorted(path.name for path in (tmp_path / "results" / "shop-search").iterdir()) == ["borders.csv", "probes.csv"]
     wrong = CliRunner().invoke(app, ["search", "shop.yaml", "--largest", "load.rate"], catch_exceptions=False)
     assert (wrong.exit_code, "--largest load.rate: write PATH=VALUES" in wrong.stderr) == (2, True)

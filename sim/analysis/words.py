@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -46,6 +47,15 @@ def amount(metric: str, value: float) -> str:
 
 def _is_time(metric: str) -> bool:
     return metric.endswith("_s") or metric == "busy_s_per_good"
+
+
+def is_latency(metric: str) -> bool:
+    """Whether a metric is the mean or a percentile of the latencies of what was answered well: without such answers it is NaN.
+
+    >>> is_latency("p99_s"), is_latency("mean_s"), is_latency("effect_p99_s")
+    (True, True, False)
+    """
+    return metric == "mean_s" or re.fullmatch(r"p[\d.]+_s", metric) is not None
 
 
 def _percent(ratio: float) -> str:

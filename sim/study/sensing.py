@@ -12,7 +12,7 @@ the range up to it is halved until the place is known. `together` moves all at o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from sim.analysis.decision import verdict
+from sim.analysis.decision import Decision, verdict
 from sim.analysis.sensitivity import HIGH, LOW, WRITTEN, swings
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
@@ -49,12 +49,12 @@ Tell = Callable[[int, int, str], None]
 class Sensitivity:
     """What inputs do, one at a time.
 
-    `ends` is the tornado: see `sim.analysis.sensitivity.swings`, with the value of the input in base units and as written.
+    `ends` is the tornado: see `sim.analysis.sensitivity.swings`, with the value of the input in base units and as written, and
+    the inputs that flip the recommendation first.
     `flips` has one row per input and bound of a comparison: input, end (low or high), bound, chosen (there; None: nobody),
     keeps_until (the last value with the choice as written), changes_at (the nearest without it), settled_from (from where the
-    choice of the bound is made; missing where nobody is chosen there); by these seeds, others may put them elsewhere.
-    Without a flip the last three are missing. Numbers are in
-    base units.
+    choice of the bound is made; missing where nobody is chosen there) and why (the verdict at the bound); by these seeds,
+    others may put them elsewhere. Without a flip the last four are missing. Numbers are in base units.
     """
 
     name: str
@@ -244,22 +244,27 @@ class _Inquiry:
         questions = [(self._bench.scenarios(settings), label_of(settings) or AS_WRITTEN) for _, _, settings in points]
         tables = self._bench.measured_all(questions, self._replications)
         ends = self._tornado(points, tables, metric, of, baseline)
-        chosen, flips, partial = None, [], False
+        chosen, partial = None, False
+        flips: list[tuple[Any, ...]] = []
         if baseline is not None:
             chosen = self._choice(tables[0])
             try:
                 for (moved, end, _), table in zip(points[1:], tables[1:], strict=True):
                     assert moved is not None
-                    flips.append(self._flip(moved, end, self._choice(table), chosen))
+                    flips.append(self._flip(moved, end, self._verdict(table), chosen))
             except KeyboardInterrupt:
                 partial = True
-        columns = ["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from"]
+        columns = ["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from", "why"]
         units = {one.path: unit_of([one.between.written(one.between.low)]) for one in self._inputs}
         table, simulated = pd.DataFrame(flips, columns=columns), self._bench.simulated
+        ends = _flipping_first(ends, set(table.loc[table["changes_at"].notna(), "input"]))
         return Sensitivity(found.name, found.question, metric, baseline, chosen, ends, table, simulated, units, partial)
 
+    def _verdict(self, metrics: pd.DataFrame) -> Decision:
+        return verdict(metrics, self._slos, focus=self._focus)
+
     def _choice(self, metrics: pd.DataFrame) -> str | None:
-        return verdict(metrics, self._slos, focus=self._focus).chosen
+        return self._verdict(metrics).chosen
 
     def _tornado(
         self,
@@ -282,17 +287,18 @@ class _Inquiry:
         written["value"] = written.groupby("input", sort=False)["written"].transform(lambda some: in_columns(list(some)))
         return swings(rows, baseline).merge(written, on=["input", "end"], how="left")
 
-    def _flip(self, one: _Input, end: str, there: str | None, chosen: str | None) -> tuple[Any, ...]:
-        """Where the choice changes on the way from the written value to a bound."""
-        bound = one.between.low if end == LOW else one.between.high
+    def _flip(self, one: _Input, end: str, decided: Decision, chosen: str | None) -> tuple[Any, ...]:
+        """Where the choice changes on the way from the written value to a bound, with what is decided there."""
+        bound, there = one.between.low if end == LOW else one.between.high, decided.chosen
         row = (one.path, end, _base(one, bound), there)
         if there == chosen:
-            return (*row, None, None, None)
+            return (*row, None, None, None, None)
         keeps, changes = self._border(one, one.number, bound, lambda choice: choice == chosen)
         surely = None
         if there is not None:
             surely = self._border(one, changes, bound, lambda choice: choice != there)[1]
-        return (*row, *(None if number is None else _base(one, number) for number in (keeps, changes, surely)))
+        places = (None if number is None else _base(one, number) for number in (keeps, changes, surely))
+        return (*row, *places, decided.reasons[0])
 
     def _border(self, one: _Input, good: Decimal, bad: Decimal, holds: Callable[[str | None], bool]) -> tuple[Decimal, Decimal]:
         """The last number at which something holds, and the first at which it does not; at `bad` it surely does not."""
@@ -314,6 +320,13 @@ class _Inquiry:
     def _choice_at(self, one: _Input, number: Decimal) -> str | None:
         settings = {one.path: one.between.written(number)}
         return self._choice(self._bench.measured(self._bench.scenarios(settings), label_of(settings), self._replications))
+
+
+def _flipping_first(ends: pd.DataFrame, flipping: Set[str]) -> pd.DataFrame:
+    """The same rows with the inputs that flip the recommendation on top of each candidate and condition."""
+    case = ends.groupby(["candidate", "condition"], sort=False, observed=True).ngroup()
+    order = pd.DataFrame({"case": case, "later": ~ends["input"].isin(flipping)}).sort_values(["case", "later"], kind="stable")
+    return ends.loc[order.index].reset_index(drop=True)
 
 
 def _base(one: _Input, number: Decimal) -> float:
