@@ -270,6 +270,22 @@ def test_select_finds_the_faster_candidate_and_stops() -> None:
         select(comparison(), "mean_s", 0.005, condition="quiet", budget=19)
 
 
+def test_a_selection_takes_the_same_runs_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
+        workers = given.services["shop"].workers
+        chance = np.random.default_rng((seed, int(workers), 1)).standard_normal()  # type: ignore[arg-type]
+        return good_until(40 * (10 + 0.5 * chance))(given, seed)  # type: ignore[no-any-return]
+
+    def selected() -> Any:
+        return select(comparison(), "mean_s", 0.002, condition="quiet", workers=1, simulate=simulate, budget=400)
+
+    monkeypatch.setattr("loky.cpu_count", lambda: 1)
+    one = selected()
+    assert one.runs > 20, "more than it begins with"
+    monkeypatch.setattr("loky.cpu_count", lambda: 64)
+    assert selected().table.equals(one.table)
+
+
 def test_a_scenario_that_begins_empty_has_a_warm_up() -> None:
     queue = Scenario(
         services={"shop": {"workers": 1, "operations": {"buy": [{"work": Exponential(0.09)}]}}},

@@ -38,9 +38,6 @@ REPLICATIONS: Final = 10
 #: How close to a flip the search comes, relative to the way from the written value to the bound.
 TOLERANCE: Final = 0.05
 
-#: What begins a message of a guess that the scenario has.
-GUESSES: Final = "guesses:"
-
 #: Told after each run: how many are done of how many that are known to be needed, and the last one.
 Tell = Callable[[int, int, str], None]
 
@@ -135,8 +132,10 @@ def sensitivity(
     if replications < 2 or not 0 < tolerance < 1:
         raise ScenarioError(f"--replications {replications}, --tolerance {tolerance:g}: at least 2 runs, and for example '5 %'")
     found, templates = chosen_templates(source, condition, duration, metric)
-    option = "--input" if inputs else GUESSES
-    mine = [_input_of(templates, path, given, option) for path, given in inputs_or_guesses(templates, inputs).items()]
+    mine = [
+        _input_of(templates, path, given, called(templates, path, inputs))
+        for path, given in inputs_or_guesses(templates, inputs).items()
+    ]
     names = list(dict.fromkeys(candidate for candidate, _ in templates))
     if baseline is not None and baseline not in names:
         raise ScenarioError(f"--baseline: no candidate {baseline!r}; {nearest(baseline, names)}")
@@ -168,17 +167,27 @@ def chosen_templates(
     return found, templates
 
 
-def range_of(templates: Mapping[Pair, Template], path: str, given: Given, option: str) -> Range:
-    """The range of a setting in which an `option` looks.
+def called(templates: Mapping[Pair, Template], path: str, inputs: Mapping[str, Given] | None) -> str:
+    """What messages call an input: the option that asked for it, or the guess with its place."""
+    if inputs:
+        return f"--input {path}"
+    return f"{next(iter(templates.values())).where('guesses', path)}guesses.{path}"
+
+
+def range_of(templates: Mapping[Pair, Template], path: str, given: Given, name: str) -> Range:
+    """The range of an input, which messages call `name`.
 
     Raises:
         ScenarioError: the path leads nowhere, or it is no range.
     """
     shapes = [template.type_of(path) for template in templates.values()]
-    axis = axis_of(path, given, shapes[0], sampled=True)
-    if axis.range is None:
-        raise ScenarioError(f"{option} {path}: {given} is no range; write for example {path}=5ms..50ms, without steps")
-    return axis.range
+    try:
+        found = axis_of(path, given, shapes[0], sampled=True).range
+    except ScenarioError as error:
+        raise ScenarioError([f"{name}{message.removeprefix(path)}" for message in error.messages]) from error
+    if found is None:
+        raise ScenarioError(f"{name}: {given} is no range; write for example {path}=5ms..50ms, without steps")
+    return found
 
 
 def inputs_or_guesses(templates: Mapping[Pair, Template], inputs: Mapping[str, Given] | None) -> dict[str, Given]:
@@ -191,7 +200,8 @@ def inputs_or_guesses(templates: Mapping[Pair, Template], inputs: Mapping[str, G
     for template in () if found else templates.values():
         for path, given in template.scenario.guesses.items():
             if found.setdefault(tidy(path), given) != given:
-                raise ScenarioError(f"{GUESSES} {path}: candidates or conditions differ in it; give --input {path}=RANGE")
+                place = called({("", ""): template}, path, None)
+                raise ScenarioError(f"{place}: candidates or conditions differ in it; give --input {path}=RANGE")
     if not found:
         cure = "write for example --input 'load.rate=50/s..200/s', or guesses: {load.rate: 50/s..200/s} into the scenario"
         raise ScenarioError(f"--input: no input; {cure}")
@@ -204,27 +214,31 @@ def require_guesses(source: str | Path | Scenario | Comparison) -> None:
     Raises:
         ScenarioError: there is one; or the source is wrong.
     """
+    problems: list[str] = []
     for pair, template in templates_of(source)[1].items():
         for path, given in template.scenario.guesses.items():
-            _input_of({pair: template}, tidy(path), given, GUESSES)
+            try:
+                _input_of({pair: template}, tidy(path), given, called({pair: template}, tidy(path), None))
+            except ScenarioError as error:
+                problems += error.messages
+    if problems:
+        raise ScenarioError(list(dict.fromkeys(problems)))
 
 
-def _input_of(templates: Mapping[Pair, Template], path: str, given: Given, option: str) -> _Input:
-    between = range_of(templates, path, given, option)
+def _input_of(templates: Mapping[Pair, Template], path: str, given: Given, name: str) -> _Input:
+    between = range_of(templates, path, given, name)
     written = {plainly(value): value for value in (template.value_at(path) for template in templates.values())}
     if len(written) > 1:
         told = ", ".join(list(written)[:3])
-        raise ScenarioError(
-            f"{option} {path}: candidates or conditions differ in it ({told}); an input is what all of them share"
-        )
+        raise ScenarioError(f"{name}: candidates or conditions differ in it ({told}); an input is what all of them share")
     ((text, value),) = written.items()
     if isinstance(value, Mapping) and value:
-        raise ScenarioError(f"{option} {path}: is {text} and no number; name the one in it: {path}.{next(iter(value))}")
+        raise ScenarioError(f"{name}: is {text} and no number; name the one in it: {path}.{next(iter(value))}")
     low, number, high = in_columns([between.written(between.low), value, between.written(between.high)])
     if value is None or isinstance(number, str):
-        raise ScenarioError(f"{option} {path}: is no number as written ({text}); write one into the scenario, within the range")
+        raise ScenarioError(f"{name}: is no number as written ({text}); write one into the scenario, within the range")
     if not low <= number <= high:
-        raise ScenarioError(f"{option} {path}: {text} is written, which lies outside of {given}; the range has to hold it")
+        raise ScenarioError(f"{name}: {text} is written, which lies outside of {given}; the range has to hold it")
     share = Decimal(repr((number - low) / (high - low)))
     return _Input(path, between, between.rounded(between.low + (between.high - between.low) * share), value)
 
