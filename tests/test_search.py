@@ -71,6 +71,15 @@ def test_a_load_that_the_system_cannot_carry_is_doubted_at_the_border() -> None:
     assert doubt.endswith("holds only because the run is short: give a longer --duration")
     (border,) = found.borders.to_dict("records")
     assert border["limit"].startswith("mean <= 1s (fail: ")
+    few_or_many = Comparison(name="rivals", candidates={"few": {"all": objective()}, "many": {"all": objective(workers=8)}})
+
+    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
+        return good_until(150 + 20 * int(given.services["shop"].workers))(given, seed)  # type: ignore[arg-type,no-any-return]
+
+    both = sim.search(few_or_many, largest={"load.rate": "10..1000"}, tolerance=0.2, workers=1, simulate=simulate).doubts
+    (doubt,) = [one for one in both if "payment cannot keep up" in one]
+    assert re.match(r"few, load\.rate = \d+\S* and 1 more: ", doubt)
+    assert not any(one.endswith("--duration") for one in both if "cannot keep up" not in one)
     carried = sim.search(objective(), largest={"load.rate": "10..1000"}, workers=1, simulate=good_until(40))
     assert not [one for one in carried.doubts if "cannot keep up" in one]
 
@@ -218,6 +227,8 @@ def test_the_command_says_where_the_border_is(tmp_path: Path, monkeypatch: pytes
     assert result.exit_code == 0, result.output
     assert "largest load.rate" in result.stdout
     assert re.search(r"fails at \d\S*/s", result.stdout)
+    assert "p99 <= 60ms (" in result.stdout
+    assert "doubt: p99 of some " in result.stderr
     assert sorted(path.name for path in (tmp_path / "results" / "shop-search").iterdir()) == ["borders.csv", "probes.csv"]
     wrong = CliRunner().invoke(app, ["search", "shop.yaml", "--largest", "load.rate"], catch_exceptions=False)
     assert (wrong.exit_code, "--largest load.rate: write PATH=VALUES" in wrong.stderr) == (2, True)

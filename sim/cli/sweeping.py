@@ -176,7 +176,8 @@ def cost_in_words(standing: Standing) -> str:
         return f"{standing.points:,} points, {standing.runs:,} runs: all of them are finished already"
     known = f", of which {standing.known:,} are finished already" if standing.known else ""
     again = f"; {standing.damaged:,} of them again, as their rows in the archive are damaged" if standing.damaged else ""
-    requests = f"{standing.requests:,.0f}" if standing.requests < 1e6 else f"{standing.requests / 1e6:,.3g} million"
+    rough = float(f"{standing.requests:.3g}")
+    requests = f"{rough:,.0f}" if rough < 1e6 else f"{rough / 1e6:,g} million"
     return f"{standing.points:,} points, {standing.runs:,} runs{known}{again}; some {requests} requests to simulate"
 
 

@@ -6,7 +6,7 @@
         manifest.json                  what was swept, from which scenarios, versions, what failed
         points.csv      .parquet       one row per point and replication: settings, seed, metrics
         summary.csv     .parquet       one row per point and metric: mean with its 95 % interval
-        failures.csv                   runs that could not be finished, if there are any
+        failures.csv                   runs that could not be finished: none, as a rule
     results/.runs/                     all finished runs of all sweeps beside it (`sim.study.archive`)
 
 Every point has the same seeds, so differences between points are those of the settings.
