@@ -65,13 +65,14 @@ METASTABILITY := experiments/metastability/outage.yaml --recovers --largest 'fau
 	--over load.rate=20/s,30/s,40/s,50/s,60/s,70/s,80/s,90/s --tolerance '10 %' --out results/metastability
 CAPACITY := experiments/capacity/capacity.yaml
 
-studies: $(BUILT)  ## capacity of the calibrated shop, and the vulnerable region of retry policies (10 minutes)
+studies: $(BUILT)  ## capacity of the calibrated shop, and the vulnerable region of retry policies (6 minutes)
 	$(BIN)/sim search $(CAPACITY) --largest load.rate=4/s..20/s --tolerance '4 %' --out results/capacity-largest
 	$(BIN)/sim sweep $(CAPACITY) --set load.rate=2/s..14/s:7 -r 3 --metric p50_s --metric p90_s
 	$(BIN)/sim search $(CAPACITY) --smallest services.currencyservice.replicas=1..16 --over load.rate=10/s,20/s,40/s,60/s,80/s \
 		--at-most 10 --out results/capacity-smallest
 	$(BIN)/sim search $(METASTABILITY)
 	$(BIN)/python experiments/metastability/ramps.py
+	$(BIN)/python docs/figures.py studies
 
 BOUTIQUE := --page list_products=home --page get_ads_and_list_recommendations=product --page get_quote=cart \
 	--page add_item=add_to_cart --page no_calls=set_currency --page place_order=checkout \

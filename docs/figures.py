@@ -1,6 +1,6 @@
 """Renew what the README and the guide show: of the main job, the failures and `sim validate` (`make figures`).
 
-Told one of `speed`, `failures` and `validation`, of that alone.
+Told one of `speed`, `failures`, `validation` and `studies`, of that alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from sim import plots
 from sim.analysis import attempts_over_time, done_though_failed, read_staleness, words
+from sim.plots.files import save_axes
 from sim.plots.style import themed
 from sim.study import Results, load_results
 
@@ -216,6 +217,18 @@ def failures() -> None:
     rewrite("figures, protocols", by_candidate(page, PAGE_SHOWN))
 
 
+def studies() -> None:
+    """Draw the vulnerable region, copy the ramp."""
+    found = pd.read_csv(ROOT / "results" / "metastability" / "borders.csv")
+    outage, load = "faults[0].for", "load.rate"
+    with themed():
+        ax = plots.borders(
+            found, path=outage, over=load, units={outage: "s", load: "/s"}, title="Longest outage that is survived"
+        )
+        save_axes(ax, IMAGES / "metastability", ("png",))
+    shutil.copy(ROOT / "results" / "ramp" / "hysteresis.png", IMAGES / "hysteresis.png")
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["speed"]:
         for mark, file in (("bench", "speed.md"), ("bench, sweeps", "sweeps.md")):
@@ -224,6 +237,8 @@ if __name__ == "__main__":
         failures()
     elif sys.argv[1:] == ["validation"]:
         validation()
+    elif sys.argv[1:] == ["studies"]:
+        studies()
     else:
         main_job()
         failures()

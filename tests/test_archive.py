@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import sqlite3
 import threading
@@ -25,6 +26,7 @@ from sim.sketch import RELATIVE_ERROR, Sketch, counts_of
 from sim.study import Standing, archive, load_sweep
 from sim.study.archive import FILE, Archive, Numbers, pieces_of, write_rows
 from sim.study.execute import run_tasks
+from sim.study.lock import unwritable
 from sim.study.tasks import plan
 
 RATES = {"load.rate": [20, 40]}
@@ -85,12 +87,18 @@ def test_a_full_disk_is_told_and_finished_runs_are_kept(tmp_path: Path) -> None:
 
 def test_rows_on_a_full_disk_leave_no_half_file(tmp_path: Path) -> None:
     rows = pd.DataFrame({"arrived_s": np.random.default_rng(1).random(10_000)})
-    with room_for(10_000), pytest.raises(ScenarioError, match=r"cannot write the results .*; free some space"):
+    with room_for(10_000), pytest.raises(ScenarioError, match=r"cannot write the results .*; raise the limit of file sizes"):
         write_rows(tmp_path, "one", {"requests": rows})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     write_rows(tmp_path, "one", {"requests": rows})
     (file,) = tmp_path.rglob("*.parquet")
     pd.testing.assert_frame_equal(pd.concat(pieces_of(file)), rows)
+
+
+def test_where_no_directory_can_be_made_the_place_is_told(tmp_path: Path) -> None:
+    target = tmp_path / "nothing" / "here"
+    (told,) = unwritable(target, OSError(errno.ENOENT, "No such file or directory")).messages
+    assert told == f"{target}: cannot write the results: {tmp_path} takes no new directories; choose another directory"
 
 
 def test_a_read_only_archive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -324,7 +324,7 @@ def test_numbers_of_effects_say_which_effect(place: Path) -> None:
     (place / "shop.yaml").write_text(EFFECTS.replace("effect: true, ", ""))
     one = run().stdout
     assert "completeness of mail.send" in one
-    assert "ack p99 of mail.send" in one
+    assert "acknowledgement p99 of mail.send" in one
 
 
 def test_a_tie_tells_what_differs(place: Path) -> None:

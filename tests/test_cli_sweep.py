@@ -38,6 +38,7 @@ def swept(*arguments: str, code: int = 0) -> Result:
     [
         (("--set", "load.rte=1/s"), "load.rte: unknown key 'rte'; did you mean 'rate'?"),
         (("--set", "load.rate=50"), "at every point: load.rate: 50 has no unit; write for example 120/s"),
+        (("--set", "load.rate=1..9:5"), "point 0 (load.rate = 1) and 4 more: load.rate: 1 has no unit"),
         (("--set", "load.rate=1/s,fast"), "point 1 (load.rate = fast): load.rate: 'fast' is not a rate"),
         (("--set", "load.rate=1/s..9/s"), "load.rate: 1/s..9/s has no number of steps; write for example 1/s..9/s:5"),
         (("--set", "load.rate"), "--set load.rate: write PATH=VALUES"),
@@ -55,6 +56,7 @@ def swept(*arguments: str, code: int = 0) -> Result:
 def test_bad_input_is_told_and_leaves_nothing(place: Path, arguments: tuple[str, ...], said: str) -> None:
     result = swept(*arguments, code=2)
     assert said in result.stderr
+    assert result.stderr.count("\n") == 1
     assert result.stdout == ""
     assert [path.name for path in place.iterdir()] == ["shop.yaml"]
 

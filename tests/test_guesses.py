@@ -53,8 +53,17 @@ def test_a_check_shows_the_guesses(tmp_path: Path) -> None:
             "shop.yaml:10: measured.services.shp: unknown name 'shp'; did you mean 'shop'?",
         ),
         ("  services.shop: t", "  services.shop.workers: t", "measured.services.shop.workers: is under guesses, too"),
-        ("2..8", "6..8", "guesses: services.shop.workers: 4 is written, which lies outside of 6..8; the range has to hold it"),
-        ("2..8", "some", "guesses: services.shop.workers: some is no range; write for example services.shop.workers=5ms..50ms"),
+        (
+            "2..8",
+            "6..8",
+            "shop.yaml:7: guesses.services.shop.workers: 4 is written, which lies outside of 6..8; the range has to hold it",
+        ),
+        (
+            "2..8",
+            "some",
+            "shop.yaml:7: guesses.services.shop.workers: some is no range; write for example services.shop.workers=5ms..50ms",
+        ),
+        ("2..8", "8..2", "shop.yaml:7: guesses.services.shop.workers: 8..2: the first end must be below the second"),
         ("2..8", "2", "guesses.services.shop.workers: 2 should be text"),
     ],
 )
@@ -90,7 +99,7 @@ def test_candidates_that_guess_differently_have_to_be_asked_about_one_range() ->
     other = {name: dict(conditions) for name, conditions in found.candidates.items()}
     other["many"]["quiet"] = scenario(8, guesses={"load.rate": "20/s..90/s"})
     with pytest.raises(
-        ScenarioError, match=r"guesses: load\.rate: candidates or conditions differ in it; give --input load\.rate="
+        ScenarioError, match=r"guesses\.load\.rate: candidates or conditions differ in it; give --input load\.rate="
     ):
         sensitivity(found.model_copy(update={"candidates": other}), workers=1, simulate=fake)
 

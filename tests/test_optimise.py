@@ -78,6 +78,17 @@ def test_luck_is_not_promised() -> None:
     assert "no detectable difference" in in_words(found, 8)[-1]
 
 
+def test_where_nothing_is_better_the_best_trial_is_told_and_what_it_misses() -> None:
+    best_already = scenario(slos=["mean <= 0.12s"], load={"rate": 60.0, "mix": "shop.buy"})
+    question: dict[str, Any] = {"minimise": "mean_s", "budget": 3, "replications": 1, "workers": 1, "simulate": valley()}
+    found = optimise(best_already, {"load.rate": [90]}, **question)
+    # 60/s take 0.1 s, 90/s 0.1 + 0.3² = 0.19 s
+    assert in_words(found, 8)[1:] == [
+        "none is better than the scenario as written",
+        "the best of them (load.rate = 90) has mean 190 ms, as written it is 100 ms; it misses mean <= 0.12s",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

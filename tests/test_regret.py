@@ -71,6 +71,12 @@ def test_two_replications_leave_wide_intervals() -> None:
     assert not found.sure
 
 
+def test_one_replication_is_sure_of_nothing() -> None:
+    found = regret(table({name: {under: some[:1] for under, some in each.items()} for name, each in THREE.items()}))
+    assert found.totals[["worst_low", "worst_high", "expected_low", "expected_high"]].isna().all(axis=None)
+    assert not found.sure
+
+
 def test_intervals_cover_the_true_worst_case_as_often_as_they_say() -> None:
     chance, covered = np.random.default_rng(3), 0
     for _ in range(40):  # b is 2 behind under x and 1 ahead under y; both vary by 0.5
@@ -102,6 +108,8 @@ def test_who_has_no_value_is_worse_than_any_number() -> None:
     found = regret(table({"up": {"x": [9.0, 9.0], "y": [1.0, 1.0]}, "down": {"x": [1.0, 1.0], "y": [0.5, math.nan]}}))
     assert found.totals["candidate"].tolist() == ["up", "down"]
     assert found.totals["worst"].tolist() == [8.0, math.inf]
+    assert found.totals["worst_low"].tolist() == [8.0, math.inf]
+    assert found.sure, "who is never answered is surely worse"
     assert "without bound from the best, under y" in found.sentences("down")[1]
     never = regret(table(THREE | {"dead": {"calm": [math.nan] * 2, "crash": [1.0, 1.0]}}), weights={"calm": 0})
     assert never.least_expected == "dead", "what never happens counts nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,15 @@ def test_a_load_that_the_system_cannot_carry_is_doubted_at_the_border() -> None:
     assert doubt.endswith("holds only because the run is short: give a longer --duration")
     (border,) = found.borders.to_dict("records")
     assert border["limit"].startswith("mean <= 1s (fail: ")
+    few_or_many = Comparison(name="rivals", candidates={"few": {"all": objective()}, "many": {"all": objective(workers=8)}})
+
+    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
+        return good_until(150 + 20 * int(given.services["shop"].workers))(given, seed)  # type: ignore[arg-type,no-any-return]
+
+    both = sim.search(few_or_many, largest={"load.rate": "10..1000"}, tolerance=0.2, workers=1, simulate=simulate).doubts
+    (doubt,) = [one for one in both if "payment cannot keep up" in one]
+    assert re.match(r"few, load\.rate = \d+\S* and 1 more: ", doubt)
+    assert not any(one.endswith("--duration") for one in both if "cannot keep up" not in one)
     carried = sim.search(objective(), largest={"load.rate": "10..1000"}, workers=1, simulate=good_until(40))
     assert not [one for one in carried.doubts if "cannot keep up" in one]
 
@@ -142,10 +152,28 @@ def test_a_border_is_drawn_with_what_lies_beyond_it() -> None:
         columns=["candidate", "load.rate", "best", "fails_at"],
     )
     ax = borders(found, path="faults[0].for", over="load.rate", units={"load.rate": "/s", "faults[0].for": "s"})
-    marks = {line.get_marker(): line.get_xdata().tolist() for line in ax.lines[1:]}
-    assert marks == {"^": [20.0], "x": [30.0], "o": [10.0]}
-    assert ax.lines[0].get_ydata().tolist() == [2.0, 1.0, 0.5]
+    known, beyond, _, none, _ = (line.get_ydata() for line in ax.lines)
+    assert np.nan_to_num(known).tolist() == [2.0, 0.0, 0.0]
+    assert np.flatnonzero(np.isfinite(beyond)).tolist() == [1]
+    assert beyond[1] > 1.0, "in a lane above the end of the range"
+    assert np.flatnonzero(np.isfinite(none)).tolist() == [2]
+    assert none[2] < 0.5, "in a lane below the other end"
+    told = ax.get_legend().get_title().get_text()
+    assert "above the dotted line:\nthe border lies beyond 1 s\nbelow the dotted line:\nnot even good at 500 ms" in told
     assert ax.get_xlabel() == "load.rate (/s)"
+    assert ax.get_xticks().tolist() == [10.0, 20.0, 30.0]
+
+
+def test_candidates_without_a_border_have_a_lane_each() -> None:
+    found = pd.DataFrame(
+        [(name, load, 16.0, math.nan) for name in ("one", "two") for load in (10.0, 20.0)] + [("one", 30.0, 2.0, 2.5)],
+        columns=["candidate", "load.rate", "best", "fails_at"],
+    )
+    ax = borders(found, path="faults[0].for", over="load.rate", units={"faults[0].for": "s"})
+    lanes = [float(np.nanmin(line.get_ydata())) for line in ax.lines[2:4]]
+    assert lanes[0] > lanes[1] > ax.lines[4].get_ydata()[0] > 16.0, "the first candidate highest, the dotted line below all"
+    assert [line.get_marker() for line in ax.lines[2:4]] == ["o", "s"], "the marks of the legend"
+    assert ax.yaxis.get_major_formatter()(20.0, 0) == ""
 
 
 # --- theory -----------------------------------------------------------------------------------------------------------
@@ -198,7 +226,9 @@ def test_the_command_says_where_the_border_is(tmp_path: Path, monkeypatch: pytes
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "largest load.rate" in result.stdout
-    assert "fails at" in result.stdout
+    assert re.search(r"fails at \d\S*/s", result.stdout)
+    assert "p99 <= 60ms (" in result.stdout
+    assert "doubt: p99 of some " in result.stderr
     assert sorted(path.name for path in (tmp_path / "results" / "shop-search").iterdir()) == ["borders.csv", "probes.csv"]
     wrong = CliRunner().invoke(app, ["search", "shop.yaml", "--largest", "load.rate"], catch_exceptions=False)
     assert (wrong.exit_code, "--largest load.rate: write PATH=VALUES" in wrong.stderr) == (2, True)
@@ -249,6 +279,22 @@ def test_select_finds_the_faster_candidate_and_stops() -> None:
         select(comparison(), "mean_s", 0.005)
     with pytest.raises(ScenarioError, match="2 candidates with 10 runs each take 20"):
         select(comparison(), "mean_s", 0.005, condition="quiet", budget=19)
+
+
+def test_a_selection_takes_the_same_runs_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
+        workers = given.services["shop"].workers
+        chance = np.random.default_rng((seed, int(workers), 1)).standard_normal()  # type: ignore[arg-type]
+        return good_until(40 * (10 + 0.5 * chance))(given, seed)  # type: ignore[no-any-return]
+
+    def selected() -> Any:
+        return select(comparison(), "mean_s", 0.002, condition="quiet", workers=1, simulate=simulate, budget=400)
+
+    monkeypatch.setattr("loky.cpu_count", lambda: 1)
+    one = selected()
+    assert one.runs > 20, "more than it begins with"
+    monkeypatch.setattr("loky.cpu_count", lambda: 64)
+    assert selected().table.equals(one.table)
 
 
 def test_a_scenario_that_begins_empty_has_a_warm_up() -> None:

@@ -22,6 +22,7 @@ from sim.cli.sensing import flips_in_words
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.study import Sensitivity, sensitivity, together
+from sim.study.sensing import _flipping_first
 
 
 def table(rows: list[tuple[str, str, str, int, float]]) -> pd.DataFrame:
@@ -65,6 +66,22 @@ def test_without_a_value_as_written_the_tornado_says_so() -> None:
     plt.close("all")
 
 
+def test_whiskers_far_beyond_the_bars_are_cut_and_end_in_arrows() -> None:
+    ends = pd.DataFrame({"input": "work", "end": ["low", "written", "high"], "mean": [1.0, 2.0, 4.0], "written": ["1", "2", "4"]})
+    ends = ends.assign(change_low=[-20.0, 0.0, 1.5], change_high=[18.0, 0.0, 2.5])
+    ax = plots.tornado(ends, metric="p99_s", notes={"work": "flips from 3 up"})
+    assert ax.get_xlim() == pytest.approx((-2 - 0.36, 7 + 0.36)), "bars from 1 to 4, their length on either side, and a margin"
+    assert {line.get_marker(): line.get_xdata()[0] for line in ax.lines if line.get_marker() in "<>"} == {"<": -2.0, ">": 7.0}
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "|"] == [3.5, 4.5]
+    assert ax.get_yticklabels()[0].get_text() == "work\n1 · 2 · 4\nflips from 3 up"
+    plt.close("all")
+
+
+def test_what_flips_stands_on_top_of_what_moves_more() -> None:
+    ends = pd.DataFrame({"candidate": "a", "condition": ["x"] * 3 + ["y"] * 2, "input": ["far", "far", "flips", "far", "flips"]})
+    assert _flipping_first(ends, {"flips"})["input"].tolist() == ["flips", "far", "far", "flips", "far"]
+
+
 # --- what flips the recommendation ------------------------------------------------------------------------------------
 
 
@@ -97,6 +114,8 @@ def test_the_input_that_flips_the_recommendation_is_found_with_its_value() -> No
     assert flips["chosen"].tolist() == ["many", "few", "many", "many"]
     flip = flips.loc[("load.rate", "high")]
     assert flip["keeps_until"] <= 60 <= flip["changes_at"] <= flip["settled_from"] <= 60 + 2 * 0.04 * 50
+    assert "few is chosen" in flip["why"]
+    assert list(dict.fromkeys(found.ends["input"])) == ["load.rate", "services.payment.workers"]
     assert flips.drop(("load.rate", "high"))[["keeps_until", "changes_at", "settled_from"]].isna().all(axis=None)
     top = found.ends[found.ends["input"] == "load.rate"].set_index("end")
     assert found.ends["input"].iloc[0] == "load.rate"
@@ -225,17 +244,17 @@ def test_the_command_draws_the_tornado_and_says_what_flips(tmp_path: Path, monke
 def test_flips_are_told_in_sentences() -> None:
     flips = pd.DataFrame(
         [
-            ("work", "high", 0.06, "one try", 0.04, 0.042, 0.05),
-            ("load", "low", 60.0, None, 100.0, 90.0, None),
-            ("fail", "high", 0.1, "three tries", None, None, None),
+            ("work", "high", 0.06, "one try", 0.04, 0.042, 0.05, "it is faster."),
+            ("load", "low", 60.0, None, 100.0, 90.0, None, "there is a tie."),
+            ("fail", "high", 0.1, "three tries", None, None, None, None),
         ],
-        columns=["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from"],
+        columns=["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from", "why"],
     )
     found = Sensitivity("rivals", "", "p99_s", "one try", "three tries", pd.DataFrame(), flips, 0, {"work": "s", "load": "/s"})
     assert flips_in_words(found) == [
         "As written: 'three tries' is chosen.",
         "Flips hold for these seeds; other seeds may put them beyond these ends (try --seed).",
-        "work: up to 40 ms the choice stays; from 50 ms on 'one try' is chosen; between, noise decides.",
-        "load: down to 100/s the choice stays; from 90/s on nobody is surely the best.",
+        "work: up to 40 ms the choice stays; from 50 ms on 'one try' is chosen; between, noise decides. At 60 ms: it is faster.",
+        "load: down to 100/s the choice stays; from 90/s on nobody is surely the best. At 60/s: there is a tie.",
         "fail: no flip between its bounds.",
     ]

@@ -21,6 +21,7 @@ import sim
 from sim.analysis.sweeps import summarise_file, summarise_points
 from sim.errors import ScenarioError
 from sim.laws import Exponential
+from sim.scenario import doubts
 from sim.scenario.model import Scenario
 from sim.study import Standing, load_sweep
 from sim.study.archive import Archive, Numbers, code_version, identity_of, key_of
@@ -58,6 +59,18 @@ def test_doubts_are_told_by_point_before_the_first_run() -> None:
     doubts = told[0].doubts
     assert [one.split(":")[0] for one in doubts if "payment cannot keep up" in one] == ["point 1 (load.rate = 150/s) and 1 more"]
     assert not any(standing.doubts for standing in told[1:])
+
+
+def test_a_doubt_is_told_once_with_its_first_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*points: tuple[str, float]) -> list[str]:
+        at = [(name, scenario(load={"rate": rate, "mix": "shop.buy"})) for name, rate in points]
+        return [one.split(":")[0] for one in doubts.doubts_of_points(at) if "payment cannot keep up" in one]
+
+    assert told(("a", 150.0), ("b", 150.0)) == ["payment cannot keep up"], "the same everywhere"
+    assert told(("a", 150.0), ("b", 200.0), ("c", 20.0)) == ["a and 1 more"], "whatever its numbers"
+    assert told(("a", 20.0), ("b", 150.0)) == ["b"]
+    monkeypatch.setattr(doubts, "_MOST_POINTS", 2)
+    assert told(("a", 20.0), ("b", 150.0), ("c", 20.0), ("d", 20.0)) == [], "of many points some are asked: a and c"
 
 
 def test_points_may_be_given_and_may_be_there_twice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -46,6 +47,15 @@ def amount(metric: str, value: float) -> str:
 
 def _is_time(metric: str) -> bool:
     return metric.endswith("_s") or metric == "busy_s_per_good"
+
+
+def is_latency(metric: str) -> bool:
+    """Whether a metric is the mean or a percentile of the latencies of what was answered well: without such answers it is NaN.
+
+    >>> is_latency("p99_s"), is_latency("mean_s"), is_latency("effect_p99_s")
+    (True, True, False)
+    """
+    return metric == "mean_s" or re.fullmatch(r"p[\d.]+_s", metric) is not None
 
 
 def _percent(ratio: float) -> str:
@@ -164,10 +174,14 @@ def metric_words(metric: str, of: str = "all") -> str:
 
     >>> metric_words("effect_p99_s"), metric_words("attempts_per_request"), metric_words("goodput_rps")
     ('effect p99', 'attempts per request', 'goodput')
+    >>> metric_words("share_error"), metric_words("ack_p99_s", "mail.send")
+    ('share with outcome error', 'acknowledgement p99 of mail.send')
     >>> metric_words("completeness", "email.send"), metric_words("effect_recovery_s", "email.send")
     ('completeness of email.send', 'recovery of email.send after the last fault')
     """
     plain = metric.removesuffix("_s").removesuffix("_rps").replace("_", " ")
+    for short, long in (("share ", "share with outcome "), ("ack ", "acknowledgement ")):
+        plain = long + plain.removeprefix(short) if plain.startswith(short) else plain
     if metric in _OF_EFFECTS:
         return _OF_EFFECTS[metric].format("effects" if of == "all" else of)
     if is_of_effects(metric) and of != "all":

@@ -145,14 +145,14 @@ def _show_selected(found: Selected, wanted: Wanted) -> None:
     from sim.analysis import words
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("candidate", "runs", words.metric_words(found.metric), "dropped after", "best with probability"):
+    chances = [] if found.decided else ["best with probability"]
+    for title in ("candidate", "runs", words.metric_words(found.metric), "dropped after", *chances):
         table.add_column(title)
     for row in found.table.to_dict("records"):
         value = words.with_interval(found.metric, row["mean"], row["low"], row["high"])
         dropped = "" if row["dropped_after"] != row["dropped_after"] else f"{row['dropped_after']:.0f} runs"
         chance = "" if row["probability_of_best"] != row["probability_of_best"] else f"{100 * row['probability_of_best']:.0f} %"
-        chance = "" if found.decided else chance
-        table.add_row(str(row["candidate"]), str(row["replications"]), value, dropped, chance, style=None)
+        table.add_row(str(row["candidate"]), str(row["replications"]), value, dropped, *([chance] if chances else []))
     out().print(table)
     zone = f"{wanted.indifference} ({wanted.metric} under {found.condition})"
     if found.decided:

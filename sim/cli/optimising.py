@@ -83,7 +83,7 @@ def in_words(found: Optimised, fresh: int) -> list[str]:
     meet = int(found.trials["meets"].iloc[1:].sum())
     told = [f"{len(found.trials) - 1} trials, of which {meet} meet all objectives by their means"]
     if not found.best:
-        return [*told, "none is better than the scenario as written"]
+        return [*told, "none is better than the scenario as written", *_nearest(found)]
     told += [f"  {path} = {plainly(value)}" for path, value in found.best.items()]
     if found.check.empty:
         return [*told, "not checked yet over fresh seeds"]
@@ -95,3 +95,16 @@ def in_words(found: Optimised, fresh: int) -> list[str]:
             if slos := judged_as(found, name, verdict):
                 told.append(f"{name}: {said} {words.listing(slos)}")
     return told
+
+
+def _nearest(found: Optimised) -> list[str]:
+    """The best trial where none is better than what is written, and what it misses by."""
+    from sim.analysis import words
+    from sim.study.points import label_of
+
+    if found.nearest is None:
+        return []
+    trial, written = found.nearest, float(found.trials["value"].iloc[0])
+    told = f"the best of them ({label_of(trial.settings)}) has {words.metric_words(found.metric)} "
+    told += f"{words.amount(found.metric, trial.value)}, as written it is {words.amount(found.metric, written)}"
+    return [told + (f"; it misses {words.listing(trial.missed.split('; '))}" if trial.missed else "")]

@@ -101,35 +101,35 @@ def as_data(found: Search) -> dict[str, Any]:
 def _show(found: Search) -> None:
     from rich.table import Table
 
+    from sim.analysis.words import with_unit
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     over = [] if found.over is None else [found.over]
-    for title in (
-        "candidate",
-        *over,
-        f"{'largest' if found.largest else 'smallest'} {found.path}",
-        "",
-        "what fails there",
-        "probes",
-    ):
-        table.add_column(title, overflow="fold")
+    sought = f"{'largest' if found.largest else 'smallest'} {found.path}"
+    for title in ("candidate", *over, sought, "", "what fails there", "probes"):
+        # The path is not folded within: what stands in the other columns can be.
+        table.add_column(title, overflow="fold", min_width=max(map(len, title.split())) if title == sought else None)
     for row in found.borders.to_dict("records"):
-        table.add_row(
-            row["candidate"], *(f"{row[name]}" for name in over), *border_in_words(row), row["limit"] or "–", str(row["probes"])
-        )
+        beside = [row[name] if isinstance(row[name], str) else with_unit(row[name], found.units.get(name, "")) for name in over]
+        told = border_in_words(row, found.units.get(found.path, ""))
+        table.add_row(row["candidate"], *beside, *told, row["limit"] or "–", str(row["probes"]))
     out().print(table)
 
 
-def border_in_words(row: Mapping[Any, Any]) -> tuple[str, str]:
-    """A border, and what is to be known about it.
+def border_in_words(row: Mapping[Any, Any], unit: str) -> tuple[str, str]:
+    """A border, whose unit is s, /s, B or none, and what is to be known about it.
 
-    >>> border_in_words({"best": 91.0, "fails_at": 92.5, "best_written": "91/s", "sure": True})
-    ('91/s', 'fails at 92.5')
-    >>> border_in_words({"best": float("nan"), "fails_at": 50.0, "best_written": None, "sure": True})
-    ('none', 'already 50 fails')
+    >>> border_in_words({"best": 91.0, "fails_at": 92.5, "best_written": "91/s", "sure": True}, "/s")
+    ('91/s', 'fails at 92.5/s')
+    >>> border_in_words({"best": float("nan"), "fails_at": 0.05, "best_written": None, "sure": True}, "s")
+    ('none', 'already 50 ms fails')
     """
+    from sim.analysis.words import with_unit
+
+    fails = "" if row["fails_at"] != row["fails_at"] else with_unit(row["fails_at"], unit)
     if row["best"] != row["best"]:
-        return "none", f"already {row['fails_at']:g} fails"
-    if row["fails_at"] != row["fails_at"]:
+        return "none", f"already {fails} fails"
+    if not fails:
         return str(row["best_written"]), "the end of the range: it may be farther"
     doubt = "" if row["sure"] else "; by the means, not surely"
-    return str(row["best_written"]), f"fails at {row['fails_at']:g}{doubt}"
+    return str(row["best_written"]), f"fails at {fails}{doubt}"

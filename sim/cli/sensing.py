@@ -114,10 +114,7 @@ def _show(found: Sensitivity) -> None:
         table.add_column(title, overflow="fold")
     last = None
     for row in found.ends.to_dict("records"):
-        told = words.with_interval if found.baseline is None else words.difference
-        value = told(found.metric, row["mean"], row["low"], row["high"])
-        changed = row["end"] != "written"
-        change = words.difference(found.metric, row["change"], row["change_low"], row["change_high"]) if changed else "as written"
+        value, change = _cells(found, row)
         name, last = (row["input"] if row["input"] != last else ""), row["input"]
         table.add_row(*(str(row[name]) for name in several), name, str(row["written"]), value, change)
     out().print(table)
@@ -125,6 +122,20 @@ def _show(found: Sensitivity) -> None:
         out().print()
         for sentence in flips_in_words(found):
             out().print(sentence, soft_wrap=True, markup=False)
+
+
+def _cells(found: Sensitivity, row: Mapping[Any, Any]) -> tuple[str, str]:
+    """The metric at one end of an input, and how far that is from as written."""
+    from sim.analysis import words
+
+    told = words.with_interval if found.baseline is None else words.difference
+    value = told(found.metric, row["mean"], row["low"], row["high"])
+    if row["mean"] != row["mean"]:
+        who = "nobody" if found.baseline is None else "with one of the two nobody"
+        return (f"none: {who} is answered well" if words.is_latency(found.metric) else value), "–"
+    if row["end"] == "written":
+        return value, "as written"
+    return value, words.difference(found.metric, row["change"], row["change_low"], row["change_high"])
 
 
 def flips_in_words(found: Sensitivity) -> list[str]:
@@ -141,15 +152,20 @@ def flips_in_words(found: Sensitivity) -> list[str]:
             told.append(f"{path}: no flip between its bounds.")
         for row in flips.to_dict("records"):
             keeps, changes, surely = (with_unit(row[name], unit) for name in ("keeps_until", "changes_at", "settled_from"))
-            way = "down" if row["end"] == "low" else "up"
+            way = _way(row)
+            bound = f" At {with_unit(row['bound'], unit)}: {row['why']}"
             if row["chosen"] != row["chosen"] or row["chosen"] is None:  # pandas has either for nobody
-                told.append(f"{path}: {way} to {keeps} the choice stays; from {changes} on nobody is surely the best.")
+                told.append(f"{path}: {way} to {keeps} the choice stays; from {changes} on nobody is surely the best.{bound}")
             elif surely == changes:
-                told.append(f"{path}: flips between {keeps} and {changes}: from there {_choice(row['chosen'])}.")
+                told.append(f"{path}: flips between {keeps} and {changes}: from there {_choice(row['chosen'])}.{bound}")
             else:
                 there = f"from {surely} on {_choice(row['chosen'])}; between, noise decides"
-                told.append(f"{path}: {way} to {keeps} the choice stays; {there}.")
+                told.append(f"{path}: {way} to {keeps} the choice stays; {there}.{bound}")
     return told
+
+
+def _way(row: Mapping[Any, Any]) -> str:
+    return "down" if row["end"] == "low" else "up"
 
 
 def _choice(name: str | None) -> str:
@@ -158,6 +174,7 @@ def _choice(name: str | None) -> str:
 
 def _draw(found: Sensitivity, target: Path) -> list[Path]:
     """One panel for each candidate and condition."""
+    from sim.analysis.words import with_unit
     from sim.plots import small_multiples, tornado
     from sim.plots.files import save
     from sim.plots.words import capital, of_metric
@@ -165,9 +182,13 @@ def _draw(found: Sensitivity, target: Path) -> list[Path]:
     several = [name for name in ("candidate", "condition") if found.ends[name].nunique() > 1]
     cases = found.ends[several].astype(str).agg(" under ".join, axis=1) if several else found.name
     against = "" if found.baseline is None else f", difference to {found.baseline}"
+    flips = found.flips[found.flips["changes_at"].notna()].to_dict("records")
+    notes = {
+        row["input"]: f"flips from {with_unit(row['changes_at'], found.units.get(row['input'], ''))} {_way(row)}" for row in flips
+    }
     figure = small_multiples(
         tornado, found.ends.assign(case=cases), over="case", columns=1, share=False, metric=found.metric, baseline=found.baseline,
-        panel=(9.5, 1.0 + 0.62 * min(12, found.ends["input"].nunique())), question=found.question,
+        notes=notes, panel=(9.5, 1.0 + 0.62 * min(12, found.ends["input"].nunique())), question=found.question,
         title=capital(f"{of_metric(found.metric).text}{against}: what moves it, one input at a time"),
     )  # fmt: skip
     return save(figure, target / "tornado", ("png", "svg"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -177,7 +176,8 @@ def cost_in_words(standing: Standing) -> str:
         return f"{standing.points:,} points, {standing.runs:,} runs: all of them are finished already"
     known = f", of which {standing.known:,} are finished already" if standing.known else ""
     again = f"; {standing.damaged:,} of them again, as their rows in the archive are damaged" if standing.damaged else ""
-    requests = f"{standing.requests:,.0f}" if standing.requests < 1e6 else f"{standing.requests / 1e6:,.3g} million"
+    rough = float(f"{standing.requests:.3g}")
+    requests = f"{rough:,.0f}" if rough < 1e6 else f"{rough / 1e6:,g} million"
     return f"{standing.points:,} points, {standing.runs:,} runs{known}{again}; some {requests} requests to simulate"
 
 
@@ -232,10 +232,10 @@ def _show(found: Sweep, metrics: Sequence[str]) -> None:
 def knees_in_words(found: Sweep, metrics: Sequence[str]) -> list[str]:
     """Where each latency has its knee, if the load was swept: one line for each candidate and value of other settings."""
     from sim.analysis.knee import knees
-    from sim.analysis.words import metric_words, with_unit
+    from sim.analysis.words import is_latency, metric_words, with_unit
 
     told: list[str] = []
-    latencies = [metric for metric in metrics if metric == "mean_s" or re.fullmatch(r"p[\d.]+_s", metric)]
+    latencies = [metric for metric in metrics if is_latency(metric)]
     if _LOAD not in found.settings or found.points.empty:
         return told
     others = ["candidate", "condition", *(path for path in found.settings if path != _LOAD)]
@@ -243,11 +243,11 @@ def knees_in_words(found: Sweep, metrics: Sequence[str]) -> list[str]:
     for metric in latencies:
         curves = knees(found.points, _LOAD, metric, others)
         for curve in curves[curves["inside"]].to_dict("records"):
-            who = ", ".join(curve[name] for name in several)
+            who = ", ".join(curve[name] if name in ("candidate", "condition") else f"{name} = {curve[name]}" for name in several)
             spread = (
                 "" if curve["low"] == curve["high"] else f" (single runs: {curve['low']:g} to {with_unit(curve['high'], '/s')})"
             )
-            whose = f"{metric_words(metric)}{f' of {who}' if who else ''}"
+            whose = f"{metric_words(metric)}{f' ({who})' if who else ''}"
             told.append(f"knee of {whose}: {with_unit(curve['at'], '/s')}{spread}")
     return told
 

@@ -6,6 +6,7 @@ first five apart in grey too; line style, marker and hatch repeat the distinctio
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -234,15 +235,16 @@ def width_in(ax: Axes) -> float:
 
 
 def wrap(name: str, width: int = 24) -> str:
-    """Break a long name into lines, also at `_`, `-`, `.` and `/`, none wider than `width` characters.
+    """Break a long name into lines, also at `.` and `/`, none wider than `width` characters; at `_` and `-` only what is long.
 
     >>> wrap("outbox_with_relay_and_retries", 16)
     'outbox_with_\\nrelay_and_\\nretries'
+    >>> wrap("calls.shop -> payment.retry.max_attempts = 3", 32)
+    'calls.shop -> payment.retry.\\nmax_attempts = 3'
     """
-    soft = name
-    for mark in "_-./":
-        soft = soft.replace(mark, mark + "\u200b")  # a zero-width space: a place where a line may end
-    words = soft.replace("\u200b", " \u200b").split(" ")
+    pieces = re.sub(r"([./])", "\\1\u200b", name)  # a zero-width space: a place where a line may end
+    pieces = re.sub(rf"[^ \u200b]{{{width},}}", lambda long: re.sub(r"([_-])", "\\1\u200b", long[0]), pieces)
+    words = pieces.replace("\u200b", " \u200b").split(" ")
     lines, line = [], ""
     for word in words:
         glued = word.startswith("\u200b")

@@ -10,11 +10,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from sim.analysis.metrics import Floats
 from sim.analysis.words import amount
 from sim.errors import ScenarioError
 from sim.plots import style, words
@@ -24,6 +25,8 @@ from sim.units import format_duration
 
 #: More lines than these nobody can tell apart.
 _MOST_LINES: Final = 8
+#: With no more points than these each has its tick, if it has room.
+_MOST_TICKS: Final = 8
 
 
 def metric_over_setting(
@@ -306,7 +309,8 @@ def set_setting_axis(
         names = {place: str(value) for value, place in positions.items()}
         axis.set_major_formatter(FuncFormatter(lambda place, _: style.shorten(names.get(place, ""), 24)))
         axis.set_label_text(setting)
-    elif unit == "s":
+        return
+    if unit == "s":
         style.set_time_axis(axis, setting, values)
     else:
         style.set_number_axis(axis, f"{setting} ({unit})" if unit else setting)
@@ -317,6 +321,16 @@ def set_setting_axis(
             axis.set_minor_formatter(NullFormatter())
             axis.set_major_formatter(FuncFormatter(style.plain))
             axis.set_label_text(f"{axis.get_label_text()}, log scale")
+    points = np.unique(style.finite(values))
+    if isinstance(axis, XAxis) and _have_room(points, axis.get_scale() == "log"):
+        axis.set_major_locator(FixedLocator(list(points)))
+        axis.set_minor_locator(NullLocator())
+
+
+def _have_room(points: Floats, log: bool) -> bool:
+    """Whether each of the points can have its own tick."""
+    places = np.log(points) if log else points
+    return 2 <= len(points) <= _MOST_TICKS and bool(np.diff(places).min() * 1.5 * _MOST_TICKS >= np.ptp(places))
 
 
 def _set_metric_axis(axis: Axis, word: words.Word, rows: pd.DataFrame) -> None:

@@ -208,7 +208,7 @@ def _robustness(results: Results, charts: bool) -> Iterator[Block]:
     found = results.regret()
     yield Heading("Good in more than one world")
     doubt = "" if found.sure else ", though with other seeds it might be another"
-    least = f"Never far is {found.minimax}{doubt}; expected, with all conditions alike, is the least for {found.least_expected}."
+    least = f"Least in the worst case: {found.minimax}{doubt}; least expected, with all conditions alike: {found.least_expected}."
     yield Text(
         f"Regret: how far a candidate is from the best one of each condition, in {words.metric_words(found.metric)}. "
         f"{'No candidate has less than another.' if found.alike else least}"

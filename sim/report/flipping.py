@@ -58,13 +58,14 @@ def _margins(found: pd.DataFrame) -> Iterator[Block]:
                 Cell(doubt, halves),
             ]
         )  # fmt: skip
-    columns = ["under", "candidate", "objective", "measured", "margin, of the bound", "in half intervals"]
+    columns = ["under", "candidate", "objective", "measured", "margin, of the bound", "margin, in ± of its interval"]
     more = f" ({len(found) - len(rows)} wider ones are left out)" if len(found) > len(rows) else ""
     yield Table(
         columns, rows, f"Margins of the objectives, the missed ones first, then the thinnest; below zero it is missed{more}"
     )
     yield Text(
-        "A margin is how much worse the measured number may become, as a share of its bound (of ratios: of what may fail)."
+        "A margin is how much worse the measured number may become, as a share of its bound (of ratios: of what may fail). "
+        "In the last column it is in half widths of the number's own 95 % interval: below 1, chance alone may have made it."
     )
 
 

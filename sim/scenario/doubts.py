@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -20,6 +19,7 @@ from sim.scenario.protocol_doubts import doubts_of_protocols
 from sim.scenario.services import Commit, ReadVersion
 from sim.scenario.slips import slips
 from sim.scenario.unused import uses
+from sim.scenario.words import without_numbers
 from sim.scenario.zone_doubts import doubts_of_zones
 from sim.units import format_duration
 
@@ -32,7 +32,6 @@ _SHORT_OF_A_DAY: Final = 0.1
 _ANSWERS_ABOVE: Final = 10
 #: So many points of a sweep are asked for doubts, which take some milliseconds each.
 _MOST_POINTS: Final = 200
-_NUMBER: Final = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?")
 
 
 def doubts(scenario: Scenario) -> list[str]:
@@ -89,7 +88,7 @@ def doubts_of_points(points: Sequence[tuple[str, Scenario]]) -> list[str]:
     told: dict[str, list[tuple[str, str]]] = {}
     for (label, _), said in zip(points, _of_each([scenario for _, scenario in points]), strict=True):
         for doubt in said:
-            told.setdefault(_NUMBER.sub("#", doubt), []).append((label, doubt))
+            told.setdefault(without_numbers(doubt), []).append((label, doubt))
     found = []
     for where in told.values():
         label, doubt = where[0]

@@ -53,12 +53,13 @@ Pair = tuple[str, str]
 class Template:
     """A scenario as it was written, of which others are made that differ in some settings.
 
-    `data` is what was validated: with units and shorthand if it came from a file, then with `from_file`.
+    `data` is what was validated: with units and shorthand if it came from a file, then with `from_file` and the file's `tree`.
     """
 
     scenario: Scenario
     data: Mapping[str, Any]
     from_file: bool
+    tree: Node | None = None
 
     def changed(self, settings: Mapping[str, Any]) -> Scenario:
         """The scenario with other values at some paths, checked like a file.
@@ -120,6 +121,13 @@ class Template:
             )
         return self._at(path)[0]
 
+    def where(self, *keys: str) -> str:
+        """``file:line: `` of what stands under some keys, to begin a message with; nothing where no file has it."""
+        node = self.tree
+        for key in keys:
+            node = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+        return "" if node is None else f"{node.where}: "
+
     def value_at(self, path: str) -> Any:
         """What is written at a path, as plain data; None where nothing is.
 
@@ -158,7 +166,7 @@ def templates_of(source: str | Path | Scenario | Comparison) -> tuple[Scenario |
     if isinstance(source, Comparison):
         return source, {(candidate, condition): template_of(one) for candidate, condition, one in source.scenarios()}
     found: Loaded = load_trees(source)
-    made = {pair: Template(scenario, data, from_file=True) for pair, (scenario, data) in found.trees.items()}
+    made = {pair: Template(scenario, data, True, tree) for pair, (scenario, data, tree) in found.trees.items()}
     if isinstance(found.value, Scenario):
         return found.value, {(found.value.name, _ONLY_CONDITION): next(iter(made.values()))}
     pairs = [(candidate, condition) for candidate, condition, _ in found.value.scenarios()]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 _COMPARED: Final = 1000
+_NUMBER: Final = re.compile(r"(?<![\w\[])\d[\d.,]*(?:e[+-]?\d+)?")
 
 
 def shown(value: Any, width: int = 60) -> str:
@@ -64,6 +66,15 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 node', '2 nodes', '3 copies')
     """
     return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def without_numbers(message: str) -> str:
+    """A message whatever its numbers are, so that those that differ only in them are told once; names and places keep theirs.
+
+    >>> without_numbers("faults[0] of shop2 ends at 3.5 s")
+    'faults[0] of shop2 ends at # s'
+    """
+    return _NUMBER.sub("#", message)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -59,10 +59,10 @@ def load(path: str | Path) -> Scenario | Comparison:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a file holds, and for each of its scenarios the data it was made of, by candidate and condition."""
+    """What a file holds, and for each of its scenarios the data and the tree it was made of, by candidate and condition."""
 
     value: Scenario | Comparison
-    trees: Mapping[tuple[str, str], tuple[Scenario, Mapping[str, Any]]]
+    trees: Mapping[tuple[str, str], tuple[Scenario, Mapping[str, Any], Node]]
 
 
 def load_trees(path: str | Path) -> Loaded:
@@ -134,8 +134,8 @@ class _Loader:
     def __init__(self) -> None:
         self._times: dict[Path, Node] = {}
         self._wrong_below: list[tuple[Node, dict[tuple[str, str], Problem]]] = []
-        #: The scenarios that were made, each with its data, by candidate and condition.
-        self.made: dict[tuple[str, str], tuple[Scenario, Mapping[str, Any]]] = {}
+        #: The scenarios that were made, each with its data and its tree, by candidate and condition.
+        self.made: dict[tuple[str, str], tuple[Scenario, Mapping[str, Any], Node]] = {}
 
     def load(self, root: Node, stem: str) -> Scenario | Comparison:
         """Make a scenario or a comparison from the tree of a file."""
@@ -149,7 +149,7 @@ class _Loader:
         scenario, problems = self._scenario(layers, name)
         if scenario is None:
             raise ScenarioError(report(problems))
-        self.made["", ""] = (scenario, self._data(layers[-1], name))
+        self.made["", ""] = (scenario, self._data(layers[-1], name), layers[-1])
         return scenario
 
     def _layers(self, root: Node, trail: list[str]) -> list[Node]:
@@ -192,7 +192,7 @@ class _Loader:
                     problems.setdefault(problem, []).append(f"{candidate}{f' under {condition}' if conditions else ''}")
                 if scenario is not None:
                     found.setdefault(candidate, {})[condition] = scenario
-                    self.made[candidate, condition] = (scenario, self._data(all_layers[-1], scenario.name))
+                    self.made[candidate, condition] = (scenario, self._data(all_layers[-1], scenario.name), all_layers[-1])
         if problems:
             raise ScenarioError(report(_told_apart(problems, len(candidates) * max(1, len(conditions)))))
         text = question.value if question is not None and isinstance(question.value, str) else ""

@@ -244,7 +244,8 @@ def _told(exc: sqlite3.DatabaseError) -> str:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return f"another process has kept it locked for {_PATIENCE_S:g} s ({exc}); wait until that has ended: {kept}"
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
-            return f"cannot be written ({exc}); free some space, then {kept}; or choose another place with --archive"
+            cure = "free some space, or raise a quota or the limit of file sizes (ulimit -f)"
+            return f"cannot be written ({exc}); {cure}, then {kept}; or choose another place with --archive"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return f"cannot be written ({exc}); choose another place with --archive"
     return f"is damaged ({exc}); move it away: its runs are then simulated again; or choose another place with --archive"

@@ -16,7 +16,11 @@ from sim.errors import ScenarioError
 if sys.platform != "win32":
     import fcntl
 
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE: Final = {
+    errno.ENOSPC: "free some space or ",
+    errno.EDQUOT: "free some space, raise the quota or ",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f) or ",
+}
 _GUARD: Final = threading.Lock()
 #: What this process holds: the thread that may take it again, how often it has, and the locked file.
 _HELD: Final[dict[Path, tuple[int, int, int | None]]] = {}
@@ -124,5 +128,8 @@ def unwritable(path: Path, exc: OSError) -> ScenarioError:
     in_the_way = next((parent for parent in path.parents if os.path.exists(parent) and not os.path.isdir(parent)), None)
     if in_the_way is not None:
         return ScenarioError(f"{path}: cannot write the results: {in_the_way} is a file; choose another directory")
-    cure = "free some space or choose another directory" if exc.errno in _NO_SPACE else "choose another directory"
-    return ScenarioError(f"{path}: cannot write the results ({exc.strerror}); {cure}")
+    if exc.errno == errno.ENOENT:  # as in /proc
+        there = next(parent for parent in path.parents if os.path.isdir(parent))
+        return ScenarioError(f"{path}: cannot write the results: {there} takes no new directories; choose another directory")
+    cure = _NO_SPACE.get(exc.errno or 0, "")
+    return ScenarioError(f"{path}: cannot write the results ({exc.strerror}); {cure}choose another directory")

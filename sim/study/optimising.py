@@ -36,6 +36,17 @@ BEST: Final = "best found"
 _RANDOM: Final = 0.3
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What one point came to: its settings as they would be written, the mean of the metric, and what it misses."""
+
+    settings: Settings
+    value: float
+    #: How far objectives are missed by the means, relative to their bounds; 0 or less: all are met.
+    violation: float
+    missed: str
+
+
 @dataclass(frozen=True, eq=False)
 class Optimised:
     """What an optimisation found.
@@ -55,6 +66,8 @@ class Optimised:
     summary: pd.DataFrame
     objectives: pd.DataFrame
     simulated: int
+    #: The best of the trials, as written not counted; None: there is none yet.
+    nearest: Trial | None = None
     partial: bool = False
 
 
@@ -145,17 +158,6 @@ def _one(templates: Mapping[Pair, Template], candidate: str | None, condition: s
     return next(iter(left.items()))
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What one point came to."""
-
-    settings: Settings
-    value: float
-    #: How far objectives are missed by the means, relative to their bounds; 0 or less: all are met.
-    violation: float
-    missed: str
-
-
 class _Course:
     """The course of an optimisation."""
 
@@ -171,7 +173,8 @@ class _Course:
             self._search(trials, budget, replications, seed)
         except KeyboardInterrupt:
             partial = True
-        best = min(trials, key=lambda trial: (max(0.0, trial.violation), self._sign * _worst_if_nan(trial.value, self._sign)))
+        best = min(trials, key=self._rank)
+        nearest = min(trials[1:], key=self._rank, default=None)
         check = summary = judged = pd.DataFrame()
         if best.settings and not partial:
             try:
@@ -179,9 +182,15 @@ class _Course:
             except KeyboardInterrupt:
                 partial = True
         table = self._table(trials)
-        return Optimised(name, self._metric, best.settings, table, check, summary, judged, self._bench.simulated, partial)
+        return Optimised(
+            name, self._metric, best.settings, table, check, summary, judged, self._bench.simulated, nearest, partial
+        )
 
-    def _search(self, trials: list[_Trial], budget: int, replications: int, seed: int) -> None:
+    def _rank(self, trial: Trial) -> tuple[float, float]:
+        """What makes a trial better: to miss objectives by less, and then the metric."""
+        return max(0.0, trial.violation), self._sign * _worst_if_nan(trial.value, self._sign)
+
+    def _search(self, trials: list[Trial], budget: int, replications: int, seed: int) -> None:
         optuna = optional("optuna", "optimise")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sampler = optuna.samplers.TPESampler(
@@ -203,13 +212,13 @@ class _Course:
             return axis.range.at(asked.suggest_float(axis.path, 0.0, 1.0))
         return axis.values[asked.suggest_categorical(axis.path, range(len(axis.values)))]
 
-    def _try(self, settings: Settings, replications: int) -> _Trial:
+    def _try(self, settings: Settings, replications: int) -> Trial:
         summary = summarise(self._bench.measured(self._bench.scenarios(settings), label_of(settings) or AS_WRITTEN, replications))
         row = summary[(summary["metric"] == self._metric) & (summary["of"] == self._of)]
         if row.empty:
             raise ScenarioError(f"--of: no run has a {self._metric} of {self._of!r}")
         violation, missed = self._violation(summary)
-        return _Trial(settings, float(row["mean"].iloc[0]), violation, missed)
+        return Trial(settings, float(row["mean"].iloc[0]), violation, missed)
 
     def _violation(self, summary: pd.DataFrame) -> tuple[float, str]:
         worst, missed = -math.inf, []
@@ -237,7 +246,7 @@ class _Course:
             slo_verdicts(summary, self._bench.templates[self._pair].scenario.slos),
         )
 
-    def _table(self, trials: list[_Trial]) -> pd.DataFrame:
+    def _table(self, trials: list[Trial]) -> pd.DataFrame:
         columns: dict[str, list[Any]] = {"trial": list(range(len(trials)))}
         for axis in self._axes:
             columns[axis.path] = [None, *in_columns([trial.settings[axis.path] for trial in trials[1:]])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,13 @@ from sim.analysis.selection import FEWEST, Selection, kim_nelson, probability_of
 from sim.errors import ScenarioError
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.words import nearest
-from sim.study.execute import Workers, core_count, run_tasks
+from sim.study.execute import Workers, run_tasks
 from sim.study.experiment import Simulate, Work
 from sim.study.measure import require_metrics
 from sim.study.tasks import Finished, Task, plan
+
+#: So many runs of each candidate are added at least, whatever the number of cores: who selects elsewhere gets the same runs.
+_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +95,7 @@ def select(
         found = kim_nelson(case.values(), indifference, first=first, confidence=confidence, lower_is_better=case.lower_is_better)
         if found.decided or not complete:
             break
-        more = max(core_count(), found.replications // 2)
+        more = max(_AT_ONCE, found.replications // 2)
         more = min(more, (budget - len(case.finished)) // len(found.left))
         if more < 1:
             break

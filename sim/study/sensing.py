@@ -12,7 +12,7 @@ the range up to it is halved until the place is known. `together` moves all at o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from sim.analysis.decision import verdict
+from sim.analysis.decision import Decision, verdict
 from sim.analysis.sensitivity import HIGH, LOW, WRITTEN, swings
 from sim.compiled import say_if_slow
 from sim.errors import ScenarioError
@@ -38,9 +38,6 @@ REPLICATIONS: Final = 10
 #: How close to a flip the search comes, relative to the way from the written value to the bound.
 TOLERANCE: Final = 0.05
 
-#: What begins a message of a guess that the scenario has.
-GUESSES: Final = "guesses:"
-
 #: Told after each run: how many are done of how many that are known to be needed, and the last one.
 Tell = Callable[[int, int, str], None]
 
@@ -49,11 +46,12 @@ Tell = Callable[[int, int, str], None]
 class Sensitivity:
     """What inputs do, one at a time.
 
-    `ends` is the tornado: see `sim.analysis.sensitivity.swings`, with the value of the input in base units and as written.
+    `ends` is the tornado: see `sim.analysis.sensitivity.swings`, with the value of the input in base units and as written, and
+    the inputs that flip the recommendation first.
     `flips` has one row per input and bound of a comparison: input, end (low or high), bound, chosen (there; None: nobody),
     keeps_until (the last value with the choice as written), changes_at (the nearest without it), settled_from (from where the
-    choice of the bound is made; missing where nobody is chosen there); by these seeds, others may put them elsewhere.
-    Without a flip the last three are missing. Numbers are in base units.
+    choice of the bound is made; missing where nobody is chosen there) and why (the verdict at the bound); by these seeds,
+    others may put them elsewhere. Without a flip the last four are missing. Numbers are in base units.
     """
 
     name: str
@@ -134,8 +132,10 @@ def sensitivity(
     if replications < 2 or not 0 < tolerance < 1:
         raise ScenarioError(f"--replications {replications}, --tolerance {tolerance:g}: at least 2 runs, and for example '5 %'")
     found, templates = chosen_templates(source, condition, duration, metric)
-    option = "--input" if inputs else GUESSES
-    mine = [_input_of(templates, path, given, option) for path, given in inputs_or_guesses(templates, inputs).items()]
+    mine = [
+        _input_of(templates, path, given, called(templates, path, inputs))
+        for path, given in inputs_or_guesses(templates, inputs).items()
+    ]
     names = list(dict.fromkeys(candidate for candidate, _ in templates))
     if baseline is not None and baseline not in names:
         raise ScenarioError(f"--baseline: no candidate {baseline!r}; {nearest(baseline, names)}")
@@ -167,17 +167,27 @@ def chosen_templates(
     return found, templates
 
 
-def range_of(templates: Mapping[Pair, Template], path: str, given: Given, option: str) -> Range:
-    """The range of a setting in which an `option` looks.
+def called(templates: Mapping[Pair, Template], path: str, inputs: Mapping[str, Given] | None) -> str:
+    """What messages call an input: the option that asked for it, or the guess with its place."""
+    if inputs:
+        return f"--input {path}"
+    return f"{next(iter(templates.values())).where('guesses', path)}guesses.{path}"
+
+
+def range_of(templates: Mapping[Pair, Template], path: str, given: Given, name: str) -> Range:
+    """The range of an input, which messages call `name`.
 
     Raises:
         ScenarioError: the path leads nowhere, or it is no range.
     """
     shapes = [template.type_of(path) for template in templates.values()]
-    axis = axis_of(path, given, shapes[0], sampled=True)
-    if axis.range is None:
-        raise ScenarioError(f"{option} {path}: {given} is no range; write for example {path}=5ms..50ms, without steps")
-    return axis.range
+    try:
+        found = axis_of(path, given, shapes[0], sampled=True).range
+    except ScenarioError as error:
+        raise ScenarioError([f"{name}{message.removeprefix(path)}" for message in error.messages]) from error
+    if found is None:
+        raise ScenarioError(f"{name}: {given} is no range; write for example {path}=5ms..50ms, without steps")
+    return found
 
 
 def inputs_or_guesses(templates: Mapping[Pair, Template], inputs: Mapping[str, Given] | None) -> dict[str, Given]:
@@ -190,7 +200,8 @@ def inputs_or_guesses(templates: Mapping[Pair, Template], inputs: Mapping[str, G
     for template in () if found else templates.values():
         for path, given in template.scenario.guesses.items():
             if found.setdefault(tidy(path), given) != given:
-                raise ScenarioError(f"{GUESSES} {path}: candidates or conditions differ in it; give --input {path}=RANGE")
+                place = called({("", ""): template}, path, None)
+                raise ScenarioError(f"{place}: candidates or conditions differ in it; give --input {path}=RANGE")
     if not found:
         cure = "write for example --input 'load.rate=50/s..200/s', or guesses: {load.rate: 50/s..200/s} into the scenario"
         raise ScenarioError(f"--input: no input; {cure}")
@@ -203,27 +214,31 @@ def require_guesses(source: str | Path | Scenario | Comparison) -> None:
     Raises:
         ScenarioError: there is one; or the source is wrong.
     """
+    problems: list[str] = []
     for pair, template in templates_of(source)[1].items():
         for path, given in template.scenario.guesses.items():
-            _input_of({pair: template}, tidy(path), given, GUESSES)
+            try:
+                _input_of({pair: template}, tidy(path), given, called({pair: template}, tidy(path), None))
+            except ScenarioError as error:
+                problems += error.messages
+    if problems:
+        raise ScenarioError(list(dict.fromkeys(problems)))
 
 
-def _input_of(templates: Mapping[Pair, Template], path: str, given: Given, option: str) -> _Input:
-    between = range_of(templates, path, given, option)
+def _input_of(templates: Mapping[Pair, Template], path: str, given: Given, name: str) -> _Input:
+    between = range_of(templates, path, given, name)
     written = {plainly(value): value for value in (template.value_at(path) for template in templates.values())}
     if len(written) > 1:
         told = ", ".join(list(written)[:3])
-        raise ScenarioError(
-            f"{option} {path}: candidates or conditions differ in it ({told}); an input is what all of them share"
-        )
+        raise ScenarioError(f"{name}: candidates or conditions differ in it ({told}); an input is what all of them share")
     ((text, value),) = written.items()
     if isinstance(value, Mapping) and value:
-        raise ScenarioError(f"{option} {path}: is {text} and no number; name the one in it: {path}.{next(iter(value))}")
+        raise ScenarioError(f"{name}: is {text} and no number; name the one in it: {path}.{next(iter(value))}")
     low, number, high = in_columns([between.written(between.low), value, between.written(between.high)])
     if value is None or isinstance(number, str):
-        raise ScenarioError(f"{option} {path}: is no number as written ({text}); write one into the scenario, within the range")
+        raise ScenarioError(f"{name}: is no number as written ({text}); write one into the scenario, within the range")
     if not low <= number <= high:
-        raise ScenarioError(f"{option} {path}: {text} is written, which lies outside of {given}; the range has to hold it")
+        raise ScenarioError(f"{name}: {text} is written, which lies outside of {given}; the range has to hold it")
     share = Decimal(repr((number - low) / (high - low)))
     return _Input(path, between, between.rounded(between.low + (between.high - between.low) * share), value)
 
@@ -243,22 +258,27 @@ class _Inquiry:
         questions = [(self._bench.scenarios(settings), label_of(settings) or AS_WRITTEN) for _, _, settings in points]
         tables = self._bench.measured_all(questions, self._replications)
         ends = self._tornado(points, tables, metric, of, baseline)
-        chosen, flips, partial = None, [], False
+        chosen, partial = None, False
+        flips: list[tuple[Any, ...]] = []
         if baseline is not None:
             chosen = self._choice(tables[0])
             try:
                 for (moved, end, _), table in zip(points[1:], tables[1:], strict=True):
                     assert moved is not None
-                    flips.append(self._flip(moved, end, self._choice(table), chosen))
+                    flips.append(self._flip(moved, end, self._verdict(table), chosen))
             except KeyboardInterrupt:
                 partial = True
-        columns = ["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from"]
+        columns = ["input", "end", "bound", "chosen", "keeps_until", "changes_at", "settled_from", "why"]
         units = {one.path: unit_of([one.between.written(one.between.low)]) for one in self._inputs}
         table, simulated = pd.DataFrame(flips, columns=columns), self._bench.simulated
+        ends = _flipping_first(ends, set(table.loc[table["changes_at"].notna(), "input"]))
         return Sensitivity(found.name, found.question, metric, baseline, chosen, ends, table, simulated, units, partial)
 
+    def _verdict(self, metrics: pd.DataFrame) -> Decision:
+        return verdict(metrics, self._slos, focus=self._focus)
+
     def _choice(self, metrics: pd.DataFrame) -> str | None:
-        return verdict(metrics, self._slos, focus=self._focus).chosen
+        return self._verdict(metrics).chosen
 
     def _tornado(
         self,
@@ -281,17 +301,18 @@ class _Inquiry:
         written["value"] = written.groupby("input", sort=False)["written"].transform(lambda some: in_columns(list(some)))
         return swings(rows, baseline).merge(written, on=["input", "end"], how="left")
 
-    def _flip(self, one: _Input, end: str, there: str | None, chosen: str | None) -> tuple[Any, ...]:
-        """Where the choice changes on the way from the written value to a bound."""
-        bound = one.between.low if end == LOW else one.between.high
+    def _flip(self, one: _Input, end: str, decided: Decision, chosen: str | None) -> tuple[Any, ...]:
+        """Where the choice changes on the way from the written value to a bound, with what is decided there."""
+        bound, there = one.between.low if end == LOW else one.between.high, decided.chosen
         row = (one.path, end, _base(one, bound), there)
         if there == chosen:
-            return (*row, None, None, None)
+            return (*row, None, None, None, None)
         keeps, changes = self._border(one, one.number, bound, lambda choice: choice == chosen)
         surely = None
         if there is not None:
             surely = self._border(one, changes, bound, lambda choice: choice != there)[1]
-        return (*row, *(None if number is None else _base(one, number) for number in (keeps, changes, surely)))
+        places = (None if number is None else _base(one, number) for number in (keeps, changes, surely))
+        return (*row, *places, decided.reasons[0])
 
     def _border(self, one: _Input, good: Decimal, bad: Decimal, holds: Callable[[str | None], bool]) -> tuple[Decimal, Decimal]:
         """The last number at which something holds, and the first at which it does not; at `bad` it surely does not."""
@@ -313,6 +334,13 @@ class _Inquiry:
     def _choice_at(self, one: _Input, number: Decimal) -> str | None:
         settings = {one.path: one.between.written(number)}
         return self._choice(self._bench.measured(self._bench.scenarios(settings), label_of(settings), self._replications))
+
+
+def _flipping_first(ends: pd.DataFrame, flipping: Set[str]) -> pd.DataFrame:
+    """The same rows with the inputs that flip the recommendation on top of each candidate and condition."""
+    case = ends.groupby(["candidate", "condition"], sort=False, observed=True).ngroup()
+    order = pd.DataFrame({"case": case, "later": ~ends["input"].isin(flipping)}).sort_values(["case", "later"], kind="stable")
+    return ends.loc[order.index].reset_index(drop=True)
 
 
 def _base(one: _Input, number: Decimal) -> float:

@@ -6,7 +6,7 @@
         manifest.json                  what was swept, from which scenarios, versions, what failed
         points.csv      .parquet       one row per point and replication: settings, seed, metrics
         summary.csv     .parquet       one row per point and metric: mean with its 95 % interval
-        failures.csv                   runs that could not be finished, if there are any
+        failures.csv                   runs that could not be finished: none, as a rule
     results/.runs/                     all finished runs of all sweeps beside it (`sim.study.archive`)
 
 Every point has the same seeds, so differences between points are those of the settings.
@@ -31,6 +31,7 @@ from sim.errors import ScenarioError
 from sim.scenario.doubts import doubts_of_points
 from sim.scenario.model import Comparison, Scenario
 from sim.scenario.settings import Pair, Template, lasting, templates_of, tidy
+from sim.scenario.words import without_numbers
 from sim.study import store
 from sim.study.archive import Archive, Numbers, code_version, damaged, identity_of, key_of, write_rows
 from sim.study.execute import Workers, interrupts_later, places, run_tasks, shares_files
@@ -181,7 +182,7 @@ def _plan(
 ) -> list[_Run]:
     """All runs, in the order of the results; nothing has been simulated when a point turns out to be no scenario."""
     places, cases = [], []
-    problems: dict[str, list[str]] = {}
+    problems: dict[str, list[tuple[str, str]]] = {}
     several = len(templates) > 1
     for number, point in enumerate(points):
         for (candidate, condition), template in templates.items():
@@ -190,7 +191,8 @@ def _plan(
                 scenario = template.changed(point)
             except ScenarioError as error:
                 for message in error.messages:
-                    problems.setdefault(message, []).append(f"point {number} ({label_of(point)}){whose}")
+                    told = problems.setdefault(without_numbers(message), [])
+                    told.append((f"point {number} ({label_of(point)}){whose}", message))
                 continue
             places.append((number, candidate, condition))
             cases.append((candidate, f"{condition}, {label_of(point)}" if several else label_of(point), scenario))
@@ -207,14 +209,15 @@ def _plan(
     return runs
 
 
-def _told(problems: Mapping[str, list[str]], cases: int) -> list[str]:
-    """Mistakes of points, each once, with the first point that has it."""
+def _told(problems: Mapping[str, list[tuple[str, str]]], cases: int) -> list[str]:
+    """Mistakes of points, each once, whatever its numbers, with the first point that has it."""
     lines = []
-    for message, where in list(problems.items())[:_MOST]:
-        if len(where) == cases:
+    for found in list(problems.values())[:_MOST]:
+        where, message = found[0]
+        if len(found) == cases and len({text for _, text in found}) == 1:
             lines.append(f"at every point: {message}")
         else:
-            lines.append(f"{where[0]}{f' and {len(where) - 1} more' if len(where) > 1 else ''}: {message}")
+            lines.append(f"{where}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {message}")
     if len(problems) > _MOST:
         lines.append(f"… and {len(problems) - _MOST} more mistakes")
     return lines

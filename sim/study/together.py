@@ -18,7 +18,7 @@ from sim.scenario.words import nearest
 from sim.study.execute import Workers
 from sim.study.experiment import Simulate
 from sim.study.points import Given, label_of
-from sim.study.sensing import GUESSES, chosen_templates, inputs_or_guesses, range_of
+from sim.study.sensing import called, chosen_templates, inputs_or_guesses, range_of
 from sim.study.sweeping import Standing, sweep
 from sim.study.swept import Sweep
 
@@ -84,8 +84,10 @@ def together(
     if count < 2 or (method != MORRIS and count & (count - 1)):
         raise ScenarioError(f"--size {count}: Morris takes 2 or more trajectories, Sobol a power of two, such as 64")
     _, templates = chosen_templates(source, None, duration, metric)
-    option = "--input" if inputs else GUESSES
-    ranges = {path: range_of(templates, path, given, option) for path, given in inputs_or_guesses(templates, inputs).items()}
+    ranges = {
+        path: range_of(templates, path, given, called(templates, path, inputs))
+        for path, given in inputs_or_guesses(templates, inputs).items()
+    }
     if len(ranges) < 2:
         raise ScenarioError("--input: to be moved together they have to be several; give two or more")
     drawn_by = seed if seed is not None else next(iter(templates.values())).scenario.run.seed
