@@ -153,10 +153,21 @@ def test_charts_leave_no_figure_behind(tmp_path: Path) -> None:
     assert plt.get_fignums() == []
 
 
+def test_charts_for_a_page_have_no_headings_and_two_panels_in_a_row() -> None:
+    tables = {"latency_cdf": pd.concat([curve_table().assign(condition=name) for name in ("calm", "busy", "full")])}
+    ((name, title, figure),) = files.bare_charts(tables, without=["latency_percentiles"])
+    assert (name, title) == ("latency_cdf", "Share of good answers within a time")
+    assert figure.get_suptitle() == ""
+    figure.draw_without_rendering()
+    lefts, tops = zip(*((round(ax.get_position().x0, 2), round(ax.get_position().y1, 2)) for ax in figure.axes), strict=True)
+    assert len(set(lefts)) == len(set(tops)) == 2
+
+
 def test_what_is_of_all_requests_does_not_bear_the_focus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below: dict[str, str] = {}
 
-    def draw(picture: files._Picture, _: object, question: str) -> Figure:
+    def draw(picture: files._Picture, _: object, *, title: str, question: str) -> Figure:
+        assert title == picture.title
         below[picture.name] = question
         return Figure()
 
@@ -179,7 +190,7 @@ def test_states_are_drawn_by_candidate_with_those_that_kept_calls_away_longest()
     assert (many.name, one.name) == ("states_over_time_1", "states_over_time_2")
     assert many.title == "many: breakers and ejected endpoints in one run (seed 7), the 16 of 20 that kept calls away longest"
     assert one.title == "one: breakers and ejected endpoints in one run (seed 7)"
-    figure = files._draw(many, {}, "Which?")
+    figure = files._draw(many, {}, title=many.title, question="Which?")
     figure.draw_without_rendering()
     assert [panel.get_title(loc="left") for panel in figure.axes] == list(CONDITIONS)
     for panel in figure.axes:
@@ -227,8 +238,8 @@ def test_differences_of_effects_have_a_panel_for_each_and_none_for_a_mixture() -
     rows = [("c", "completeness", of, "queue", "sync", 0.1, 0.05, 0.15, "higher") for of in ("all", "email.send", "log.keep")]
     columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
     (picture,) = _pictures({"differences": pd.DataFrame(rows, columns=columns)})
-    assert picture.title == "Difference to sync, paired by seed"
-    figure = files._draw(picture, plots.looks(["sync", "queue"]), "")
+    assert picture.title == "Effects that happened: difference to sync, paired by seed"
+    figure = files._draw(picture, plots.looks(["sync", "queue"]), title=picture.title)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["email.send", "log.keep"]
 
 

@@ -95,6 +95,15 @@ def test_each_number_says_where_it_comes_from(content: Content) -> None:
     assert not any(row[0] == "run.duration" for row in table(content, "Defaults"))
 
 
+def test_regret_has_intervals(content: Content) -> None:
+    rows = {row[0]: row[1:] for row in table(content, "Regret with 95 % intervals")}
+    assert rows["three tries"] == ["best", "best", "best", "best"]
+    normal, errors, worst, _ = rows["one try"]
+    assert normal == "best"
+    assert re.fullmatch(r"\+[\d.]+ \[\+[\d.]+, \+[\d.]+\] pp", errors)
+    assert worst.split(" [")[0] == errors.split(" [")[0]
+
+
 def test_scenarios_that_are_the_same_differ_in_nothing(study: Results) -> None:
     one = study.scenarios["one try", "normal"]
     assert differences({"a": one, "b": one}, "candidates") is None
@@ -189,9 +198,11 @@ def test_the_page_is_whole_fetches_nothing_and_escapes_what_people_wrote(content
     assert "Is &lt;one try&gt; enough?" in text
     assert "<one try>" not in text
     charts = [block for block in content.blocks if isinstance(block, Chart)]
-    assert {"Latency percentiles", "Success over time", "Where time went", "Difference success"} <= {
-        chart.title for chart in charts
-    }
+    titles = [chart.title for chart in charts]
+    assert {"Latency of good answers by percentile", "Requests answered well over time", "Where the time of good answers went",
+            "three tries: who calls whom, attempts and deliveries per second, and how many fail"} <= set(titles)  # fmt: skip
+    assert "Requests answered well: difference to one try, paired by seed" in titles
+    assert len(set(titles)) == len(titles)
     assert all(chart.svg.startswith(b"<?xml") for chart in charts)
 
 
@@ -240,6 +251,7 @@ _WATCH = """window.errors = [];
 addEventListener("error", event => errors.push(String(event.message)));
 addEventListener("securitypolicyviolation", event => errors.push(event.blockedURI));
 const said = console.error; console.error = (...what) => { errors.push(what.join(" ")); said(...what); };"""
+_HEADS = "document.querySelectorAll('thead button').length"
 #: Whether a reader sees where the keyboard is.
 _OUTLINED = "getComputedStyle(document.activeElement).outlineStyle === 'solid'"
 
@@ -264,6 +276,8 @@ def test_a_browser_draws_every_chart_and_fetches_nothing(content: Content, page:
     assert len(seen["images"]) == sum(isinstance(block, Chart) for block in content.blocks)
     assert all(seen["images"])
     assert (page.value("errors"), seen["fetched"]) == ([], [])
+    buttons = [page.value(f"dispatchEvent(new Event('{what}print')), {_HEADS}") for what in ("before", "after")]
+    assert buttons[0] == 0 < buttons[1]  # with buttons in it, a head does not come again on every printed page
 
 
 @pytest.mark.slow

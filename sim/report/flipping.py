@@ -8,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from sim.analysis import words
+from sim.analysis.explaining import percent
 from sim.analysis.objectives import margins
 from sim.report.blocks import Block, Bullets, Cell, Heading, Table, Text
 from sim.study import Results
@@ -45,7 +46,7 @@ def _margins(found: pd.DataFrame) -> Iterator[Block]:
         far = (
             f"; {missed} of {len(found)} are missed by more" if missed else ": it would take more than that in a measured number"
         )
-        yield Text(f"No objective is within {_THIN:.0%} of its bound{far}.")
+        yield Text(f"No objective is within {percent(_THIN)} of its bound{far}.")
     rows: list[list[Cell | str]] = []
     for row in found.head(_MOST_MARGINS).to_dict("records"):
         halves = float(row["in_half_widths"])
