@@ -15,10 +15,10 @@ from test_cli import sim
 from sim.report import as_html, as_markdown, content_of
 from sim.report.blocks import Cell, Chart, Content, Heading, Table, Text
 from sim.report.flipping import flipping
-from sim.report.settings import differences, flat
+from sim.report.settings import assumptions, differences, flat, ordered_by
 from sim.report.topology import topology
 from sim.scenario.model import Comparison, Scenario
-from sim.scenario.yaml import load
+from sim.scenario.yaml import load, loads
 from sim.study import Results, compare, replicate
 from sim.study.again import same_requests, with_attempts
 
@@ -74,9 +74,9 @@ def test_it_says_everything_that_a_review_asks_for(study: Results, content: Cont
     assert verdict.text == study.verdict().reasons[0]
     assert table(content, "What candidates differ in") == [
         ["calls.shop -> bank.retry.max_attempts", "–", "3"],
-        ["calls.shop -> bank.retry.on", "–", "['error', 'unreachable']"],
+        ["calls.shop -> bank.retry.on", "–", "[error, unreachable]"],
     ]
-    assert ["faults[0].ratio", "–", "0.6"] in table(content, "What conditions")
+    assert ["faults[0].ratio", "–", "60 %"] in table(content, "What conditions")
     survived = {row[2]: row[3] for row in table(content, "Faults at fixed times")}
     assert survived["one try"].startswith("missed: success >= 99 %")
     hashes = table(content, "Scenarios")
@@ -93,6 +93,19 @@ def test_each_number_says_where_it_comes_from(content: Content) -> None:
     assert ["services.bank.start_up", "0s", "default"] in table(content, "Defaults")
     assert ["run.record_attempts", "true", "default"] in table(content, "Defaults")
     assert not any(row[0] == "run.duration" for row in table(content, "Defaults"))
+
+
+def test_laws_and_numbers_are_told_as_they_were_written_and_the_command_line_as_such() -> None:
+    told = "{work: {lognormal: {p50: 8ms, p99: 40ms}}, fail: 0.5 %}"
+    scenario = loads(SHOP.replace("{work: {exponential: 4ms}}", told))
+    ordered = ordered_by("sim run shop.yaml -r 2 -d 20s")
+    written, *_, defaults = assumptions(scenario, ordered)
+    assert ["services.shop.operations.buy.steps[0].work", "lognormal p50 8ms, p99 40ms", "written"] in written.rows
+    assert ["services.shop.operations.buy.steps[0].fail", "0.5 %", "written"] in written.rows
+    assert ["run.replications", "2", "command line"] in written.rows
+    assert ["run.duration", "20s", "command line"] in written.rows
+    assert ["services.shop.cold_factor", "1", "default"] in defaults.rows
+    assert ordered_by("python study.py -r 2") == {}
 
 
 def test_regret_has_intervals(content: Content) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import to_hex, to_rgb
@@ -391,9 +392,16 @@ def legend_beside(ax: Axes, title: str | None = None) -> None:
         ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, title=title, alignment="left")
 
 
-def legend_below(ax: Axes, title: str | None = None) -> None:
-    """Put the legend under the axes and their label, where rows have figures beside them; none when nothing has a label."""
-    handles, labels = ax.get_legend_handles_labels()
+def legend_below(ax: Axes, title: str | None = None, handles: Sequence[Artist] = ()) -> None:
+    """Put the legend under the axes and their label, where rows have figures beside them; none when nothing has a label.
+
+    Args:
+        ax: of which.
+        title: above it.
+        handles: what it names; by default everything in the axes that has a label.
+    """
+    handles = handles or ax.get_legend_handles_labels()[0]
+    labels = [str(handle.get_label()) for handle in handles]
     if handles:
         under = ax.transAxes + ScaledTranslation(0.0, -48 / 72, ax.figure.dpi_scale_trans)
         ax.legend(

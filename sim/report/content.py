@@ -25,7 +25,7 @@ from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagra
 from sim.report.curves import CURVES, curve
 from sim.report.flipping import flipping
 from sim.report.limits import LIMITS
-from sim.report.settings import assumptions, differences, presets_in
+from sim.report.settings import assumptions, differences, ordered_by, presets_in
 from sim.report.topology import topology
 from sim.scenario.doubts import doubts_of
 from sim.study import Results, explain
@@ -296,7 +296,11 @@ def _assumed(results: Results) -> Iterator[Block]:
         "name is told with its bounds or its source; where they say nothing, its comments may. A preset's numbers are those of "
         "the real system, with their source."
     )
-    yield from assumptions(scenario)
+    yield from assumptions(scenario, ordered_by(_manifest_of(results).get("command_line", "")))
+
+
+def _manifest_of(results: Results) -> Mapping[str, Any]:
+    return {} if results.directory is None else read_manifest(results.directory)
 
 
 def _limits(results: Results) -> Iterator[Block]:
@@ -314,7 +318,7 @@ def _limits(results: Results) -> Iterator[Block]:
 
 
 def _recipe(results: Results) -> Iterator[Block]:
-    manifest: Mapping[str, Any] = {} if results.directory is None else read_manifest(results.directory)
+    manifest = _manifest_of(results)
     yield Heading("How to reproduce")
     if manifest.get("command_line"):
         yield Code(str(manifest["command_line"]))
