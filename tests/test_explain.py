@@ -210,7 +210,7 @@ def test_what_only_rounding_makes_is_no_difference() -> None:
 
 
 def test_a_difference_that_nearly_cancels_has_no_shares_and_is_told_piece_by_piece() -> None:
-    """Failed ones never reach the bank: 30 ms more of pauses and 28 ms less of work are 2 ms more, of which 30 ms are no share."""
+    """Failed ones never reach the bank: 30 ms more of pauses and 28 ms less of work are 2 ms more, of which 30 are no share."""
     parts = [("shop -> bank", "backoff_s", 0.030, 0.0), ("bank", "service_s", 0.0, 0.028), ("shop", "service_s", 0.010, 0.010)]
     found = pd.DataFrame(
         {"candidate": "a", "condition": "c", "group": group, "where": where, "part": part, "retry": "", "mean_s": mean_s}

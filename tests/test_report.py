@@ -144,6 +144,7 @@ def test_assumptions_that_were_moved_are_told(study: Results, tmp_path: Path) ->
     )
     *_, moved = flipping(replace(study, directory=tmp_path / "rivals"))
     assert isinstance(moved, Table)
+    assert moved.caption == "Assumptions, moved one at a time, in base units (from rivals-sensitivity/flips.csv)"
     assert moved.rows == [
         ["load.rate", "90", "flips between 70 and 75", "one try there"],
         ["load.rate", "30", "changes nothing", "–"],

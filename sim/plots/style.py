@@ -121,9 +121,13 @@ def looks(candidates: Iterable[str]) -> dict[str, Look]:
 
 
 def _colour(place: int) -> str:
-    """The colour of a candidate by its position: seven, and then the same ones paler."""
-    white = _MIXED[place // len(_COLOURS) % len(_MIXED)]
-    red, green, blue = (part + white * (1 - part) for part in to_rgb(_COLOURS[place % len(_COLOURS)]))
+    """The colour of a candidate by its position: seven, and then the same ones paler.
+
+    Each round begins one colour later: the paler blue would be next to the light blue that ends the first one.
+    """
+    again, at = divmod(place, len(_COLOURS))
+    white = _MIXED[again % len(_MIXED)]
+    red, green, blue = (part + white * (1 - part) for part in to_rgb(_COLOURS[(at + again) % len(_COLOURS)]))
     return to_hex((red, green, blue)).upper()
 
 

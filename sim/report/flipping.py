@@ -94,4 +94,4 @@ def _flips(results: Results) -> Table | None:
         chosen = row["chosen"] if row["chosen"] == row["chosen"] else "nobody"
         rows.append([str(row["input"]), f"{row['bound']:.4g}", told, f"{chosen} there" if turned else "–"])
     columns = ["input", "moved to", "what that does", "chosen"]
-    return Table(columns, rows, f"Assumptions, moved one at a time, in base units ({file})")
+    return Table(columns, rows, f"Assumptions, moved one at a time, in base units (from {file.parent.name}/{file.name})")
