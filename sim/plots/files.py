@@ -86,14 +86,14 @@ def small_multiples(
         panels = list(grid.flat)
         for ax, one in zip(panels, names, strict=False):
             told = words.capital(words.of_metric(one).text) if over == "metric" else one
-            arguments = {"title": style.wrap(told, int(9 * width)), **options, **(each or {}).get(one, {}), over: one}
+            arguments = {"title": style.wrap_evenly(told, int(9 * width)), **options, **(each or {}).get(one, {}), over: one}
             chart(table, ax, **arguments)
         for ax in panels[len(names) :]:
             ax.set_visible(False)
         _tidy(grid, share, len(names))
         _level_titles(panels[: len(names)])
         said = words.capital(name.replace("_", " ")) if title == "" else title
-        heading = "\n".join(style.wrap(text, int(8.4 * across * width)) for text in (said, question) if text)
+        heading = "\n".join(style.wrap_evenly(text, int(8.4 * across * width)) for text in (said, question) if text)
         heading_in = 0.4 + 0.24 * heading.count("\n") if heading else 0.0
         if heading:
             figure.suptitle(heading, x=0.01, ha="left", fontsize=14)

@@ -261,6 +261,19 @@ def wrap(name: str, width: int = 24) -> str:
     return "\n".join(piece for whole in [*lines, line] for piece in textwrap.wrap(whole, width) or [""])
 
 
+def wrap_evenly(text: str, width: int) -> str:
+    """Break a title into as few lines as `wrap` would, but equally long ones: no last line of a single word.
+
+    >>> wrap_evenly("who calls whom, attempts per second, and how many fail", 50)
+    'who calls whom, attempts per\\nsecond, and how many fail'
+    """
+    lines = wrap(text, width).count("\n")
+    if not lines:
+        return text
+    narrowest = next(each for each in range(len(text) // (lines + 1), width + 1) if wrap(text, each).count("\n") == lines)
+    return wrap(text, narrowest)
+
+
 def shorten(text: str, width: int) -> str:
     """Cut a text in the middle, where names differ least.
 
@@ -386,7 +399,7 @@ def set_number_axis(axis: Axis, label: str) -> None:
 
 def set_title(ax: Axes, title: str | None, own: str, pad: float = 10.0) -> None:
     """Write the wanted title, or the chart's own where None is wanted, `pad` points above the axes."""
-    ax.set_title(wrap(own, 60) if title is None else title, pad=pad)
+    ax.set_title(wrap_evenly(own, 60) if title is None else title, pad=pad)
 
 
 def legend_beside(ax: Axes, title: str | None = None) -> None:
