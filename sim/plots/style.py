@@ -439,7 +439,7 @@ def line_with_band(
     sideways: bool = False,
     marked: Sequence[bool] | None = None,
 ) -> None:
-    """Draw numbers as a line with some markers, and their interval as a band where it is known.
+    """Draw numbers as a line with some markers, and their interval as a band where it is known and has a width.
 
     Args:
         ax: where.
@@ -453,7 +453,7 @@ def line_with_band(
         marked: which points get a marker; by default about ten, staggered between candidates.
     """
     at, low, high = band
-    if (low.notna() & high.notna()).any():
+    if (high > low).any():
         fill: Any = ax.fill_betweenx if sideways else ax.fill_between
         fill(at, low, high, color=look.colour, alpha=0.2, linewidth=0, step="post" if steps else None, zorder=1.5)
     offset = _MARKERS.index(look.marker) if look.marker in _MARKERS else 0
