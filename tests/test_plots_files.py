@@ -17,7 +17,7 @@ from PIL import Image
 
 from sim import plots
 from sim.errors import ScenarioError
-from sim.plots import files
+from sim.plots import files, network
 from sim.plots.answers import name_of
 from sim.plots.files import _pictures
 
@@ -151,6 +151,22 @@ def test_charts_leave_no_figure_behind(tmp_path: Path) -> None:
     gc.collect()
     assert sum(isinstance(thing, Figure) for thing in gc.get_objects()) == before
     assert plt.get_fignums() == []
+
+
+def test_tiers_of_many_candidates_stand_in_a_grid() -> None:
+    """Seven candidates on five edges would be a column of 35 bars, and more than two screens."""
+    pairs = [("client", "shop.buy"), ("shop", "bank.pay"), ("shop", "stock.get"), ("bank", "ledger.add"), ("stock", "store.read")]
+    rows = [(f"way {i}", "calm", *pair, 50.0, 5.0, 0.1) for i in range(7) for pair in pairs]
+    columns = ["candidate", "condition", "caller", "target", "attempts_rps", "retries_rps", "failed"]
+    edges = pd.DataFrame(rows, columns=columns)
+    picture = next(one for one in _pictures({"edges": edges}) if one.name == "attempts_per_tier")
+    figure = files._draw(picture, plots.looks(f"way {i}" for i in range(7)), title="")
+    panels = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
+    assert panels == [f"{one} → {other}" for one, other in pairs]
+    assert figure.get_figheight() < 16
+    two = network.grid_for(pd.concat([edges, edges.assign(condition="busy")]))
+    assert two["columns"] == 2
+    assert network.grid_for(edges[edges["candidate"] == "way 0"])["columns"] == 1
 
 
 def test_charts_for_a_page_have_no_headings_and_two_panels_in_a_row() -> None:

@@ -279,8 +279,8 @@ def _draw(picture: _Picture, found: Mapping[str, Look], *, title: str | None, qu
     elif chart is network.topology_under_load:
         layout = {"columns": 1, "panel": network.room_for(table), "share": False}
     elif chart is network.attempts_per_tier:
-        table = table.assign(edge=table["caller"].astype(str) + table["target"].astype(str))
-        layout |= {"columns": 1, "panel": _row_size(table, "edge", 10.5)}
+        table = table.assign(edge=pd.Categorical(network.edge_names(table), categories=network.tiers(table)))
+        layout |= network.grid_for(table)
     elif chart is effects.effect_times:
         layout |= _of_effects(table)
     elif chart in (rows.where_time_went, rows.outcomes, rows.metric_bars):
