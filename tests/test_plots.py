@@ -346,6 +346,18 @@ def test_recovery_is_counted_from_the_end_of_the_fault_and_marked() -> None:
     assert line(ax, "queue: recovered after 7.5 s").get_xdata() == [7.5]
 
 
+def test_constants_have_no_bands_ticks_to_their_end_and_are_named_where_they_hide_each_other() -> None:
+    rows = [(name, "calm", p, 0.02, 0.02, 0.02) for name in ("one", "other") for p in (0.5, 0.9, 0.97)]
+    curve = pd.DataFrame(rows, columns=["candidate", "condition", "probability", "latency_s", "low", "high"])
+    ax = plots.latency_percentiles(curve)
+    assert ax.get_legend().get_title().get_text() == ""
+    assert [text.get_text() for text in ax.texts] == ["one and other are the same curve"]
+    ticks = list(ax.xaxis.get_majorticklocs())
+    assert ticks == [0.5, 0.9, 0.97]
+    ends = plots.latency_percentiles(curve.assign(probability=curve["probability"].replace(0.97, 0.92))).xaxis
+    assert list(ends.get_majorticklocs()) == [0.5, 0.9]  # 92 % would touch 90 %
+
+
 def test_tries_of_a_tier_are_first_ones_and_retries() -> None:
     ax = plots.attempts_per_tier(edges_table(), condition="crash", legend=False)
     widths = [(bar.get_x(), bar.get_width()) for bar in bars_of(ax.patches)]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sim import plots
 from sim.errors import ScenarioError
-from sim.plots import files
+from sim.plots import files, network
 from sim.plots.answers import name_of
 from sim.plots.files import _pictures
 
@@ -153,10 +153,37 @@ def test_charts_leave_no_figure_behind(tmp_path: Path) -> None:
     assert plt.get_fignums() == []
 
 
+def test_tiers_of_many_candidates_stand_in_a_grid() -> None:
+    """Seven candidates on five edges would be a column of 35 bars, and more than two screens."""
+    pairs = [("client", "shop.buy"), ("shop", "bank.pay"), ("shop", "stock.get"), ("bank", "ledger.add"), ("stock", "store.read")]
+    rows = [(f"way {i}", "calm", *pair, 50.0, 5.0, 0.1) for i in range(7) for pair in pairs]
+    columns = ["candidate", "condition", "caller", "target", "attempts_rps", "retries_rps", "failed"]
+    edges = pd.DataFrame(rows, columns=columns)
+    picture = next(one for one in _pictures({"edges": edges}) if one.name == "attempts_per_tier")
+    figure = files._draw(picture, plots.looks(f"way {i}" for i in range(7)), title="")
+    panels = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
+    assert panels == [f"{one} → {other}" for one, other in pairs]
+    assert figure.get_figheight() < 16
+    two = network.grid_for(pd.concat([edges, edges.assign(condition="busy")]))
+    assert two["columns"] == 2
+    assert network.grid_for(edges[edges["candidate"] == "way 0"])["columns"] == 1
+
+
+def test_charts_for_a_page_have_no_headings_and_two_panels_in_a_row() -> None:
+    tables = {"latency_cdf": pd.concat([curve_table().assign(condition=name) for name in ("calm", "busy", "full")])}
+    ((name, title, figure),) = files.bare_charts(tables, without=["latency_percentiles"])
+    assert (name, title) == ("latency_cdf", "Share of good answers within a time")
+    assert figure.get_suptitle() == ""
+    figure.draw_without_rendering()
+    lefts, tops = zip(*((round(ax.get_position().x0, 2), round(ax.get_position().y1, 2)) for ax in figure.axes), strict=True)
+    assert len(set(lefts)) == len(set(tops)) == 2
+
+
 def test_what_is_of_all_requests_does_not_bear_the_focus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below: dict[str, str] = {}
 
-    def draw(picture: files._Picture, _: object, question: str) -> Figure:
+    def draw(picture: files._Picture, _: object, *, title: str, question: str) -> Figure:
+        assert title == picture.title
         below[picture.name] = question
         return Figure()
 
@@ -179,7 +206,7 @@ def test_states_are_drawn_by_candidate_with_those_that_kept_calls_away_longest()
     assert (many.name, one.name) == ("states_over_time_1", "states_over_time_2")
     assert many.title == "many: breakers and ejected endpoints in one run (seed 7), the 16 of 20 that kept calls away longest"
     assert one.title == "one: breakers and ejected endpoints in one run (seed 7)"
-    figure = files._draw(many, {}, "Which?")
+    figure = files._draw(many, {}, title=many.title, question="Which?")
     figure.draw_without_rendering()
     assert [panel.get_title(loc="left") for panel in figure.axes] == list(CONDITIONS)
     for panel in figure.axes:
@@ -228,7 +255,7 @@ def test_differences_of_effects_have_a_panel_for_each_and_none_for_a_mixture() -
     columns = ["condition", "metric", "of", "candidate", "baseline", "difference", "low", "high", "verdict"]
     (picture,) = _pictures({"differences": pd.DataFrame(rows, columns=columns)})
     assert picture.title == "Effects that happened: difference to sync, paired by seed"
-    figure = files._draw(picture, plots.looks(["sync", "queue"]), "")
+    figure = files._draw(picture, plots.looks(["sync", "queue"]), title=picture.title)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["email.send", "log.keep"]
 
 

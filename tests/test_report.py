@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import BROWSER, Page, opened
 from test_cli import sim
 
 from sim.report import as_html, as_markdown, content_of
 from sim.report.blocks import Cell, Chart, Content, Heading, Table, Text
 from sim.report.flipping import flipping
-from sim.report.settings import differences, flat
+from sim.report.settings import assumptions, differences, flat, ordered_by
 from sim.report.topology import topology
 from sim.scenario.model import Comparison, Scenario
-from sim.scenario.yaml import load
+from sim.scenario.yaml import load, loads
 from sim.study import Results, compare, replicate
 from sim.study.again import same_requests, with_attempts
 
@@ -75,9 +74,9 @@ def test_it_says_everything_that_a_review_asks_for(study: Results, content: Cont
     assert verdict.text == study.verdict().reasons[0]
     assert table(content, "What candidates differ in") == [
         ["calls.shop -> bank.retry.max_attempts", "–", "3"],
-        ["calls.shop -> bank.retry.on", "–", "['error', 'unreachable']"],
+        ["calls.shop -> bank.retry.on", "–", "[error, unreachable]"],
     ]
-    assert ["faults[0].ratio", "–", "0.6"] in table(content, "What conditions")
+    assert ["faults[0].ratio", "–", "60 %"] in table(content, "What conditions")
     survived = {row[2]: row[3] for row in table(content, "Faults at fixed times")}
     assert survived["one try"].startswith("missed: success >= 99 %")
     hashes = table(content, "Scenarios")
@@ -94,6 +93,28 @@ def test_each_number_says_where_it_comes_from(content: Content) -> None:
     assert ["services.bank.start_up", "0s", "default"] in table(content, "Defaults")
     assert ["run.record_attempts", "true", "default"] in table(content, "Defaults")
     assert not any(row[0] == "run.duration" for row in table(content, "Defaults"))
+
+
+def test_laws_and_numbers_are_told_as_they_were_written_and_the_command_line_as_such() -> None:
+    told = "{work: {lognormal: {p50: 8ms, p99: 40ms}}, fail: 0.5 %}"
+    scenario = loads(SHOP.replace("{work: {exponential: 4ms}}", told))
+    ordered = ordered_by("sim run shop.yaml -r 2 -d 20s")
+    written, *_, defaults = assumptions(scenario, ordered)
+    assert ["services.shop.operations.buy.steps[0].work", "lognormal p50 8ms, p99 40ms", "written"] in written.rows
+    assert ["services.shop.operations.buy.steps[0].fail", "0.5 %", "written"] in written.rows
+    assert ["run.replications", "2", "command line"] in written.rows
+    assert ["run.duration", "20s", "command line"] in written.rows
+    assert ["services.shop.cold_factor", "1", "default"] in defaults.rows
+    assert ordered_by("python study.py -r 2") == {}
+
+
+def test_regret_has_intervals(content: Content) -> None:
+    rows = {row[0]: row[1:] for row in table(content, "Regret with 95 % intervals")}
+    assert rows["three tries"] == ["best", "best", "best", "best"]
+    normal, errors, worst, _ = rows["one try"]
+    assert normal == "best"
+    assert re.fullmatch(r"\+[\d.]+ \[\+[\d.]+, \+[\d.]+\] pp", errors)
+    assert worst.split(" [")[0] == errors.split(" [")[0]
 
 
 def test_scenarios_that_are_the_same_differ_in_nothing(study: Results) -> None:
@@ -123,6 +144,7 @@ def test_assumptions_that_were_moved_are_told(study: Results, tmp_path: Path) ->
     )
     *_, moved = flipping(replace(study, directory=tmp_path / "rivals"))
     assert isinstance(moved, Table)
+    assert moved.caption == "Assumptions, moved one at a time, in base units (from rivals-sensitivity/flips.csv)"
     assert moved.rows == [
         ["load.rate", "90", "flips between 70 and 75", "one try there"],
         ["load.rate", "30", "changes nothing", "–"],
@@ -190,9 +212,11 @@ def test_the_page_is_whole_fetches_nothing_and_escapes_what_people_wrote(content
     assert "Is &lt;one try&gt; enough?" in text
     assert "<one try>" not in text
     charts = [block for block in content.blocks if isinstance(block, Chart)]
-    assert {"Latency percentiles", "Success over time", "Where time went", "Difference success"} <= {
-        chart.title for chart in charts
-    }
+    titles = [chart.title for chart in charts]
+    assert {"Latency of good answers by percentile", "Requests answered well over time", "Where the time of good answers went",
+            "three tries: who calls whom, attempts and deliveries per second, and how many fail"} <= set(titles)  # fmt: skip
+    assert "Requests answered well: difference to one try, paired by seed" in titles
+    assert len(set(titles)) == len(titles)
     assert all(chart.svg.startswith(b"<?xml") for chart in charts)
 
 
@@ -220,71 +244,90 @@ def test_the_commands_write_files_and_one_scenario_is_enough(tmp_path: Path, mon
     assert "no results" in sim("report", "nowhere", code=2).stderr
 
 
-#: Works the page as a reader would, and writes what it saw into the body.
-_READER = """
-const seen = {errors: window.errors, policy: window.blocked};
-const later = () => new Promise(done => setTimeout(done, 50));
-(async () => {
-  await later();
+#: Works the page as a reader with a mouse would, and tells what it saw.
+_READER = """(async () => {
   const figures = [...document.querySelectorAll("figure.has-live")];
   const count = (one, what) => one.querySelectorAll(what).length;
-  seen.charts = figures.map(one => [count(one, ".panels svg"), count(one, ".panels svg .curve")]);
+  const seen = {charts: figures.map(one => [count(one, ".panels svg"), count(one, ".panels svg .curve")])};
   const button = figures[0].querySelector(".keys button");
   button.click();
-  seen.curvesWithoutOne = figures[0].querySelectorAll(".panels svg .curve").length;
+  seen.curvesWithoutOne = count(figures[0], ".panels svg .curve");
   button.click();
-  const panel = figures[0].querySelector(".panels svg");
-  panel.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
-  seen.told = figures[0].querySelector(".told-here").textContent;
   const table = [...document.querySelectorAll("table")].find(one => one.caption.textContent.startsWith("Objectives"));
-  const sortBy = table.tHead.rows[0].cells[4].querySelector("button");
-  const column = () => [...table.tBodies[0].rows].map(row => Number(row.cells[4].dataset.by));
-  sortBy.click();
-  seen.up = column();
-  sortBy.click();
-  seen.down = column();
-  seen.sort = table.tHead.rows[0].cells[4].getAttribute("aria-sort");
-  seen.images = [...document.images].map(one => one.complete && one.naturalWidth > 0);
+  window.measured = table.tHead.rows[0].cells[4];
+  window.column = () => [...table.tBodies[0].rows].map(row => Number(row.cells[4].dataset.by));
+  await Promise.all([...document.images].map(one => one.decode()));
+  seen.images = [...document.images].map(one => one.naturalWidth > 0);
   seen.fetched = performance.getEntriesByType("resource").map(one => one.name).filter(name => !name.startsWith("data:"));
-  const out = document.createElement("pre");
-  out.id = "seen";
-  out.textContent = JSON.stringify(seen);
-  document.body.append(out);
-})();
-"""
-_WATCH = """<script>window.errors = []; window.blocked = [];
+  return seen;
+})()"""
+_WATCH = """window.errors = [];
 addEventListener("error", event => errors.push(String(event.message)));
-addEventListener("securitypolicyviolation", event => blocked.push(event.blockedURI));
-const said = console.error; console.error = (...what) => { errors.push(what.join(" ")); said(...what); };</script>"""
-_BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+addEventListener("securitypolicyviolation", event => errors.push(event.blockedURI));
+const said = console.error; console.error = (...what) => { errors.push(what.join(" ")); said(...what); };"""
+_HEADS = "document.querySelectorAll('thead button').length"
+#: Whether a reader sees where the keyboard is.
+_OUTLINED = "getComputedStyle(document.activeElement).outlineStyle === 'solid'"
+
+
+@pytest.fixture(scope="module")
+def page(content: Content, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    file.write_text(as_html(content))
+    with opened(file, before=_WATCH) as found:
+        yield found
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(_BROWSER is None, reason="no Chromium on this machine")
-def test_a_browser_draws_every_chart_sorts_tables_and_fetches_nothing(content: Content, tmp_path: Path) -> None:
-    text = as_html(content).replace("<title>", f"{_WATCH}<title>", 1).replace("</body>", f"<script>{_READER}</script></body>")
-    page = tmp_path / "report.html"
-    page.write_text(text)
-    command = [
-        str(_BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-        "--virtual-time-budget=5000", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found is not None, done.stderr[-2000:]
-    seen = json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
-    assert (seen["errors"], seen["policy"], seen["fetched"]) == ([], [], [])
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_a_browser_draws_every_chart_and_fetches_nothing(content: Content, page: Page) -> None:
+    seen = page.value(_READER)
     live = [block for block in content.blocks if isinstance(block, Chart) and block.data is not None]
     assert len(seen["charts"]) == len(live) >= 4
     assert seen["charts"][0] == [2, 4]  # two conditions, two candidates in each
     assert all(panels >= 1 and curves >= panels for panels, curves in seen["charts"])
     assert seen["curvesWithoutOne"] == 2
-    assert re.search(r"normal, 0 s: one try .*three tries ", seen["told"])
-    assert seen["up"] == sorted(seen["up"])
-    assert seen["down"] == sorted(seen["down"], reverse=True)
-    assert seen["sort"] == "descending"
     assert len(seen["images"]) == sum(isinstance(block, Chart) for block in content.blocks)
     assert all(seen["images"])
+    assert (page.value("errors"), seen["fetched"]) == ([], [])
+    buttons = [page.value(f"dispatchEvent(new Event('{what}print')), {_HEADS}") for what in ("before", "after")]
+    assert buttons[0] == 0 < buttons[1]  # with buttons in it, a head does not come again on every printed page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_the_keyboard_alone_sorts_tables_switches_candidates_and_reads_values(page: Page) -> None:
+    page.value(_READER)
+    _tab_to(page, "document.activeElement === measured.firstElementChild")
+    assert page.value(_OUTLINED)
+    sorts = []
+    for key in ("Enter", " "):
+        page.press(key)
+        sorts.append((page.value("measured.getAttribute('aria-sort')"), page.value("column()")))
+    up = sorted(sorts[0][1])
+    assert sorts == [("ascending", up), ("descending", up[::-1])]
+    _tab_to(page, "document.activeElement.matches('.keys button')")
+    assert page.value(_OUTLINED)
+    pressed = []
+    for _ in range(2):
+        page.press(" ")
+        pressed.append(page.value("[document.activeElement.ariaPressed, document.querySelectorAll('figure .curve').length]"))
+    assert [state for state, _ in pressed] == ["false", "true"]
+    assert pressed[0][1] < pressed[1][1]
+    _tab_to(page, "document.activeElement.matches('.panels svg')")
+    assert page.value(_OUTLINED)
+    page.press("ArrowRight")
+    told = page.value("document.activeElement.closest('figure').querySelector('.told-here').textContent")
+    assert re.search(r"normal, 0 s: one try .*three tries ", told)
+
+
+def _tab_to(page: Page, there: str) -> None:
+    """Press Tab until the keyboard is there."""
+    for _ in range(150):
+        page.press("Tab")
+        if page.value(there):
+            return
+    pytest.fail(f"Tab never reaches {there}")
 
 
 LATE = """\

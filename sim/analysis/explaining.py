@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from sim.analysis.critical import BACKOFF, HANDSHAKE, LOST, NETWORK, QUEUE, SERVICE, time_spent
 from sim.analysis.intervals import CONFIDENCE, interval_of
 from sim.analysis.metrics import GOOD_OUTCOMES
+from sim.analysis.words import listing
 from sim.errors import ScenarioError
 from sim.units import format_duration
 
@@ -25,6 +26,10 @@ TYPICAL_BETWEEN: Final = (0.25, 0.75)
 MOST_REQUESTS: Final = 2000
 #: Sums of times that differ by less than this share of them are the same.
 _ROUNDING: Final = 1e-9
+#: A difference is divided into shares while it is at least this much of all that took longer.
+_NOT_CANCELLED: Final = 0.9
+#: A place is told by itself when its difference is at least this share of the whole time.
+_TOLD_ALONE: Final = 0.1
 _KEYS: Final = ["where", "part", "retry"]
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 #: What a part is called in a sentence, around where it is.
@@ -133,15 +138,17 @@ def explained(per_run: pd.DataFrame, *, confidence: float = CONFIDENCE) -> pd.Da
 def against_typical(found: pd.DataFrame) -> pd.DataFrame:
     """Slow beside typical: candidate, condition, where, part, slow_s, typical_s, more_s, share; the largest difference first.
 
-    `share` is that of the whole difference, of which shares add up to 1; NaN where there is none. Retries are not told apart
-    here (`retries`).
+    `share` is that of the whole difference, of which shares add up to 1. It is NaN where there is none to divide: slow ones took
+    no longer, or what took longer and what took less time nearly cancel. Retries are not told apart here (`retries`).
     """
     index = ["candidate", "condition", "where", "part"]
     table = _side_by_side(found, index)
     table["more_s"] = _beyond_rounding(table["slow_s"] - table["typical_s"], table["slow_s"] + table["typical_s"])
     sums = table.assign(both_s=table["slow_s"] + table["typical_s"]).groupby(["candidate", "condition"], observed=True)
     whole = _beyond_rounding(sums["more_s"].transform("sum"), sums["both_s"].transform("sum"))
-    table["share"] = np.where(whole != 0, table["more_s"] / whole.where(whole != 0, 1.0), np.nan)
+    longer = table["more_s"].clip(lower=0.0).groupby([table["candidate"], table["condition"]], observed=True).transform("sum")
+    divisible = (whole > 0) & (whole >= _NOT_CANCELLED * longer)
+    table["share"] = np.where(divisible, table["more_s"] / whole.where(divisible, 1.0), np.nan)
     table = table.sort_values(["candidate", "condition", "more_s"], ascending=[True, True, False], kind="stable")
     return table[[*index, "slow_s", "typical_s", "more_s", "share"]].reset_index(drop=True)
 
@@ -178,13 +185,23 @@ def phrase(where: str, part: str) -> str:
     return _PHRASES[part].format(where)
 
 
-def in_words(found: pd.DataFrame, at: str, *, names: Collection[str] = ()) -> list[str]:
+def outcomes_of_failed(requests: pd.DataFrame, *, start_s: float, end_s: float) -> pd.DataFrame:
+    """How the requests of one run ended that got no good answer: outcome, count."""
+    inside = by_latency(requests, start_s=start_s, end_s=end_s)
+    failed = inside.loc[~inside["outcome"].isin(GOOD_OUTCOMES), "outcome"].astype(str)
+    return failed.value_counts().rename_axis("outcome").reset_index(name="count")
+
+
+def in_words(
+    found: pd.DataFrame, at: str, *, names: Collection[str] = (), failed: Mapping[str, float] | None = None
+) -> list[str]:
     """What an explanation comes to, in sentences, for one candidate under one condition.
 
     Args:
         found: `explained`, of one candidate and condition.
         at: what the slow requests are: p99, …, or failed.
         names: of candidate and condition, to be said first.
+        failed: how the failed ones ended, the shares by outcome.
     """
     title = f"{', '.join(names)}: " if names else ""
     table = against_typical(found)
@@ -194,10 +211,13 @@ def in_words(found: pd.DataFrame, at: str, *, names: Collection[str] = ()) -> li
     if SLOW not in groups:
         return [f"{title}there are no {who}."]
     sentences = [f"{title}{who} took {format_duration(slow_s)} on average, typical ones {_typical(groups, typical_s)}."]
-    if slow_s - typical_s > 0.02 * max(slow_s, 1e-12):
+    if failed:
+        ends = sorted(failed.items(), key=lambda item: -item[1])
+        sentences.append(f"They ended as {', '.join(f'{name} ({percent(share)})' for name, share in ends)}.")
+    if slow_s - typical_s > 0.02 * max(slow_s, 1e-12) and table["share"].notna().all():
         sentences.append(f"Of the {format_duration(slow_s - typical_s)} more, {_largest(table)}.")
     else:
-        sentences.append("They spent their time as typical ones do.")
+        sentences.append(_one_by_one(table, max(slow_s, typical_s)))
     for row in retries(found).to_dict("records"):
         share = row["slow_s"] / slow_s if slow_s else 0.0
         if share >= 0.1:
@@ -222,6 +242,16 @@ def _largest(table: pd.DataFrame) -> str:
         covered += row["share"]
         told.append(f"{percent(row['share'])} is {_with_numbers(row)}")
     return ", ".join(told[:-1]) + (" and " if len(told) > 1 else "") + told[-1] if told else "no place stands out"
+
+
+def _one_by_one(table: pd.DataFrame, whole_s: float) -> str:
+    """Where there was more to spend and where less, of a difference that has no shares; at most four places."""
+    far = table[(table["more_s"].abs() >= _TOLD_ALONE * whole_s) & (table["more_s"] != 0)]
+    far = far.sort_values("more_s", key=abs, ascending=False, kind="stable").head(4)
+    if far.empty:
+        return "They spent their time as typical ones do."
+    told = [f"{'more' if row['more_s'] > 0 else 'less'} on {_with_numbers(row)}" for row in far.to_dict("records")]
+    return f"They spent {listing(told)}."
 
 
 def _with_numbers(row: dict[Any, Any]) -> str:

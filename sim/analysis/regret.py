@@ -102,6 +102,19 @@ def regret_in_words(metric: str, regret: float) -> str:
     return f"{100 * regret:.3g} percentage points" if is_ratio(metric) else words.amount(metric, regret)
 
 
+def regret_with_interval(metric: str, regret: float, low: float, high: float) -> str:
+    """A regret in a table, with its interval.
+
+    >>> regret_with_interval("success", 0.0, 0.0, 0.0), regret_with_interval("success", 0.041, 0.03, 0.052)
+    ('best', '+4.1 [+3.0, +5.2] pp')
+    """
+    if regret == low == high == 0:
+        return "best"
+    if math.isinf(regret):
+        return "without bound"
+    return words.difference(metric, regret, low, high).replace("percentage points", "pp")
+
+
 def deciding_metric(per_replication: pd.DataFrame, focus: str | None, latency: str = "p99_s") -> str:
     """By what candidates differ first, as in the verdict: success if it differs detectably anywhere, else a latency."""
     rows = per_replication[(per_replication["metric"] == "success") & headline(per_replication, focus)]

@@ -57,6 +57,7 @@ def as_data(found: Explanation) -> dict[str, Any]:
     return {
         "at": found.at,
         "text": found.sentences(),
+        "outcomes": found.outcomes.to_dict("records"),
         "differences": found.differences.to_dict("records"),
         "retries": found.retries.to_dict("records"),
         "parts": found.parts.to_dict("records"),
@@ -87,7 +88,7 @@ def _table(rows: pd.DataFrame) -> Table:
         table.add_row(row["where"], PART_NAMES[row["part"]], *_told(row))
     rest = shown.iloc[_MOST_LINES:]
     if len(rest):
-        table.add_row(f"{len(rest)} others", "", *_told(rest[["slow_s", "typical_s", "more_s", "share"]].sum()))
+        table.add_row(f"{len(rest)} others", "", *_told(rest[["slow_s", "typical_s", "more_s", "share"]].sum(min_count=1)))
     return table
 
 

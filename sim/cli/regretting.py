@@ -65,6 +65,7 @@ def _show(found: Regret, chosen: str | None) -> None:
     from rich.table import Table
 
     from sim.analysis import words
+    from sim.analysis.regret import regret_with_interval
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     conditions = list(dict.fromkeys(found.table["condition"]))
@@ -74,8 +75,11 @@ def _show(found: Regret, chosen: str | None) -> None:
     cells = found.table.set_index(["candidate", "condition"])
     for row in found.totals.to_dict("records"):
         mine = [cells.loc[(row["candidate"], condition)] for condition in conditions]
-        each = [_cell(found.metric, one["regret"], one["low"], one["high"]) for one in mine]
-        sums = [_cell(found.metric, *(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("worst", "expected")]
+        each = [regret_with_interval(found.metric, one["regret"], one["low"], one["high"]) for one in mine]
+        sums = [
+            regret_with_interval(found.metric, *(row[f"{name}{end}"] for end in ("", "_low", "_high")))
+            for name in ("worst", "expected")
+        ]
         table.add_row(str(row["candidate"]), *each, *sums)
     out().print(table)
     doubt = "" if found.sure else ", with other seeds it might be another"
@@ -87,16 +91,6 @@ def _show(found: Regret, chosen: str | None) -> None:
     out().print(f"\n{least}", soft_wrap=True, markup=False, style="bold")
     for sentence in found.sentences(chosen)[1:]:
         out().print(sentence, soft_wrap=True, markup=False)
-
-
-def _cell(metric: str, regret: float, low: float, high: float) -> str:
-    from sim.analysis import words
-
-    if regret == low == high == 0:
-        return "best"
-    if regret == float("inf"):
-        return "without bound"
-    return words.difference(metric, regret, low, high).replace("percentage points", "pp")
 
 
 def _draw(found: Regret, target: Path, question: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Final
 #: Charts by the beginning of their files' names, in the order in which a reader should meet them. Of two that fit a
 #: file, the longer one holds.
 ANSWERS: Final[dict[str, str]] = {
-    "outcomes": "how requests ended: shares of outcomes for each candidate",
+    "outcomes": "how many requests were answered well, and what became of the others",
     "success_over_time": "when requests failed, and when they were answered well again",
     "latency_percentiles": "how long good answers take: latency over percentile, one curve for each candidate",
     "difference_success": "whether success differs for sure: paired differences to the baseline with intervals",
@@ -30,7 +30,7 @@ ANSWERS: Final[dict[str, str]] = {
     "workers_over_time": "how many of its workers are held",
     "replicas_over_time": "how many replicas are up",
     "staleness_cdf": "how long callers chose replicas that were gone",
-    "goodput_over_time": "good answers per second, with the burst after a fault",
+    "goodput_over_time": "what a fault costs in good answers, with the burst after it",
     "difference_goodput_rps": "whether good answers per second differ for sure: paired differences with intervals",
     "latency_cdf": "how many good answers are within a time",
 }

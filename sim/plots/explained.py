@@ -135,13 +135,13 @@ def waterfall(table: pd.DataFrame, ax: Axes | None = None, *, title: str | None 
         ax.set_xlim(0.0, 1.01 * whole_s)
         more = f" · {len(table) - len(rows)} further attempts are not drawn" if len(table) > len(rows) else ""
         style.set_title(ax, title, f"One request: {rows[0]['target']}, {rows[0]['outcome']}{more}")
-        keys = [(part, PART_NAMES[part]) for part in ("queue_s", "service_s", "backoff_s")]
-        handles = [Patch(facecolor=PART_LOOKS[part].colour, hatch=PART_LOOKS[part].hatch, label=name) for part, name in keys]
+        keys = (("queue_s", ""), ("service_s", ""), ("backoff_s", PART_LOOKS["backoff_s"].hatch))
+        handles = [Patch(facecolor=PART_LOOKS[part].colour, hatch=hatch, label=PART_NAMES[part]) for part, hatch in keys]
         red = PART_LOOKS["lost_s"].colour
         handles.append(Patch(facecolor=(red, _PALE), edgecolor=red, linewidth=1.8, label="no answer"))
         handles.append(Patch(facecolor="white", edgecolor=red, linewidth=1.8, label="a failed answer"))
         handles.append(Patch(facecolor="white", edgecolor=INK, label="waiting for others, and the network"))
-        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.4, -1.1 / (1.6 + 0.34 * len(rows))), ncols=3)
+        style.legend_below(ax, handles=handles)
     return ax
 
 

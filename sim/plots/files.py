@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -46,7 +46,7 @@ def small_multiples(
     table: pd.DataFrame,
     *,
     over: str = "condition",
-    title: str = "",
+    title: str | None = "",
     question: str = "",
     columns: int = 3,
     panel: tuple[float, float] | None = None,
@@ -60,7 +60,7 @@ def small_multiples(
         chart: a chart function of this package (or one like it: table, ax and the name as keyword arguments, axes out).
         table: the whole table; it sets looks, order and scale for all panels.
         over: the column whose names become panels, and the argument of the chart that chooses among them.
-        title: what is seen; by default the chart's name.
+        title: what is seen; by default the chart's name; None: none, for a page that says it beside the picture.
         question: what is to be decided, written under the title.
         columns: panels side by side, at most.
         panel: width and height of one panel in inches; by default a size for the chart of lines, or for the rows.
@@ -85,19 +85,21 @@ def small_multiples(
         panels = list(grid.flat)
         for ax, one in zip(panels, names, strict=False):
             told = words.capital(words.of_metric(one).text) if over == "metric" else one
-            arguments = {"title": style.wrap(told, int(9 * width)), **options, **(each or {}).get(one, {}), over: one}
+            arguments = {"title": style.wrap_evenly(told, int(9 * width)), **options, **(each or {}).get(one, {}), over: one}
             chart(table, ax, **arguments)
         for ax in panels[len(names) :]:
             ax.set_visible(False)
         _tidy(grid, share, len(names))
         _level_titles(panels[: len(names)])
-        heading = style.wrap(title or words.capital(name.replace("_", " ")), int(8.4 * across * width))
-        below = style.wrap(question, int(8.4 * across * width))
-        figure.suptitle(f"{heading}\n{below}" if question else heading, x=0.01, ha="left", fontsize=14)
+        said = words.capital(name.replace("_", " ")) if title == "" else title
+        heading = "\n".join(style.wrap_evenly(text, int(8.4 * across * width)) for text in (said, question) if text)
+        heading_in = 0.4 + 0.24 * heading.count("\n") if heading else 0.0
+        if heading:
+            figure.suptitle(heading, x=0.01, ha="left", fontsize=14)
         below_in = _legend_below(figure, panels[: len(names)])
         notes = [text.get_text() for ax in panels for text in ax.texts if text.get_gid() == lines.NOTE]
         notes_in = down * max((0.17 * (2 + note.count("\n")) for note in notes), default=0.0)
-        figure.set_figheight(down * height + 0.9 + 0.24 * (below + heading).count("\n") + below_in + notes_in)
+        figure.set_figheight(down * height + 0.5 + heading_in + below_in + notes_in)
     return figure
 
 
@@ -190,15 +192,41 @@ def charts(
     Raises:
         ScenarioError: a table lacks a column, or the directory cannot be written.
     """
-    target = Path(directory)
-    found = style.looks(style.candidates_in(*(tables[name] for name in ("summary", *sorted(tables)) if name in tables)))
     written: list[Path] = []
-    pictures = _pictures({name: table for name, table in tables.items() if len(table)})
-    for picture in sorted(pictures, key=lambda one: place_of(one.name)):
+    found = _all_looks(tables)
+    for picture in _in_order(tables):
         about = question if focus is None or picture.of_all else f"{question} ({focus})".strip()
-        figure = _draw(picture, found, about)
-        written += save(figure, target / picture.name, formats)
+        figure = _draw(picture, found, title=picture.title, question=about)
+        written += save(figure, Path(directory) / picture.name, formats)
     return written
+
+
+def bare_charts(tables: Mapping[str, pd.DataFrame], *, without: Collection[str] = ()) -> Iterator[tuple[str, str, Figure]]:
+    """The same charts one after the other, for a page that has their titles beside them: name, title and figure.
+
+    At most two panels stand side by side, so that a printed page can be read.
+
+    Args:
+        tables: as of `charts`.
+        without: names of charts that are not wanted.
+
+    Raises:
+        ScenarioError: a table lacks a column.
+    """
+    found = _all_looks(tables)
+    for picture in _in_order(tables):
+        if picture.name not in without:
+            yield picture.name, picture.title, _draw(picture, found, title=None, columns=2)
+
+
+def _all_looks(tables: Mapping[str, pd.DataFrame]) -> dict[str, Look]:
+    return style.looks(style.candidates_in(*(tables[name] for name in ("summary", *sorted(tables)) if name in tables)))
+
+
+def _in_order(tables: Mapping[str, pd.DataFrame]) -> list[_Picture]:
+    """Every chart that the tables allow, as a reader should meet them."""
+    pictures = _pictures({name: table for name, table in tables.items() if len(table)})
+    return sorted(pictures, key=lambda one: place_of(one.name))
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
@@ -236,50 +264,28 @@ def save_axes(ax: Axes, stem: Path, formats: Sequence[str]) -> list[Path]:
         plt.close(figure)
 
 
-def _draw(picture: _Picture, found: Mapping[str, Look], question: str) -> Figure:
-    if picture.chart is spells.states_over_time:
-        size = (10.5, 1.4 + 0.34 * len(picture.table.groupby(_KNOWN_BY)))
-        return small_multiples(
-            picture.chart, picture.table, title=picture.title, question=question, columns=1, panel=size, **picture.options
-        )
-    options = {"looks": found, **picture.options}
-    if picture.chart is rows.difference_forest:
-        return small_multiples(
-            picture.chart, picture.table, over="metric", title=picture.title, question=question, columns=1,
-            panel=_row_size(picture.table, "condition", 10.5), share=False, **options,
-        )  # fmt: skip
-    if picture.chart is effects.effect_differences:
-        blocks, deep = (len(style.names_in(picture.table, name)) for name in ("condition", "candidate"))
-        return small_multiples(
-            picture.chart, picture.table, over="of", title=picture.title, question=question, columns=2,
-            panel=effects.size_of(blocks, deep, 7.4), share=False, **options,
-        )  # fmt: skip
-    if picture.chart is network.topology_under_load:
-        size = network.room_for(picture.table)
-        return small_multiples(
-            picture.chart, picture.table, title=picture.title, question=question, columns=1, panel=size, share=False
-        )
-    if picture.chart is network.attempts_per_tier:
-        edges = picture.table.assign(edge=picture.table["caller"].astype(str) + picture.table["target"].astype(str))
-        return small_multiples(
-            picture.chart,
-            edges,
-            title=picture.title,
-            question=question,
-            columns=1,
-            panel=_row_size(edges, "edge", 10.5),
-            **options,
-        )
-    if picture.chart is effects.effect_times:
-        return small_multiples(
-            picture.chart, picture.table, title=picture.title, question=question, **_of_effects(picture.table), **options
-        )
-    if picture.chart in (rows.where_time_went, rows.outcomes, rows.metric_bars):
-        return small_multiples(
-            picture.chart, picture.table, title=picture.title, question=question, columns=1,
-            panel=_row_size(picture.table, "", 10.5), share=True, **options,
-        )  # fmt: skip
-    return small_multiples(picture.chart, picture.table, title=picture.title, question=question, **options)
+def _draw(picture: _Picture, found: Mapping[str, Look], *, title: str | None, question: str = "", columns: int = 3) -> Figure:
+    chart, table = picture.chart, picture.table
+    layout: dict[str, Any] = {"columns": columns, "looks": found}
+    if chart is spells.states_over_time:
+        layout = {"columns": 1, "panel": (10.5, 1.4 + 0.34 * len(table.groupby(_KNOWN_BY)))}
+    elif chart is rows.difference_forest:
+        # One panel, whose title is that of the chart.
+        each = {str(metric): {"title": ""} for metric in table["metric"].unique()}
+        layout |= {"over": "metric", "each": each, "columns": 1, "panel": _row_size(table, "condition", 10.5), "share": False}
+    elif chart is effects.effect_differences:
+        blocks, deep = (len(style.names_in(table, name)) for name in ("condition", "candidate"))
+        layout |= {"over": "of", "columns": 2, "panel": effects.size_of(blocks, deep, 7.4), "share": False}
+    elif chart is network.topology_under_load:
+        layout = {"columns": 1, "panel": network.room_for(table), "share": False}
+    elif chart is network.attempts_per_tier:
+        table = table.assign(edge=pd.Categorical(network.edge_names(table), categories=network.tiers(table)))
+        layout |= network.grid_for(table)
+    elif chart is effects.effect_times:
+        layout |= _of_effects(table)
+    elif chart in (rows.where_time_went, rows.outcomes, rows.metric_bars):
+        layout |= {"columns": 1, "panel": _row_size(table, "", 10.5)}
+    return small_multiples(chart, table, title=title, question=question, **(layout | dict(picture.options)))
 
 
 def _row_size(table: pd.DataFrame, block: str, width: float) -> tuple[float, float]:
@@ -351,8 +357,8 @@ def _of_differences(table: pd.DataFrame) -> Iterator[_Picture]:
         if mine.empty:
             continue
         priced = metric in PRICES
-        what = f"{words.capital(words.of_metric(metric).text)}: difference" if effectual else "Difference"
-        title = f"{what} to {style.names_in(mine, 'baseline')[0]}, paired by seed{', of all requests' if priced else ''}"
+        what, baseline = words.capital(words.of_metric(metric).text), style.names_in(mine, "baseline")[0]
+        title = f"{what}: difference to {baseline}, paired by seed{', of all requests' if priced else ''}"
         chart = effects.effect_differences if effectual else rows.difference_forest
         yield _Picture(f"difference_{metric}", chart, mine, title, of_all=priced)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from sim.analysis.words import amount
+from sim.analysis.words import amount, listing
 from sim.plots import style
 from sim.plots.style import Look
 
@@ -31,6 +31,7 @@ LINE_PT: Final = 14
 FAULT: Final = "fault"
 #: Mark of the shares answered well, under an axes.
 NOTE: Final = "note"
+_TICKS_APART: Final = 0.3  # of ticks on the axis of nines, so that their labels do not touch
 _CLOSEST: Final = 1e-7  # how close to 1 the axis of nines goes
 _DEEPEST: Final = 10.0  # an interval that reaches farther below its curve, as a factor, tells nothing and has no band
 _CURVE: Final = ("probability", "latency_s", "low", "high")
@@ -70,8 +71,7 @@ def latency_percentiles(
         missing = _curves(ax, curve, rows, ("probability", "latency_s"), found)
         largest = min(float(curve["probability"][curve["latency_s"].notna()].max()), 1 - _CLOSEST)
         first = min(0.5, largest / 2)
-        ticks = [p for p in _NINES if p <= largest * (1 + 1e-12)] or [largest]
-        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_major_locator(FixedLocator(_percentile_ticks(largest)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda p, _: f"{100 * p:.6g} %"))
         ax.set_xlim(first, largest)
@@ -272,6 +272,13 @@ def staleness_cdf(
     return ax
 
 
+def _percentile_ticks(largest: float) -> list[float]:
+    """Nines up to the largest percentile, and this one itself where the last nine is far from it."""
+    ticks = [p for p in _NINES if p <= largest * (1 + 1e-12)]
+    far = not ticks or _to_nines(largest) - _to_nines(ticks[-1]) > _TICKS_APART
+    return [*ticks, largest] if far else ticks
+
+
 def hatch_warmup(ax: Axes, end_s: float) -> None:
     """Mark the time that does not count; not shaded, for shades are faults."""
     left, right = ax.get_xlim()
@@ -325,13 +332,16 @@ def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, st
     """Draw one line per candidate with the interval of its latency as a band; returns the candidates without a value.
 
     An interval that reaches down to nothing, as of two replications of a far percentile, tells nothing and would cover
-    everything: there is no band. Where most of a curve is so, there is none at all, and not one in pieces.
+    everything: there is no band. Where most of a curve is so, there is none at all, and not one in pieces. A curve that lies on
+    another one is named in the axes: the last drawn would hide the others.
     """
     missing = []
+    drawn: dict[tuple[float, ...], list[str]] = {}
     for candidate in style.names_in(curve, "candidate"):
         line = rows[rows["candidate"].astype(str) == candidate]
         line = line.assign(beyond=1 - line["probability"])
         if line["latency_s"].notna().any():
+            drawn.setdefault(tuple(float(f"{value:.4g}") for value in line["latency_s"]), []).append(candidate)
             x, y = line[xy[0]], line[xy[1]]
             low = line["low"].where(line["low"] > line["latency_s"] / _DEEPEST)
             low = low if low.isna().mean() <= _MOSTLY else low * np.nan
@@ -344,6 +354,10 @@ def _curves(ax: Axes, curve: pd.DataFrame, rows: pd.DataFrame, xy: tuple[str, st
                 style.line_with_band(ax, x, y, found[candidate], candidate, band=band, marked=nines if nines.any() else None)
         elif len(line):
             missing.append(candidate)
+    alike = [f"{listing(names)} are the same curve" for names in drawn.values() if len(names) > 1]
+    if alike:
+        told = "\n".join(style.wrap(one, 40) for one in alike)
+        ax.text(0.02, 0.97, told, transform=ax.transAxes, fontsize=10, color=style.INK, style="italic", va="top", zorder=5)
     return missing
 
 

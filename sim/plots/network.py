@@ -20,6 +20,8 @@ from sim.plots.style import INK, Look
 _COLUMNS: Final = ("caller", "target", "attempts_rps", "retries_rps", "failed")
 #: Looks of edges by the share of attempts that fail, from which share on: darker and more broken, so that grey shows it, too.
 _TROUBLE: Final = ((0.0, Look("#8C8C8C")), (0.01, Look("#E69F00", (0, (7, 2)))), (0.1, Look("#A63D40", (0, (1, 1)))))
+#: Inches of a panel that fills a screen.
+_TALL: Final = 7.0
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 1.5, 0.52, 1.25, 0.42
 
 
@@ -28,6 +30,7 @@ def attempts_per_tier(
     ax: Axes | None = None,
     *,
     condition: str | None = None,
+    edge: str | None = None,
     looks: Mapping[str, Look] | None = None,
     legend: bool = True,
     title: str | None = None,
@@ -41,6 +44,7 @@ def attempts_per_tier(
         edges: columns candidate, condition, caller, target, attempts_rps, retries_rps, failed (`sim.analysis.edges`).
         ax: where to draw; None makes a new figure.
         condition: which one, if the table holds several.
+        edge: only this one, as `edge_names` names it.
         looks: from `style.looks`, when several charts shall agree.
         legend: whether to put one beside the axes.
         title: instead of the chart's own.
@@ -49,17 +53,18 @@ def attempts_per_tier(
         ScenarioError: a column is missing, the table is empty, or the condition is not clear.
     """
     name, rows, found = style.shown(edges, _COLUMNS, "attempts_per_tier", condition, looks)
-    depth = layers(_pairs(edges), _first(edges))
-    named = rows.assign(edge=[f"{one} → {other}" for one, other in zip(rows["caller"], rows["target"], strict=True)])
-    ordered = named.assign(_tier=[depth.get(_service(str(one)), 0) for one in named["caller"]]).sort_values(
-        "_tier", kind="stable"
-    )
-    blocks: Blocks = [(str(edge), style.names_in(mine, "candidate")) for edge, mine in ordered.groupby("edge", sort=False)]
+    named = rows.assign(edge=edge_names(rows))
+    order = [one for one in tiers(edges) if edge in (None, one)]
+    ordered = named[named["edge"].isin(order)].sort_values("edge", key=lambda names: names.map(order.index), kind="stable")
+    blocks: Blocks = [
+        (one if edge is None else "", style.names_in(ordered[ordered["edge"] == one], "candidate")) for one in order
+    ]
     with style.themed():
         ax = style.new_axes(ax, size_of(blocks, 9.5))
         where = lay_out(ax, blocks, found)
         for row in ordered.to_dict("records"):
-            look, y = found[str(row["candidate"])], where[str(row["edge"]), str(row["candidate"])]
+            block = str(row["edge"]) if edge is None else ""
+            look, y = found[str(row["candidate"])], where[block, str(row["candidate"])]
             first_rps = float(row["attempts_rps"]) - float(row["retries_rps"])
             ax.barh(y, first_rps, height=0.62, color=look.colour, linewidth=0)
             ax.barh(
@@ -69,12 +74,39 @@ def attempts_per_tier(
             beside(ax, y, f"{amount('share_error', float(row['failed']))} failed")
         style.set_number_axis(ax.xaxis, "attempts (attempts/s)")
         ax.set_xlim(0.0, beyond(edges["attempts_rps"]))
-        style.set_title(ax, title, f"Attempts on every edge · {name}")
+        style.set_title(ax, title, f"Attempts on {edge or 'every edge'} · {name}")
         if legend:
             ax.bar([0.0], [0.0], color=style.SHADE, label="first tries")
             ax.bar([0.0], [0.0], facecolor="white", edgecolor=style.SHADE, hatch="////", label="retries")
             style.legend_below(ax)
     return ax
+
+
+def edge_names(edges: pd.DataFrame) -> list[str]:
+    """What the edge of each row is called."""
+    return [f"{one} → {other}" for one, other in zip(edges["caller"], edges["target"], strict=True)]
+
+
+def tiers(edges: pd.DataFrame) -> list[str]:
+    """The names of all edges, from the clients down."""
+    depth = layers(_pairs(edges), _first(edges))
+    named = edges.assign(edge=edge_names(edges), tier=[depth.get(_service(str(one)), 0) for one in edges["caller"]])
+    return list(dict.fromkeys(named.sort_values("tier", kind="stable")["edge"]))
+
+
+def grid_for(edges: pd.DataFrame) -> dict[str, Any]:
+    """How `attempts_per_tier` is laid out in small multiples: what they are over, and the size of one.
+
+    A panel for each condition with all edges in it, two side by side where they are tall; of a single condition, where they would
+    be tall, a panel for each edge.
+    """
+    names, order = style.names_in(edges, "candidate"), tiers(edges)
+    one_panel = size_of([(edge, names) for edge in order], 10.5, 0.5)
+    if one_panel[1] <= _TALL:
+        return {"columns": 1, "panel": one_panel}
+    if len(style.names_in(edges, "condition")) > 1:
+        return {"columns": 2, "panel": (7.0, one_panel[1]), "share": False}
+    return {"over": "edge", "columns": 2, "panel": size_of([("", names)], 7.0, 0.7), "share": False}
 
 
 def topology_under_load(

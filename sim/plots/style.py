@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import to_hex, to_rgb
@@ -121,9 +122,13 @@ def looks(candidates: Iterable[str]) -> dict[str, Look]:
 
 
 def _colour(place: int) -> str:
-    """The colour of a candidate by its position: seven, and then the same ones paler."""
-    white = _MIXED[place // len(_COLOURS) % len(_MIXED)]
-    red, green, blue = (part + white * (1 - part) for part in to_rgb(_COLOURS[place % len(_COLOURS)]))
+    """The colour of a candidate by its position: seven, and then the same ones paler.
+
+    Each round begins one colour later: the paler blue would be next to the light blue that ends the first one.
+    """
+    again, at = divmod(place, len(_COLOURS))
+    white = _MIXED[again % len(_MIXED)]
+    red, green, blue = (part + white * (1 - part) for part in to_rgb(_COLOURS[(at + again) % len(_COLOURS)]))
     return to_hex((red, green, blue)).upper()
 
 
@@ -258,6 +263,19 @@ def wrap(name: str, width: int = 24) -> str:
     return "\n".join(piece for whole in [*lines, line] for piece in textwrap.wrap(whole, width) or [""])
 
 
+def wrap_evenly(text: str, width: int) -> str:
+    """Break a title into as few lines as `wrap` would, but equally long ones: no last line of a single word.
+
+    >>> wrap_evenly("who calls whom, attempts per second, and how many fail", 50)
+    'who calls whom, attempts per\\nsecond, and how many fail'
+    """
+    lines = wrap(text, width).count("\n")
+    if not lines:
+        return text
+    narrowest = next(each for each in range(len(text) // (lines + 1), width + 1) if wrap(text, each).count("\n") == lines)
+    return wrap(text, narrowest)
+
+
 def shorten(text: str, width: int) -> str:
     """Cut a text in the middle, where names differ least.
 
@@ -383,7 +401,7 @@ def set_number_axis(axis: Axis, label: str) -> None:
 
 def set_title(ax: Axes, title: str | None, own: str, pad: float = 10.0) -> None:
     """Write the wanted title, or the chart's own where None is wanted, `pad` points above the axes."""
-    ax.set_title(wrap(own, 60) if title is None else title, pad=pad)
+    ax.set_title(wrap_evenly(own, 60) if title is None else title, pad=pad)
 
 
 def legend_beside(ax: Axes, title: str | None = None) -> None:
@@ -393,9 +411,16 @@ def legend_beside(ax: Axes, title: str | None = None) -> None:
         ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, title=title, alignment="left")
 
 
-def legend_below(ax: Axes, title: str | None = None) -> None:
-    """Put the legend under the axes and their label, where rows have figures beside them; none when nothing has a label."""
-    handles, labels = ax.get_legend_handles_labels()
+def legend_below(ax: Axes, title: str | None = None, handles: Sequence[Artist] = ()) -> None:
+    """Put the legend under the axes and their label, where rows have figures beside them; none when nothing has a label.
+
+    Args:
+        ax: of which.
+        title: above it.
+        handles: what it names; by default everything in the axes that has a label.
+    """
+    handles = handles or ax.get_legend_handles_labels()[0]
+    labels = [str(handle.get_label()) for handle in handles]
     if handles:
         under = ax.transAxes + ScaledTranslation(0.0, -48 / 72, ax.figure.dpi_scale_trans)
         ax.legend(
@@ -416,7 +441,7 @@ def line_with_band(
     sideways: bool = False,
     marked: Sequence[bool] | None = None,
 ) -> None:
-    """Draw numbers as a line with some markers, and their interval as a band where it is known.
+    """Draw numbers as a line with some markers, and their interval as a band where it is known and has a width.
 
     Args:
         ax: where.
@@ -430,7 +455,7 @@ def line_with_band(
         marked: which points get a marker; by default about ten, staggered between candidates.
     """
     at, low, high = band
-    if (low.notna() & high.notna()).any():
+    if (high > low).any():
         fill: Any = ax.fill_betweenx if sideways else ax.fill_between
         fill(at, low, high, color=look.colour, alpha=0.2, linewidth=0, step="post" if steps else None, zorder=1.5)
     offset = _MARKERS.index(look.marker) if look.marker in _MARKERS else 0

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from sim import plots
 from sim.analysis import words
+from sim.analysis.explaining import percent
 from sim.analysis.intervals import DECIDING, each_effect, headline
-from sim.analysis.regret import regret_in_words
+from sim.analysis.metrics import is_ratio
+from sim.analysis.regret import regret_with_interval
 from sim.errors import ScenarioError
 from sim.plots import style
 from sim.plots.answers import ANSWERS, name_of
-from sim.plots.files import save, save_axes
+from sim.plots.files import PRICES, bare_charts, save, save_axes
 from sim.report.blocks import Block, Bullets, Cell, Chart, Code, Content, Diagram, Heading, Table, Text
 from sim.report.curves import CURVES, curve
 from sim.report.flipping import flipping
 from sim.report.limits import LIMITS
-from sim.report.settings import assumptions, differences, presets_in
+from sim.report.settings import assumptions, differences, ordered_by, presets_in
 from sim.report.topology import topology
 from sim.scenario.doubts import doubts_of
 from sim.study import Results, explain
@@ -32,6 +35,8 @@ from sim.study.shown import shown_numbers
 from sim.study.store import read_manifest
 from sim.units import format_duration
 
+#: Charts whose numbers another chart or a table of the report has as well.
+_TOLD_ELSEWHERE: Final = ("latency_cdf", *(f"difference_{metric}" for metric in PRICES))
 _MOODS: Final = {"pass": "good", "fail": "bad", "lower": "told", "higher": "told"}
 
 
@@ -216,27 +221,36 @@ def _robustness(results: Results, charts: bool) -> Iterator[Block]:
     yield Bullets(found.sentences(results.verdict().chosen)[1:])
     rows: list[list[Cell | str]] = []
     for row in found.totals.to_dict("records"):
-        mine = found.table[found.table["candidate"] == row["candidate"]]
-        numbers = [*mine["regret"], row["worst"], row["expected"]]
-        rows.append([str(row["candidate"]), *(Cell(regret_in_words(found.metric, one), float(one)) for one in numbers)])
-    yield Table(["candidate", *results.conditions, "worst case", "expected"], rows, "Regret; 0 is the best one itself")
+        mine = found.table[found.table["candidate"] == row["candidate"]].to_dict("records")
+        numbers = [
+            *((one["regret"], one["low"], one["high"]) for one in mine),
+            *((row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("worst", "expected")),
+        ]
+        told = [Cell(regret_with_interval(found.metric, *ends), float(ends[0])) for ends in numbers]
+        rows.append([str(row["candidate"]), *told])
+    columns = ["candidate", *results.conditions, "worst case", "expected"]
+    yield Table(columns, rows, "Regret with 95 % intervals; those of the worst case hold for all conditions at once")
     if charts:
-        ax = plots.regret_map(found.table, found.totals, metric=found.metric)
+        ax = plots.regret_map(found.table, found.totals, metric=found.metric, title="")
         with tempfile.TemporaryDirectory() as place:
             svg = save_axes(ax, Path(place) / "regret", ("svg",))[0].read_bytes()
-        yield Chart("How far from the best", "candidates by conditions, the darker the farther from the best", svg)
+        unit = "in percentage points" if is_ratio(found.metric) else "with units"
+        yield Chart("How far from the best of each condition", f"candidates by conditions, {unit}: the darker the farther", svg)
 
 
 def _pictures(results: Results) -> Iterator[Block]:
     tables = results.tables()
     yield Heading("Charts")
     yield Text("What decides most comes first; charts in which nothing happens are left out.")
+    for name, title, figure in bare_charts(tables, without=_TOLD_ELSEWHERE):
+        answered = name_of(name)
+        data = curve(name, tables) if name in CURVES else None
+        yield Chart(title, ANSWERS[answered] if answered else title, _svg(figure), data)
+
+
+def _svg(figure: Figure) -> bytes:
     with tempfile.TemporaryDirectory() as place:
-        for path in plots.charts(tables, place, results.question, ("svg",), results.focus):
-            answered = name_of(path.stem)
-            title = path.stem.replace("_", " ").capitalize()
-            data = curve(path.stem, tables) if path.stem in CURVES else None
-            yield Chart(title, ANSWERS[answered] if answered else title, path.read_bytes(), data)
+        return save(figure, Path(place) / "chart", ("svg",))[0].read_bytes()
 
 
 def _reasons(results: Results, charts: bool) -> Iterator[Block]:
@@ -259,17 +273,14 @@ def _reasons(results: Results, charts: bool) -> Iterator[Block]:
     yield Bullets(found.sentences())
     if charts:
         height = 1.7 + 0.75 * len(results.candidates)
-        figure = plots.small_multiples(plots.explanation, found.parts, columns=1, panel=(9.0, height))
-        with tempfile.TemporaryDirectory() as place:
-            svg = save(figure, Path(place) / "explained", ("svg",))[0].read_bytes()
-        yield Chart(
-            "What requests at p99 and beyond spend their time on", "slow requests beside typical ones, divided by place", svg
-        )
+        figure = plots.small_multiples(plots.explanation, found.parts, title=None, columns=1, panel=(9.0, height))
+        title = "What requests at p99 and beyond spend their time on"
+        yield Chart(title, "slow requests beside typical ones, divided by place", _svg(figure))
     rows: list[list[Cell | str]] = []
     for row in found.differences.to_dict("records"):
         if row["slow_s"] or row["typical_s"]:
             times = [Cell(format_duration(row[name]), row[name]) for name in ("slow_s", "typical_s", "more_s")]
-            share = Cell(f"{100 * row['share']:.0f} %", row["share"])
+            share = Cell(percent(row["share"]), row["share"])
             names = [str(row["candidate"]), str(row["condition"]), str(row["where"]), style.PART_NAMES[row["part"]]]
             rows.append([*names, *times, share])
     columns = ["candidate", "under", "where", "what", "p99 and beyond", "typical", "more", "share of it"]
@@ -285,7 +296,11 @@ def _assumed(results: Results) -> Iterator[Block]:
         "name is told with its bounds or its source; where they say nothing, its comments may. A preset's numbers are those of "
         "the real system, with their source."
     )
-    yield from assumptions(scenario)
+    yield from assumptions(scenario, ordered_by(_manifest_of(results).get("command_line", "")))
+
+
+def _manifest_of(results: Results) -> Mapping[str, Any]:
+    return {} if results.directory is None else read_manifest(results.directory)
 
 
 def _limits(results: Results) -> Iterator[Block]:
@@ -303,7 +318,7 @@ def _limits(results: Results) -> Iterator[Block]:
 
 
 def _recipe(results: Results) -> Iterator[Block]:
-    manifest: Mapping[str, Any] = {} if results.directory is None else read_manifest(results.directory)
+    manifest = _manifest_of(results)
     yield Heading("How to reproduce")
     if manifest.get("command_line"):
         yield Code(str(manifest["command_line"]))

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from sim.analysis import words
+from sim.analysis.explaining import percent
 from sim.analysis.objectives import margins
 from sim.report.blocks import Block, Bullets, Cell, Heading, Table, Text
 from sim.study import Results
@@ -45,7 +46,7 @@ def _margins(found: pd.DataFrame) -> Iterator[Block]:
         far = (
             f"; {missed} of {len(found)} are missed by more" if missed else ": it would take more than that in a measured number"
         )
-        yield Text(f"No objective is within {_THIN:.0%} of its bound{far}.")
+        yield Text(f"No objective is within {percent(_THIN)} of its bound{far}.")
     rows: list[list[Cell | str]] = []
     for row in found.head(_MOST_MARGINS).to_dict("records"):
         halves = float(row["in_half_widths"])
@@ -94,4 +95,4 @@ def _flips(results: Results) -> Table | None:
         chosen = row["chosen"] if row["chosen"] == row["chosen"] else "nobody"
         rows.append([str(row["input"]), f"{row['bound']:.4g}", told, f"{chosen} there" if turned else "–"])
     columns = ["input", "moved to", "what that does", "chosen"]
-    return Table(columns, rows, f"Assumptions, moved one at a time, in base units ({file})")
+    return Table(columns, rows, f"Assumptions, moved one at a time, in base units (from {file.parent.name}/{file.name})")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from sim.laws import Lognormal
 from sim.report.blocks import Table
 from sim.scenario.edges import edges_of, selectors_of
 from sim.scenario.model import Run, Scenario
@@ -12,12 +15,21 @@ from sim.scenario.origins import origin_of
 from sim.scenario.preset import Preset
 from sim.scenario.preset_words import GROUPS, settings_of_blocks, settings_on
 from sim.scenario.reference import default_of
-from sim.scenario.schema import Shape, child
+from sim.scenario.schema import Shape, child, members
 from sim.scenario.services import Service
 from sim.scenario.yaml import dumps
+from sim.units import exact, parse
 from sim.values import Spec
 
 _ABSENT: Final = "–"
+#: Percentiles by which people write a lognormal law, the usual ones first.
+_PERCENTILES: Final = ((50, 99), (50, 95), (50, 90), (90, 99), (95, 99), (50, 99.9))
+#: Options of commands that stand above what is written.
+_OPTIONS: Final = {
+    "run.replications": ("-r", "--replications"),
+    "run.duration": ("-d", "--duration"),
+    "run.seed": ("-s", "--seed"),
+}
 #: What a reader is told elsewhere.
 _ASIDE: Final = ("name", "question", "slos", "focus", "guesses", "measured")
 
@@ -33,20 +45,22 @@ def flat(scenario: Scenario) -> dict[str, str]:
     from ruamel.yaml import YAML
 
     data = YAML(typ="safe", pure=True).load(dumps(scenario))
-    return {path: text for path, text in _leaves(data, "") if path.split(".")[0] not in _ASIDE}
+    return {path: text for path, text in _leaves(data, "", Shape(Scenario)) if path.split(".")[0] not in _ASIDE}
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _leaves(value: Any, path: str, shape: Shape | None) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping) and set(value) == {"quantiles"}:
         yield path, _quantiles(value["quantiles"])
+    elif isinstance(value, Mapping) and set(value) == {"lognormal"}:
+        yield path, lognormal_in_words(value["lognormal"])
     elif isinstance(value, Mapping) and value:
         for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+            yield from _leaves(item, f"{path}.{key}" if path else str(key), child(shape, value, key))
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         for number, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{number}]")
+            yield from _leaves(item, f"{path}[{number}]", child(shape, value, number))
     else:
-        yield path, {True: "true", False: "false", None: "null"}.get(value, str(value)) if _plain(value) else str(value)
+        yield path, _in_words(value, shape)
 
 
 def _quantiles(points: Mapping[Any, Any]) -> str:
@@ -55,8 +69,40 @@ def _quantiles(points: Mapping[Any, Any]) -> str:
     return f"quantiles from {texts[0]} to {texts[-1]} in {len(texts)} points"
 
 
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
+def lognormal_in_words(fields: Mapping[str, Any]) -> str:
+    """A lognormal law by the numbers that somebody has written: mean and cv, or the two percentiles that come out round.
+
+    A scenario keeps mean and cv. Where those have many digits, and no two percentiles have few, they were calculated elsewhere:
+    they are rounded.
+
+    >>> law = Lognormal.from_percentiles({0.5: 0.008, 0.99: 0.04})
+    >>> lognormal_in_words({"mean": f"{law.mean}s", "cv": law.cv}), lognormal_in_words({"mean": "20ms", "cv": 2.0})
+    ('lognormal p50 8ms, p99 40ms', 'lognormal mean 20ms, cv 2')
+    """
+    mean_s, cv = parse(str(fields["mean"]), "duration"), float(fields["cv"])
+    law = Lognormal(mean_s, cv)
+    if not (_few_digits(mean_s) and _few_digits(cv)):
+        for one, other in _PERCENTILES:
+            values = [law.quantile(one / 100), law.quantile(other / 100)]
+            if all(map(_few_digits, values)):
+                first, second = (exact(float(f"{value:.4g}"), "s") for value in values)
+                return f"lognormal p{one:g} {first}, p{other:g} {second}"
+    return f"lognormal mean {exact(float(f'{mean_s:.4g}'), 's')}, cv {cv:.4g}"
+
+
+def _few_digits(value: float) -> bool:
+    """Whether a number has four digits at most, but for the last ones of a calculation."""
+    return math.isclose(value, float(f"{value:.4g}"), rel_tol=1e-9)
+
+
+def _in_words(value: Any, shape: Shape | None) -> str:
+    """A plain value as a scenario would have it."""
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, int | float):
+        ratio = shape is not None and any(each.kind == "ratio" for each in members(shape))
+        return f"{100 * value:.12g} %" if ratio else f"{value:.12g}"
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
 def differences(scenarios: Mapping[str, Scenario], what: str) -> Table | None:
@@ -71,19 +117,38 @@ def differences(scenarios: Mapping[str, Scenario], what: str) -> Table | None:
     return Table(["setting", *found], rows, f"What {what} differ in; {_ABSENT} is not written") if rows else None
 
 
-def assumptions(scenario: Scenario) -> list[Table]:
+def assumptions(scenario: Scenario, ordered: Mapping[str, str]) -> list[Table]:
     """Every number of a scenario with where it comes from: written (guessed, measured), of a preset (which, and what that rests
     on), or a default.
+
+    Args:
+        scenario: of which.
+        ordered: what the command line gave instead of what is written: values by path.
     """
-    written = [[path, value, origin_of(scenario, path)] for path, value in flat(scenario).items()]
+    settings = {path: (value, origin_of(scenario, path)) for path, value in flat(scenario).items()}
+    settings |= {path: (value, "command line") for path, value in ordered.items()}
+    written = [[path, *told] for path, told in settings.items()]
     tables = [Table(["setting", "value", "from"], written, f"Written in the scenario: {len(written)} settings", folded=True)]
     presets = list(_from_presets(scenario))
     if presets:
         columns = ["setting", "value", "from", "which rests on"]
         tables.append(Table(columns, presets, f"From presets: {len(presets)} settings that nobody wrote", folded=True))
-    defaults = list(_defaults(scenario))
+    defaults = [row for row in _defaults(scenario) if row[0] not in ordered]
     tables.append(Table(["setting", "value", "from"], defaults, f"Defaults of the simulator: {len(defaults)}", folded=True))
     return tables
+
+
+def ordered_by(command: str) -> dict[str, str]:
+    """What a command that ran a scenario changed of it, by path.
+
+    >>> ordered_by("sim run shop.yaml -r 2 --duration=10s --out 3")
+    {'run.replications': '2', 'run.duration': '10s'}
+    """
+    if not command.startswith("sim "):
+        return {}
+    words = [part for word in shlex.split(command) for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    found = {path: words.index(name) + 1 for path, names in _OPTIONS.items() for name in names if name in words}
+    return {path: words[at] for path, at in found.items() if at < len(words)}
 
 
 def presets_in(scenario: Scenario) -> list[tuple[str, str, Preset]]:

@@ -457,7 +457,7 @@ def default_of(shape: Shape, field: FieldInfo) -> str:
         return f"`{dump_law(value)}`"
     if kind == "ratio":
         return f"`{100 * value:g} %`"
-    return f"`{shown(value, 400)}`".replace("'", "")
+    return f"`{f'{value:.12g}' if isinstance(value, float) else shown(value, 400)}`".replace("'", "")
 
 
 def _prose(model: type[BaseModel]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sim.analysis.curves import label_run
-from sim.analysis.explaining import against_typical, explained, explained_of_run, in_words, level_of, retries
+from sim.analysis.explaining import against_typical, explained, explained_of_run, in_words, level_of, outcomes_of_failed, retries
 from sim.analysis.waterfall import pick_request, sequence_diagram, waterfall
 from sim.errors import ScenarioError
 from sim.scenario.words import nearest
@@ -24,10 +24,12 @@ class Explanation:
         at: which ones are slow: a percentile, p99, and what lies beyond it; or failed.
         parts: candidate, condition, group (slow, typical), where, part, retry, mean_s, low, high, n: seconds per request with
             95 % intervals over replications; those of a group add up to its mean latency.
+        outcomes: of failed ones candidate, condition, outcome, count: how they ended, in all replications.
     """
 
     at: str
     parts: pd.DataFrame
+    outcomes: pd.DataFrame
 
     @property
     def differences(self) -> pd.DataFrame:
@@ -43,7 +45,13 @@ class Explanation:
         """In words, case by case."""
         cases = list(self.parts.groupby(["candidate", "condition"], sort=False, observed=True))
         several = len(cases) > 1
-        return [text for names, rows in cases for text in in_words(rows, self.at, names=[*map(str, names)] if several else ())]
+        found = []
+        for names, rows in cases:
+            ends = self.outcomes[(self.outcomes["candidate"] == names[0]) & (self.outcomes["condition"] == names[1])]
+            counts = ends.groupby("outcome")["count"].sum()
+            shares = {str(outcome): float(count) / counts.sum() for outcome, count in counts.items()}
+            found += in_words(rows, self.at, names=[*map(str, names)] if several else (), failed=shares)
+        return found
 
     def __repr__(self) -> str:
         return "\n".join(self.sentences())
@@ -64,14 +72,16 @@ def explain(results: Results, at: str = "p99", *, candidate: str | None = None, 
     Raises:
         ScenarioError: no such candidate or condition, `at` is no percentile, or the rows were not kept.
     """
-    level_of(at)
-    found = []
+    level = level_of(at)
+    found, ends = [], []
     for run in chosen_runs(results, candidate, condition):
         requests, attempts, changes = rows_of(results, run)
         times = results.scenarios[run.candidate, run.condition].run
         one = explained_of_run(requests, attempts, changes, at, start_s=times.warmup, end_s=times.end)
         found.append(label_run(one, *run.labels))
-    return Explanation(at, explained(pd.concat(found, ignore_index=True)))
+        failed = outcomes_of_failed(requests if level is None else requests.head(0), start_s=times.warmup, end_s=times.end)
+        ends.append(failed.assign(candidate=run.candidate, condition=run.condition))
+    return Explanation(at, explained(pd.concat(found, ignore_index=True)), pd.concat(ends, ignore_index=True))
 
 
 @dataclass(frozen=True, eq=False)

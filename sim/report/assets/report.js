@@ -25,6 +25,9 @@ for (const table of document.querySelectorAll("table")) {
     if (!head.textContent) return;
     const button = make("button", { type: "button", title: "Sort" }, head.textContent);
     head.replaceChildren(button);
+    // On paper a table's head comes again on every page, but not with buttons in it.
+    addEventListener("beforeprint", () => head.replaceChildren(button.textContent));
+    addEventListener("afterprint", () => head.replaceChildren(button));
     button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") !== "ascending";
       heads.forEach(other => other.removeAttribute("aria-sort"));
@@ -51,7 +54,7 @@ const written = {
 
 // --- charts
 
-const WIDTH = 460, HEIGHT = 270, LEFT = 62, RIGHT = 12, TOP = 24, BOTTOM = 40;
+const WIDTH = 460, HEIGHT = 270, LEFT = 62, RIGHT = 12, TOP = 40, BOTTOM = 40;
 const colours = JSON.parse(document.getElementById("colours").textContent);
 const dashes = ["", "7 3", "9 3 2 3", "2 2"];
 const hidden = new Set();
@@ -123,7 +126,7 @@ const drawPanel = (data, panel, zoom, onZoom, tell) => {
   for (const [label, start, end] of panel.bands) {
     const from = Math.max(x(start), LEFT), to = Math.min(x(end ?? lastX), WIDTH - RIGHT);
     if (to > from) svg.append(make("rect", { class: "fault", x: from, y: TOP, width: to - from, height: HEIGHT - BOTTOM - TOP }));
-    if (to > from) svg.append(make("text", { x: from + 3, y: TOP + 12, opacity: 0.8 }, label));
+    if (to > from) svg.append(make("text", { x: Math.min(from, WIDTH - RIGHT - 6 * label.length), y: TOP - 6 }, label));
   }
   for (const name of names) {
     const points = panel.series[name].filter(point => point[1] !== null && point[0] >= firstX && point[0] <= lastX);
@@ -189,7 +192,8 @@ for (const figure of document.querySelectorAll("figure.chart")) {
   const live = make("div", { class: "live" });
   const keys = make("div", { class: "keys", role: "group", "aria-label": "Candidates" });
   for (const name of names) {
-    const swatch = make("span", { class: "swatch" });
+    const stroke = make("line", { x1: 0, x2: 30, y1: 5, y2: 5, "stroke-width": 3, "stroke-dasharray": dashOf(name) });
+    const swatch = make("svg", { class: "swatch", viewBox: "0 0 30 10", "aria-hidden": "true" }, stroke);
     const button = make("button", { type: "button", "aria-pressed": "true" }, swatch, name);
     button.addEventListener("click", () => {
       if (!hidden.delete(name)) hidden.add(name);
@@ -197,7 +201,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     });
     redraws.push(() => {
       button.setAttribute("aria-pressed", String(!hidden.has(name)));
-      swatch.style.background = colourOf(name);
+      stroke.setAttribute("stroke", colourOf(name));
     });
     keys.append(button);
   }
