@@ -73,6 +73,7 @@ class BaseUnits(float):
 def _parse_text(text: str, kind: str) -> float:
     # No arithmetic, no unit algebra: a general parser reads 12:30 as a quotient, and 9**9**9 s keeps it busy for ever.
     found = _FORM.fullmatch(text)
+    meant = ""
     if found:
         number, unit = found.groups()
         unit = re.sub(r"^/\s+", "/", unit)
@@ -84,7 +85,9 @@ def _parse_text(text: str, kind: str) -> float:
                 return float(number)
         except DecimalException:
             pass
-    raise ValueError(f"{text!r} is not a {kind}; write for example {EXAMPLES[kind]}")
+        same = next((known for known in _SCALES[kind] if known.casefold() == unit.casefold() != ""), None)
+        meant = f"did you mean '{number} {same}'? " if same and same != unit else ""
+    raise ValueError(f"{text!r} is not a {kind}; {meant}write for example {EXAMPLES[kind]}")
 
 
 def parse(value: object, kind: str, *, bare_numbers: bool = True) -> float:
@@ -102,6 +105,10 @@ def parse(value: object, kind: str, *, bare_numbers: bool = True) -> float:
     (0.25, 2.0, 16384.0, 0.999)
     >>> parse("10 Mbit/s", "bandwidth")
     1250000.0
+    >>> parse("20 kb", "size")
+    Traceback (most recent call last):
+    ...
+    ValueError: '20 kb' is not a size; did you mean '20 kB'? write for example 512 B, 16 KiB or 1.5 MB
     >>> parse("100 MB/s", "rate")
     Traceback (most recent call last):
     ...

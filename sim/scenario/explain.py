@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from sim.scenario.calls import Fallback
@@ -150,7 +151,7 @@ def _alternative(place: _Place, label: str) -> Shape | None:
 def _past_shorthand(shape: Shape | None, value: Any, part: str | int) -> Shape | None:
     if shape is None:
         return None
-    if shape.model is not None and not isinstance(value, dict) and isinstance(part, str):
+    if shape.model is not None and isinstance(part, str):
         return field_shape(shape.model, part) or shape
     if isinstance(part, int) and not isinstance(value, list):
         return child(shape, [value], 0) or shape
@@ -265,9 +266,23 @@ def _wrong(place: _Place) -> str:
         return f"{shown(value)} should be {wanted}, written as a plain number: {value.rstrip(' %')}"
     if value is None:
         return f"has no value; write {wanted}, or remove the key"
-    words = [word for option in (members(shape) if shape is not None else ()) for word in literals(option)]
+    options = members(shape) if shape is not None else []
+    words = [word for option in options for word in literals(option)]
     guess = nearest(value, words) if isinstance(value, str) else ""
-    return f"{shown(value)} should be {wanted}{f'; {guess}' if guess.startswith('did') else ''}"
+    guess = guess if guess.startswith("did") else _as_entry(value, options)
+    return f"{shown(value)} should be {wanted}{guess and f'; {guess}'}"
+
+
+def _as_entry(value: Any, options: Sequence[Shape]) -> str:
+    """The first entry of a mapping that a bare value could be, as a guess."""
+    if len(options) != 1 or options[0].model is None or isinstance(value, dict | list):
+        return ""
+    for key, info in fields_of(options[0].model).items():
+        kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        with suppress(ValidationError, PydanticUserError):
+            TypeAdapter(kind).validate_python(value)
+            return "" if key == "preset" else f"did you mean {{{key}: {value}}}?"
+    return ""
 
 
 def _kind_wanted(place: _Place) -> str:

@@ -215,7 +215,8 @@ def expected(shape: Shape, name: Callable[[type[BaseModel]], str] | None = None)
     if shape.kind is not None:
         return shape.kind if name else _KIND_WORDS.get(shape.kind, f"a {shape.kind}")
     if shape.model is not None:
-        return name(shape.model) if name else f"a mapping with {', '.join(list(fields_of(shape.model))[:8])}"
+        keys = list(fields_of(shape.model))
+        return name(shape.model) if name else f"a mapping with {', '.join(keys[:8])}{', …' if len(keys) > 8 else ''}"
     return _expected_plain(shape, name)
 
 

@@ -82,6 +82,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     >>> nearest("worker", ["workers", "queue"]), nearest("threads", ["workers", "queue"])
     ("did you mean 'workers'?", 'known: queue, workers')
+    >>> nearest("GraphQL", ["grpc", "graphql"])
+    "did you mean 'graphql'?"
     >>> nearest("worker", [])
     'there are none here'
     """
@@ -90,7 +92,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return "there are none here"
     if len(names) > _COMPARED:  # to compare with thousands takes seconds
         names = [name for name in names if name[:1] == word[:1]][:_COMPARED] or names[:_COMPARED]
-    close = difflib.get_close_matches(word[:80], names, n=1, cutoff=0.6)
+    by_letters = {name.casefold(): name for name in reversed(names)}
+    close = difflib.get_close_matches(word[:80].casefold(), by_letters, n=1, cutoff=0.6)
     if close:
-        return f"did you mean '{close[0]}'?"
+        return f"did you mean '{by_letters[close[0]]}'?"
     return f"known: {', '.join(sorted(names)[:12])}{', …' if len(names) > 12 else ''}"
