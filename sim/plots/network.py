@@ -55,7 +55,7 @@ def attempts_per_tier(
     name, rows, found = style.shown(edges, _COLUMNS, "attempts_per_tier", condition, looks)
     named = rows.assign(edge=edge_names(rows))
     order = [one for one in tiers(edges) if edge in (None, one)]
-    ordered = named[named["edge"].isin(order)]
+    ordered = named[named["edge"].isin(order)].sort_values("edge", key=lambda names: names.map(order.index), kind="stable")
     blocks: Blocks = [
         (one if edge is None else "", style.names_in(ordered[ordered["edge"] == one], "candidate")) for one in order
     ]
