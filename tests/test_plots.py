@@ -369,7 +369,7 @@ def test_the_topology_stands_in_the_order_of_calls_and_says_what_flows() -> None
     ax = plots.topology_under_load(edges_table(), condition="crash", candidate="hedged")
     at = {text.get_text(): text.get_position()[0] for text in ax.texts}
     assert at["client"] < at["shop"] < at["bank"]
-    assert {"100/s\n0 %", "200/s\n20 %"} <= set(at)
+    assert {"100/s, 0 %", "200/s, 20 %"} <= set(at)
     with pytest.raises(ScenarioError, match="several of candidate: sync, queue, hedged"):
         plots.topology_under_load(edges_table(), condition="crash")
 

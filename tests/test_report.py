@@ -12,6 +12,7 @@ import pytest
 from browser import BROWSER, Page, opened
 from test_cli import sim
 
+from sim.analysis.edges import arranged, stacked
 from sim.report import as_html, as_markdown, content_of
 from sim.report.blocks import Cell, Chart, Content, Heading, Table, Text
 from sim.report.flipping import flipping
@@ -177,6 +178,15 @@ def test_the_topology_has_a_way_for_every_call(study: Results) -> None:
     }  # fmt: skip
     assert drawn.svg.count("<rect") == 5
     assert drawn.svg.count('marker-end="url(#tip)"') == 4
+
+
+def test_a_call_to_a_far_column_passes_between_the_boxes_of_the_columns_between() -> None:
+    """client -> shop -> bank, shop -> far, bank -> far: what shop asks of far passes below bank, and no box lies on its way."""
+    columns = arranged([("client", "shop"), ("shop", "bank"), ("shop", "far"), ("bank", "far")], "client")
+    assert columns == [[("client", False)], [("shop", False)], [("bank", False), ("shop", True)], [("far", False)]]
+    middles, tallest = stacked(columns, 60.0, 20.0)
+    assert tallest == 80.0
+    assert middles == {("client", 0): 40.0, ("shop", 1): 40.0, ("bank", 2): 30.0, ("shop", 2): 70.0, ("far", 3): 40.0}
 
 
 class _Page(HTMLParser):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import pandas as pd
@@ -120,3 +120,54 @@ def layers(edges: Iterable[tuple[str, str]], first: str) -> dict[str, int]:
 
     walk(first, 0, (first,))
     return depth
+
+
+#: A place in a column of a drawing: a node, or (True) where the calls of a node pass by on their way to farther columns.
+Slot = tuple[str, bool]
+
+
+def arranged(edges: Iterable[tuple[str, str]], first: str) -> list[list[Slot]]:
+    """Nodes in columns by `layers`, each as near as can be to who calls it, with room for calls that pass a column by.
+
+    >>> arranged([("client", "shop"), ("shop", "bank"), ("client", "bank")], "client")
+    [[('client', False)], [('shop', False), ('client', True)], [('bank', False)]]
+    """
+    pairs = list(dict.fromkeys(edges))
+    depth = layers(pairs, first)
+    columns: list[list[Slot]] = [[] for _ in range(max(depth.values()) + 1)]
+    for name, at in depth.items():
+        columns[at].append((name, False))
+    for one, other in pairs:
+        for at in range(depth[one] + 1, depth[other]):
+            if (one, True) not in columns[at]:
+                columns[at].append((one, True))
+    for at in range(1, len(columns)):
+        heights = {slot: (row + 0.5) / len(columns[at - 1]) for row, slot in enumerate(columns[at - 1])}
+
+        def height(slot: Slot, at: int = at, heights: dict[Slot, float] = heights) -> float:
+            """The mean height of those slots in the column before from which calls come."""
+            name, passing = slot
+            callers = [name] if passing else [one for one, other in pairs if other == name and depth[one] < at]
+            found = [heights[one, depth[one] < at - 1] for one in callers]
+            return sum(found) / len(found) if found else 1.0
+
+        columns[at].sort(key=height)
+    return columns
+
+
+def stacked(columns: Sequence[Sequence[Slot]], node: float, passage: float) -> tuple[dict[tuple[str, int], float], float]:
+    """The height at which the middle of each slot stands, by its name and column; and that of the tallest column.
+
+    Args:
+        columns: of `arranged`.
+        node: how much room a node takes, with what is between it and the next one.
+        passage: how much calls take that pass by.
+    """
+    sizes = [[passage if passing else node for _, passing in column] for column in columns]
+    tallest = max(map(sum, sizes))
+    middles = {
+        (name, at): (tallest - sum(mine)) / 2 + sum(mine[:row]) + mine[row] / 2
+        for at, (column, mine) in enumerate(zip(columns, sizes, strict=True))
+        for row, (name, _) in enumerate(column)
+    }
+    return middles, tallest

@@ -27,7 +27,7 @@ ANSWERS: Final[dict[str, str]] = {
     "attempts_per_tier": "on which edge tries multiply: first tries and retries",
     "topology_under_load": "who calls whom, with attempts per second and failed ones on every edge",
     "waiting_over_time": "how long the longest line is",
-    "workers_over_time": "how many of its workers are held",
+    "workers_over_time": "how many of its workers are held, or of its messages are with consumers",
     "replicas_over_time": "how many replicas are up",
     "staleness_cdf": "how long callers chose replicas that were gone",
     "goodput_over_time": "what a fault costs in good answers, with the burst after it",

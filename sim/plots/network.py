@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.path import Path
 
-from sim.analysis.edges import layers
+from sim.analysis.edges import Slot, arranged, layers, stacked
 from sim.analysis.words import amount
 from sim.plots import style
 from sim.plots.rows import Blocks, beside, beyond, lay_out, size_of
@@ -22,7 +25,11 @@ _COLUMNS: Final = ("caller", "target", "attempts_rps", "retries_rps", "failed")
 _TROUBLE: Final = ((0.0, Look("#8C8C8C")), (0.01, Look("#E69F00", (0, (7, 2)))), (0.1, Look("#A63D40", (0, (1, 1)))))
 #: Inches of a panel that fills a screen.
 _TALL: Final = 7.0
-_WIDTH, _HEIGHT, _ACROSS, _DOWN = 1.5, 0.52, 1.25, 0.42
+_WIDTH, _HEIGHT, _ACROSS, _DOWN = 1.8, 0.52, 1.6, 0.3
+#: Room for a line of numbers above its arrow, for calls that pass a column by, and for arrows that go back, in inches.
+_LINE, _PASSAGE, _BACK = 0.24, 0.3, 0.4
+#: Attempts per second and failed ones between two services.
+Flows = dict[tuple[str, str], dict[str, float]]
 
 
 def attempts_per_tier(
@@ -137,20 +144,25 @@ def topology_under_load(
     chart = "topology_under_load"
     name, rows, _ = style.shown(edges, _COLUMNS, chart, condition)
     who, mine = style.one_of(rows, "candidate", candidate, chart)
-    places, (across, down) = _places(mine)
     flows = _flows(mine)
-    most = max(flow["attempts_rps"] for flow in flows.values())
+    columns = arranged(flows, _first(mine))
+    middles, tallest = _stacked(columns, flows)
+    at = {node: column for column, slots in enumerate(columns) for node, passing in slots if not passing}
     with style.themed():
         ax = style.new_axes(ax, room_for(mine))
-        for (one, other), flow in flows.items():
-            _arrow(ax, places[one], places[other], flow, most)
-        for node, (x, y) in places.items():
+        for one, other in flows:
+            _arrow(
+                ax, _way(one, other, at, middles, flows), flows[one, other], max(flow["attempts_rps"] for flow in flows.values())
+            )
+        for node, column in at.items():
+            x, y = column * (_WIDTH + _ACROSS), middles[node, column] - _HEIGHT / 2
             box = FancyBboxPatch((x, y), _WIDTH, _HEIGHT, "round,pad=0.03", facecolor="white", edgecolor=INK, linewidth=1.2)
             ax.add_patch(box).set_zorder(3)
-            ax.text(x + _WIDTH / 2, y + _HEIGHT / 2, style.wrap(style.shorten(node, 34), 17), ha="center", va="center",
+            ax.text(x + _WIDTH / 2, y + _HEIGHT / 2, style.wrap(style.shorten(node, 42), 21), ha="center", va="center",
                     fontsize=10, zorder=4)  # fmt: skip
-        ax.set_xlim(-0.15, across - _ACROSS + 0.15)
-        ax.set_ylim(down - _DOWN + 0.35, -0.35)
+        ax.set_xlim(-0.15, len(columns) * (_WIDTH + _ACROSS) - _ACROSS + 0.15)
+        ax.set_ylim(tallest, 0.0)
+        ax.set_aspect("equal", anchor="NW")
         ax.set_axis_off()
         style.set_title(ax, title, f"Who calls whom, attempts per second and failed ones · {who}, {name}")
         if legend:
@@ -163,8 +175,9 @@ def topology_under_load(
 
 def room_for(edges: pd.DataFrame) -> tuple[float, float]:
     """Width and height that a topology of these edges needs, in inches, with room for a title of usual length."""
-    _, (across, down) = _places(edges)
-    return max(8.6, 1.0 + across), 1.2 + down
+    flows = _flows(edges)
+    columns = arranged(flows, _first(edges))
+    return max(8.6, 1.0 + len(columns) * (_WIDTH + _ACROSS)), 0.6 + _stacked(columns, flows)[1]
 
 
 def _service(address: str) -> str:
@@ -182,9 +195,9 @@ def _first(edges: pd.DataFrame) -> str:
     return next((one for one, _ in pairs if one not in called), pairs[0][0])
 
 
-def _flows(edges: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
+def _flows(edges: pd.DataFrame) -> Flows:
     """Attempts per second, and the share of them that failed, between services."""
-    flows: dict[tuple[str, str], dict[str, float]] = {}
+    flows: Flows = {}
     for pair, row in zip(_pairs(edges), edges.to_dict("records"), strict=True):
         flow = flows.setdefault(pair, {"attempts_rps": 0.0, "failed_rps": 0.0})
         flow["attempts_rps"] += float(row["attempts_rps"])
@@ -192,35 +205,62 @@ def _flows(edges: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
     return flows
 
 
-def _places(edges: pd.DataFrame) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
-    """Where each service stands, and how much room all take, in inches."""
-    columns: dict[int, list[str]] = {}
-    for name, depth in layers(_pairs(edges), _first(edges)).items():
-        columns.setdefault(depth, []).append(name)
-    tallest = max(map(len, columns.values()))
-    places = {}
-    for column, names in columns.items():
-        shift = (tallest - len(names)) / 2
-        for row, name in enumerate(names):
-            places[name] = (column * (_WIDTH + _ACROSS), (shift + row) * (_HEIGHT + _DOWN))
-    return places, ((max(columns) + 1) * (_WIDTH + _ACROSS), tallest * (_HEIGHT + _DOWN))
+def _stacked(columns: Sequence[Sequence[Slot]], flows: Flows) -> tuple[dict[tuple[str, int], float], float]:
+    """Heights of all slots: as far apart as the most arrows that come to a service need, with room for arrows that go back."""
+    coming = max(Counter(other for _, other in flows).values())
+    middles, tallest = stacked(columns, max(_HEIGHT + _DOWN, _LINE * coming + 0.1), _PASSAGE)
+    at = {node: column for column, slots in enumerate(columns) for node, passing in slots if not passing}
+    return middles, tallest + (_BACK if any(at[other] <= at[one] for one, other in flows) else 0.0)
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], flow: Mapping[str, float], most: float) -> None:
+def _way(
+    one: str, other: str, at: Mapping[str, int], middles: Mapping[tuple[str, int], float], flows: Flows
+) -> list[tuple[float, float]]:
+    """Where calls go: out of a box, between those of the columns on their way, and to their own place at the other box."""
+    x = {name: at[name] * (_WIDTH + _ACROSS) for name in (one, other)}
+    y = {name: middles[name, at[name]] for name in (one, other)}
+    if at[other] <= at[one]:  # back, or within a column: below the boxes
+        return [(x[name] + _WIDTH / 2, y[name] + _HEIGHT / 2 + 0.03) for name in (one, other)]
+    callers = sorted(
+        (caller for caller, called in flows if called == other and at[caller] < at[other]),
+        key=lambda name: middles.get((name, at[other] - 1), 0.0),
+    )
+    place = (callers.index(one) - (len(callers) - 1) / 2) * _LINE
+    points = [(x[one] + _WIDTH + 0.04, y[one])]
+    for column in range(at[one] + 1, at[other]):
+        left = column * (_WIDTH + _ACROSS)
+        points += [(left, middles[one, column]), (left + _WIDTH, middles[one, column])]
+    return [*points, (x[other] - 0.06, y[other] + place)]
+
+
+def _arrow(ax: Axes, way: Sequence[tuple[float, float]], flow: Mapping[str, float], most: float) -> None:
     failed = flow["failed_rps"] / flow["attempts_rps"] if flow["attempts_rps"] else 0.0
     look = next(look for least, look in reversed(_TROUBLE) if failed >= least)
-    forward = end[0] > start[0]
-    tail = (start[0] + (_WIDTH + 0.04 if forward else _WIDTH / 2), start[1] + (_HEIGHT / 2 if forward else _HEIGHT))
-    head = (end[0] - 0.06 if forward else end[0] + _WIDTH / 2, end[1] + (_HEIGHT / 2 if forward else _HEIGHT))
     broad = 1.0 + 4.0 * float(np.sqrt(flow["attempts_rps"] / most))
-    bend: dict[str, Any] = {} if forward else {"connectionstyle": "arc3,rad=-0.4"}
+    (x1, y1), (x2, y2) = way[-2:]
+    forward = x2 > x1
+    neck_in = 0.04 + 0.025 * broad
+    neck = (x2 - neck_in, y2) if forward else (x2, y2 + neck_in)  # the head by itself: a broken line would break it, too
+    back = [(x1, y1), (x1, y1 + _BACK), (x2, y2 + _BACK), neck]
+    path = _path([*way[:-1], neck]) if forward else Path(back, [Path.MOVETO, *[Path.CURVE4] * 3])
+    ax.add_patch(PathPatch(path, fill=False, color=look.colour, linestyle=look.line, linewidth=broad, capstyle="butt", zorder=1))
     ax.add_patch(
         FancyArrowPatch(
-            tail, head, arrowstyle="-|>", mutation_scale=9 + 2 * broad, color=look.colour, linestyle=look.line, linewidth=broad,
-            shrinkA=0, shrinkB=0, zorder=1, **bend,
+            neck, (x2, y2), arrowstyle="-|>", mutation_scale=8 + 4 * broad, color=look.colour, shrinkA=0, shrinkB=0, zorder=1
         )
-    )  # fmt: skip
-    told = f"{style.plain(float(format(flow['attempts_rps'], '.3g')))}/s\n{amount('share_error', failed)}"
-    at = (0.45 * tail[0] + 0.55 * head[0], 0.45 * tail[1] + 0.55 * head[1] + (0.0 if forward else 0.25))
-    ax.text(*at, told, ha="center", va="center", fontsize=9, color=INK, zorder=2,
-            bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1})  # fmt: skip
+    )
+    told = f"{style.plain(float(format(flow['attempts_rps'], '.3g')))}/s, {amount('share_error', failed)}"
+    # Before the head and above it, where arrows come in side by side.
+    x, y = (x2 - 0.2, y2 - 0.02 - broad / 144) if forward else ((x1 + x2) / 2, max(y1, y2) + 0.26)
+    ax.text(x, y, told, ha="right" if forward else "center", va="bottom", fontsize=8.5, color=INK, zorder=2,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.3})  # fmt: skip
+
+
+def _path(way: Sequence[tuple[float, float]]) -> Path:
+    """Level out of a box and level into the next one, straight past the boxes between."""
+    points, codes = [way[0]], [Path.MOVETO]
+    for start, end in itertools.pairwise(way):
+        middle = start[0] + 0.35 * (end[0] - start[0])
+        points += [(middle, start[1]), (middle, end[1]), end]
+        codes += [Path.CURVE4] * 3
+    return Path(points, codes)

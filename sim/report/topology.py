@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from sim.analysis.edges import layers
+from sim.analysis.edges import arranged, stacked
 from sim.report.blocks import Diagram
 from sim.scenario.edges import CLIENT, edges_of
 from sim.scenario.model import Scenario
 
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 172, 44, 62, 22, 10
+_HEIGHT, _ACROSS, _DOWN, _MARGIN = 44, 62, 22, 10
+#: How much room calls take that pass a column by, a letter of a name, and a box at least and at most.
+_PASSAGE, _LETTER, _NARROWEST, _WIDEST = 22, 8.4, 120, 240
 #: How a kind of node is drawn in Mermaid.
 _SHAPES: Final = {"client": "([{}])", "service": "[{}]", "queue": "[[{}]]", "proxy": "{{{{{}}}}}"}
 
@@ -18,8 +22,7 @@ _SHAPES: Final = {"client": "([{}])", "service": "[{}]", "queue": "[[{}]]", "pro
 def topology(scenario: Scenario, title: str) -> Diagram:
     """The services, queues and proxies of a scenario, and the calls between them."""
     nodes, edges = _graph(scenario)
-    depth = layers(edges, CLIENT)
-    return Diagram(title, _svg(nodes, edges, depth, title), _mermaid(nodes, edges))
+    return Diagram(title, _svg(nodes, edges, title), _mermaid(nodes, edges))
 
 
 #: Nodes by name: kind, and what is written below the name.
@@ -52,48 +55,52 @@ def _graph(scenario: Scenario) -> tuple[Nodes, Edges]:
     return {name: node for name, node in nodes.items() if name in used}, edges
 
 
-def _svg(nodes: Nodes, edges: Edges, depth: dict[str, int], title: str) -> str:
-    columns: dict[int, list[str]] = {}
-    for name in nodes:
-        columns.setdefault(depth[name], []).append(name)
-    tallest = max(len(names) for names in columns.values())
-    places: dict[str, tuple[float, float]] = {}
-    for column, names in columns.items():
-        shift = (tallest - len(names)) * (_HEIGHT + _DOWN) / 2
-        for row, name in enumerate(names):
-            places[name] = (_MARGIN + column * (_WIDTH + _ACROSS), _MARGIN + shift + row * (_HEIGHT + _DOWN))
-    width = 2 * _MARGIN + (max(columns) + 1) * (_WIDTH + _ACROSS) - _ACROSS
-    height = 2 * _MARGIN + tallest * (_HEIGHT + _DOWN) - _DOWN
+def _svg(nodes: Nodes, edges: Edges, title: str) -> str:
+    columns = arranged(edges, CLIENT)
+    middles, tallest = stacked(columns, _HEIGHT + _DOWN, _PASSAGE)
+    box = min(max(_NARROWEST, *(_LETTER * len(name) + 24 for name in nodes)), _WIDEST)
+    at = {name: column for column, slots in enumerate(columns) for name, passing in slots if not passing}
+    places = {key: (_MARGIN + key[1] * (box + _ACROSS), _MARGIN + middle) for key, middle in middles.items()}
+    width = 2 * _MARGIN + len(columns) * (box + _ACROSS) - _ACROSS
+    height = 2 * _MARGIN + tallest
     parts = [
-        f'<svg class="topology" viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{escape(title)}">',
+        f'<svg class="topology" viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img" aria-label="{escape(title)}">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>',
     ]
     for (one, other), later in edges.items():
-        parts.append(_line(places[one], places[other], later))
+        names = [one] * max(1, at[other] - at[one]) + [other]
+        way = [places[name, at[one] + step] for step, name in enumerate(names)] if at[other] > at[one] else []
+        path = _forward(way, box) if way else _back(places[one, at[one]], places[other, at[other]], box)
+        parts.append(f'<path class="{"later" if later else "call"}" d="{path}" marker-end="url(#tip)"/>')
+    letters = int(box / _LETTER) - 1
     for name, (kind, below) in nodes.items():
-        x, y = places[name]
+        x, y = places[name, at[name]]
         parts.append(
-            f'<g class="{kind}"><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="{20 if kind == "client" else 5}"/>'
-            f'<text x="{x + _WIDTH / 2}" y="{y + 19}">{escape(_short(name))}</text>'
-            f'<text class="small" x="{x + _WIDTH / 2}" y="{y + 35}">{escape(_short(below, 26))}</text></g>'
+            f'<g class="{kind}"><rect x="{x:g}" y="{y - _HEIGHT / 2:g}" width="{box:g}" height="{_HEIGHT}" '
+            f'rx="{20 if kind == "client" else 5}"/>'
+            f'<text x="{x + box / 2:g}" y="{y - 3:g}">{escape(_short(name, letters))}</text>'
+            f'<text class="small" x="{x + box / 2:g}" y="{y + 13:g}">{escape(_short(below, letters + 8))}</text></g>'
         )
     return "".join([*parts, "</svg>"])
 
 
-def _line(start: tuple[float, float], end: tuple[float, float], later: bool) -> str:
-    x1, y1, x2, y2 = start[0] + _WIDTH, start[1] + _HEIGHT / 2, end[0], end[1] + _HEIGHT / 2
-    if end[0] <= start[0]:  # back, or within a layer: around below
-        x1, x2 = start[0] + _WIDTH / 2, end[0] + _WIDTH / 2
-        y1, y2 = start[1] + _HEIGHT, end[1] + _HEIGHT
-        path = f"M{x1} {y1}C{x1} {y1 + 30} {x2} {y2 + 30} {x2} {y2}"
-    else:
-        middle = (x1 + x2) / 2
-        path = f"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}"
-    return f'<path class="{"later" if later else "call"}" d="{path}" marker-end="url(#tip)"/>'
+def _forward(way: Sequence[tuple[float, float]], box: float) -> str:
+    """From the right side of a box to the left side of another, between the boxes of the columns in between."""
+    parts = [f"M{way[0][0] + box:g} {way[0][1]:g}"]
+    for (x1, y1), (x2, y2) in itertools.pairwise(way):
+        middle = (x1 + box + x2) / 2
+        parts.append(f"L{x1 + box:g} {y1:g}C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}")
+    return "".join(parts)
 
 
-def _short(text: str, width: int = 19) -> str:
+def _back(start: tuple[float, float], end: tuple[float, float], box: float) -> str:
+    """To a box in the same column or in one before: around below."""
+    x1, y1, x2, y2 = start[0] + box / 2, start[1] + _HEIGHT / 2, end[0] + box / 2, end[1] + _HEIGHT / 2
+    return f"M{x1:g} {y1:g}C{x1:g} {y1 + 30:g} {x2:g} {y2 + 30:g} {x2:g} {y2:g}"
+
+
+def _short(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
