@@ -107,7 +107,7 @@ def test_candidates_that_guess_differently_have_to_be_asked_about_one_range() ->
 def test_a_report_says_of_each_number_whether_it_is_guessed_or_measured() -> None:
     told = loads(SHOP)
     assert isinstance(told, Scenario)
-    written = {row[0]: (row[1], row[2]) for row in assumptions(told)[0].rows}
+    written = {row[0]: (row[1], row[2]) for row in assumptions(told, {})[0].rows}
     assert written["services.shop.workers"] == ("4", "guessed: 2..8")
     assert written["services.shop.operations.buy.steps[0].work.exponential.mean"] == ("20ms", "guessed: 10ms..40ms")
     assert written["services.shop.operations.buy.steps[1].call"] == ("bank.pay", "measured: traces of a day")
