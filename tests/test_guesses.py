@@ -114,3 +114,5 @@ def test_a_report_says_of_each_number_whether_it_is_guessed_or_measured() -> Non
     assert written["services.shop.operations.buy.steps[1].call"] == ("bank.pay", "measured: traces of a day")
     assert written["load.rate"] == ("100/s", "written")
     assert origin_of(told, "services.shopping.workers") == "written", "another name that begins alike"
+    clock = told.model_copy(update={"measured": {"services.bank.operations.pay[0].work.constant": "a clock"}})
+    assert origin_of(clock, "services.bank.operations.pay.steps[0].work") == "measured: a clock", "a constant is written so"
