@@ -14,6 +14,7 @@ from sim.cli import app
 from sim.errors import ScenarioError
 from sim.report.settings import assumptions
 from sim.scenario.model import Scenario
+from sim.scenario.origins import origin_of
 from sim.scenario.yaml import loads
 from sim.study import sensitivity
 
@@ -112,3 +113,6 @@ def test_a_report_says_of_each_number_whether_it_is_guessed_or_measured() -> Non
     assert written["services.shop.operations.buy.steps[0].work.exponential.mean"] == ("20ms", "guessed: 10ms..40ms")
     assert written["services.shop.operations.buy.steps[1].call"] == ("bank.pay", "measured: traces of a day")
     assert written["load.rate"] == ("100/s", "written")
+    assert origin_of(told, "services.shopping.workers") == "written", "another name that begins alike"
+    clock = told.model_copy(update={"measured": {"services.bank.operations.pay[0].work.constant": "a clock"}})
+    assert origin_of(clock, "services.bank.operations.pay.steps[0].work") == "measured: a clock", "a constant is written so"

@@ -71,6 +71,12 @@ def test_two_replications_leave_wide_intervals() -> None:
     assert not found.sure
 
 
+def test_sure_is_who_is_apart_from_all_others() -> None:
+    first = {"first": {"x": [1.0, 1.0]}, "far": {"x": [9.0, 9.0]}}
+    assert regret(table(first)).sure
+    assert not regret(table(first | {"near": {"x": [1.2, 0.9]}})).sure
+
+
 def test_one_replication_is_sure_of_nothing() -> None:
     found = regret(table({name: {under: some[:1] for under, some in each.items()} for name, each in THREE.items()}))
     assert found.totals[["worst_low", "worst_high", "expected_low", "expected_high"]].isna().all(axis=None)

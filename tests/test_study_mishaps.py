@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -17,8 +18,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from studies import assert_same, comparison, fake, scenario
 
+from sim.cli.show import show_results
 from sim.errors import ScenarioError
 from sim.scenario.model import Scenario
 from sim.study import compare, load_results, only_writer, replicate
@@ -43,6 +46,21 @@ def test_an_interrupt_keeps_what_is_finished_and_says_partial(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_what_is_finished_is_shown_though_a_condition_has_no_run_yet() -> None:
+    def interrupt(done: int, total: int, label: str) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    found = compare(comparison(), 2, workers=1, simulate=fake, on_progress=interrupt)
+    assert len(found.conditions) == 2
+    console = Console(file=io.StringIO(), width=120)
+    show_results(console, found)
+    told = console.file.getvalue()
+    assert "under quiet\n\n" in told
+    assert "under crash\nno run of it is finished\n" in told
+    assert "By regret" not in told, "what was not run is not infinitely bad"
+
+
 def test_an_interrupt_inside_a_run_in_parallel(tmp_path: Path) -> None:
     def interrupt(done: int, total: int, label: str) -> None:
         if done == 2:

@@ -68,6 +68,7 @@ def test_a_doubt_is_told_once_with_its_first_point(monkeypatch: pytest.MonkeyPat
 
     assert told(("a", 150.0), ("b", 150.0)) == ["payment cannot keep up"], "the same everywhere"
     assert told(("a", 150.0), ("b", 200.0), ("c", 20.0)) == ["a and 1 more"], "whatever its numbers"
+    assert told(("a", 150.0), ("b", 200.0)) == ["a and 1 more"], "everywhere, but not with the same numbers"
     assert told(("a", 20.0), ("b", 150.0)) == ["b"]
     monkeypatch.setattr(doubts, "_MOST_POINTS", 2)
     assert told(("a", 20.0), ("b", 150.0), ("c", 20.0), ("d", 20.0)) == [], "of many points some are asked: a and c"

@@ -86,6 +86,9 @@ def show_results(console: Console, results: Results) -> None:
     for condition in results.conditions:
         if len(results.conditions) > 1:
             console.print(f"\n[bold]under {_plain(condition)}[/]")
+        if not (results.summary["condition"] == condition).any():
+            console.print("no run of it is finished")  # an interrupt came before
+            continue
         for table in _number_tables(results, condition, console.width):
             console.print()
             console.print(table)
@@ -121,7 +124,7 @@ def _show_verdict(console: Console, results: Results) -> None:
             told = f"{name} is best{decision.grounds[condition]}" if name is not None else decision.ties[condition]
             where = f"under {_plain(condition)}: " if len(results.conditions) > 1 else ""
             console.print(f"  {where}{_plain(told)}", soft_wrap=True)
-    if len(results.conditions) > 1 and not decision.tied:
+    if len(results.conditions) > 1 and not decision.tied and not results.partial:
         for sentence in results.regret().sentences(decision.chosen):
             console.print(_plain(sentence), soft_wrap=True)
 
