@@ -10,7 +10,8 @@ from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import Scale
 from sim.scenario.edges import CLIENT
 from sim.scenario.faults import Crash
-from sim.scenario.forecast import Edge
+from sim.scenario.distances import way_s
+from sim.scenario.forecast import Edge, calls_rps, demands_of
 from sim.scenario.model import Scenario
 
 #: Rules that look at calls, their times or what servers report, each time they choose.
@@ -42,6 +43,25 @@ def doubts_of_connections(scenario: Scenario, edges: list[Edge]) -> Iterator[str
         yield from _believed_in(scenario, spec, way, service)
         yield from _chosen_once(edge.policy, way)
         yield from _back_to_the_same(edge.policy, spec, way)
+    yield from _refused(scenario, edges)
+
+
+def _refused(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
+    """Servers that let in fewer connections than are in use at a time: calls a second times how long each has one to itself."""
+    rates, demands = calls_rps(scenario), demands_of(scenario)
+    for name, service in scenario.services.items():
+        most, used = service.max_connections, 0.0
+        for edge in dict.fromkeys(edges) if most is not None else ():
+            spec = edge.policy.connections
+            if spec is None or spec.max_concurrent != 1 or edge.policy.via is not None or edge.target.split(".")[0] != name:
+                continue
+            time_s = demands[edge.target].held_s + 2 * way_s(scenario, edge.caller, name)
+            used += rates.get((edge.caller, edge.target), 0.0) * time_s / service.replicas
+        if most is not None and used > most:
+            yield (
+                f"{name}: some {used:.3g} connections to each replica are in use at a time (calls a second times how long one "
+                f"has a connection), and max_connections = {most} lets in fewer: others are refused; raise it, or add replicas"
+            )
 
 
 def _chooser(scenario: Scenario, edge: Edge) -> tuple[CallPolicy, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sim.scenario.connection_doubts import doubts_of_connections
+from sim.scenario.edges import edges_of as ways_of
 from sim.scenario.edges import operations_of, steps_of
 from sim.scenario.faults import Crash, LinkFault, Partition, ZoneOutage
 from sim.scenario.finding_doubts import doubts_of_finding
@@ -54,6 +55,7 @@ def doubts(scenario: Scenario) -> list[str]:
         *doubts_of_zones(scenario, edges, expected),
         *doubts_of_connections(scenario, edges),
         *doubts_of_protocols(scenario, edges),
+        *_objectives_without_effect(scenario),
         *_load_in_time(scenario, expected),
         *_faults_in_time(scenario),
         *_long_enough(scenario, expected),
@@ -166,6 +168,17 @@ def _lost_between_zones(scenario: Scenario) -> list[str]:
     causes = ["a zone is down silently" for fault in scenario.faults if isinstance(fault, ZoneOutage) and fault.silent]
     causes += ["zones are cut off from each other" for fault in scenario.faults if isinstance(fault, Partition)]
     return causes + ["a link between zones loses messages" for link in scenario.zone_links.values() if link.loss]
+
+
+def _objectives_without_effect(scenario: Scenario) -> Iterator[str]:
+    """Objectives of effects that nobody calls for, and whose queue gets no message."""
+    letters = [queue.dead_letter for queue in scenario.queues.values()]
+    letters += [log.group(name).dead_letter for log in scenario.logs.values() for name in log.groups]
+    targets = {target for _, target in ways_of(scenario)} | {letter for letter in letters if letter is not None}
+    reached = targets | {consumer for target in targets for consumer in scenario.consumers(target).values()}
+    for slo in scenario.slos:
+        if slo.effect and slo.of is not None and slo.of not in reached:
+            yield f"objective {slo.text}: nobody asks for {slo.of}, so it fails without a value; publish to it, or leave it out"
 
 
 def _nothing_arrives(scenario: Scenario, edges: list[Edge]) -> Iterator[str]:
