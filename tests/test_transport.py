@@ -151,10 +151,10 @@ def test_the_third_that_follows_shows_a_loss_at_once_and_one_alone_after_a_while
 def test_head_of_line_blocking_agrees_with_its_closed_form(spec, ordered):
     # A message of one segment every d = 0.3 round trips; a share p is lost. The ack of the next one shows a loss, so a repair
     # takes D = d + a round trip. Where order is kept, a message is late by D - k d if the last loss is that of the k-th one
-    # before it: on average by the sum of p (1 - p)^k (D - k d) over k; else only for k = 0. The window stays as it is.
+    # before it: on average by the sum of p (1 - p)^k (D - k d) over k; else only for k = 0.
     loss, count, every_s = 0.02, 100_000, 0.3 * RTT_S
     rng = np.random.default_rng(7)
-    flow, path = Flow(spec.model_copy(update={"decrease": 1.0})), PATH._replace(loss=loss)
+    flow, path = Flow(spec), PATH._replace(loss=loss)
     sent_s, there_s, tails = np.arange(count) * every_s, np.empty(count), {}
     for place, now_s in enumerate(sent_s):
         there_s[place] = flow.send(now_s, 100, path, _once(rng)).arrives_s
@@ -217,6 +217,13 @@ def test_a_small_message_need_not_wait_for_a_large_one():
     assert there_rounds((0, 100), (1.25, 50)) == [3, 3]
     # Where the server's turn has not come for the large one, the small one is there first.
     assert there_rounds((0, 10), (0, 1000), (0, 2))[2:] == [1]
+
+
+def test_small_messages_take_their_bytes_of_the_window_and_no_whole_segments():
+    small = [(0, 100 / 1460)] * 146  # a window of 14,600 bytes
+    assert there_rounds(*small) == [0] * 146
+    assert there_rounds(*small, (0, 100 / 1460))[-1] == 1
+    assert there_rounds((0, 9.5), (0, 0.5), (0, 0.5)) == [0, 0, 1]
 
 
 def test_a_window_of_a_stream_holds_up_no_other():

@@ -4,6 +4,7 @@ cdef double _INF
 cdef long _REORDERED
 cdef double _MOST_ESTIMATED
 cdef double _A_MOMENT_S
+cdef double _ROUNDING
 
 
 cdef class _Odds
@@ -51,9 +52,8 @@ cdef class Flow:
     cdef double _sample_until_s
     cdef double _wider_s
     cdef list _flying
-    cdef long _in_flight
+    cdef double _in_flight
     cdef long _flights
-    cdef double _unread
     cdef long _filled
     cdef bint _in_parts
     cdef double _turn_s
@@ -61,13 +61,13 @@ cdef class Flow:
     cdef list _planned
     cdef double _ridden_s
     cdef double _repaired_s
-    cdef long _of_parts
+    cdef double _of_parts
     cdef double _train_s
 
     cpdef long segments(self, double size) except? -2
     @cython.locals(
         count=cython.long, full_s=double, last_s=double, sent=cython.long, begin_s=double, burst=cython.long, over_s=double,
-        next_s=double, before=cython.long, room=cython.long, most=cython.long, alone=bint, acked_s=double, out=double,
+        next_s=double, before=cython.long, room=cython.long, most=cython.long, alone=bint, acked_s=double, out=double, last=double,
         odds=_Odds
     )
     cpdef double arrives_s(
@@ -84,7 +84,7 @@ cdef class Flow:
     ) except? -2
     @cython.locals(there_s=double, tail=Hole)
     cdef double _there_s(self, double now_s, double done_s) except? -2
-    @cython.locals(beside=cython.long)
+    @cython.locals(beside=double)
     cpdef double room(self, double now_s) except? -2
     @cython.locals(arrives_s=double)
     cpdef double part_s(
@@ -94,13 +94,15 @@ cdef class Flow:
     @cython.locals(window=double)
     cdef _widen(self, double sample)
     cdef _grow(self, double acked, double later)
-    cdef long _room(self) except? -2
-    @cython.locals(back_s=double, number=cython.long, count=cython.long, size=double)
+    @cython.locals(free=double, unread=double)
+    cdef long _room(self, long left, double last) except? -2
+    @cython.locals(back_s=double, number=cython.long, amount=double, is_part=bint)
     cdef _acked(self, double now_s)
     cdef _see(self, double back_s, double size)
-    cdef double _has_room_s(self, double now_s) except? -2
+    cdef double _has_room_s(self, double now_s, long left, double last) except? -2
     cdef long _of_stream(self) except? -2
-    cdef _fly(self, double begin_s, double over_s, double acked_s, long count, double size, bint lost)
+    @cython.locals(amount=double)
+    cdef _fly(self, double begin_s, double over_s, double acked_s, double size, bint lost)
     @cython.locals(hole=Hole)
     cdef _show(self, double now_s, long count, double latency_s, double rtt_s)
     @cython.locals(hole=Hole, readable_s=double)

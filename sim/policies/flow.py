@@ -27,8 +27,9 @@ _REORDERED: Final = REORDERED
 _MOST_REPAIRS: Final = 15
 #: The largest window that an estimate leads to (grpc-go: bdpLimit).
 _MOST_ESTIMATED: Final = 16.0 * 2**20
-#: Rounding of times, in seconds.
+#: Rounding of times, in seconds, and of sums.
 _A_MOMENT_S: Final = 1e-9
+_ROUNDING: Final = 1e-9
 
 
 class Path(NamedTuple):
@@ -109,7 +110,7 @@ class Flow:
         "_burst", "_burst_before", "_burst_s", "_coming", "_estimates", "_filled", "_flights", "_flying", "_holes", "_in_flight",
         "_in_parts", "_initial", "_last_s", "_messages", "_most", "_of_parts", "_ordered", "_overhead", "_patience_s", "_planned",
         "_repaired_s", "_restarts", "_ridden_s", "_sample", "_sample_until_s", "_segment", "_spec", "_threshold", "_train_s",
-        "_turn_s", "_unread", "_wider_s", "connection_window", "lost", "sooner", "stream_window", "tail", "window",
+        "_turn_s", "_wider_s", "connection_window", "lost", "sooner", "stream_window", "tail", "window",
     )  # fmt: skip
 
     def __init__(self, spec: Transport) -> None:
@@ -125,11 +126,11 @@ class Flow:
         self._sample_until_s = -_INF
         self._sample = 0.0  # bytes that came within the one before, of which the sender learns at `_wider_s`
         self._wider_s = _INF
-        # What is on its way, a heap: when acks are back, number, segments, and bytes that flow control counts here.
-        self._flying: list[tuple[float, int, int, float]] = []
-        self._in_flight = self._flights = 0  # segments of it, flights so far
-        self._of_parts = 0  # segments of it that are parts of streams, which have credits
-        self._unread = 0.0  # bytes of all else
+        # What is on its way, a heap: when acks are back, number, bytes in segments, whether they are a part of a stream.
+        self._flying: list[tuple[float, int, float, bool]] = []
+        self._flights = 0  # so far
+        self._in_flight = 0.0  # bytes that are on their way, in segments: a small message does not take a whole one
+        self._of_parts = 0.0  # those of parts of streams, which have credits for flow control
         self._filled = 0  # number of the last flight that filled the window
         self._in_parts = False  # whether what is being sent is a part of a stream, which knows its windows
         self._turn_s = -_INF  # when the next message may begin: what came before it has been sent
@@ -189,12 +190,12 @@ class Flow:
             if odds is not None:
                 self._lose(odds, 0, sent, count, _REORDERED, now_s, over_s, full_s, latency_s, rtt_s)
             if self._in_parts:
-                self._fly(now_s, over_s, over_s + rtt_s, sent, 0.0, self.lost > 0)
-        alone = False
+                self._fly(now_s, over_s, over_s + rtt_s, min(sent * self._segment, size), self.lost > 0)
+        alone, last = False, size / self._segment - (count - 1)  # what of a segment the last one fills
         self._messages += 1
         while sent < count:
-            begin_s = self._has_room_s(begin_s)
-            room, most = self._room(), self._of_stream()
+            begin_s = self._has_room_s(begin_s, count - sent, last)
+            room, most = self._room(count - sent, last), self._of_stream()
             alone = alone or most < room
             burst = max(1, min(room, most, count - sent))
             over_s = begin_s + (burst - 1) * full_s + (full_s if sent + burst < count else last_s)
@@ -207,7 +208,7 @@ class Flow:
             if begin_s > now_s and not alone:
                 self._planned.append((begin_s, self._messages, burst))
             out = min(burst * self._segment, size - sent * self._segment)
-            self._fly(begin_s, over_s, over_s + rtt_s if self._in_parts else acked_s, burst, out, self.lost > before)
+            self._fly(begin_s, over_s, over_s + rtt_s if self._in_parts else acked_s, out, self.lost > before)
             sent += burst
             if not alone:  # the window of a stream holds up nobody else
                 self._turn_s = over_s
@@ -331,16 +332,14 @@ class Flow:
     def _acked(self, now_s: float) -> None:
         """Acks that are back by now let the windows grow, if these were what held others up."""
         while self._flying and self._flying[0][0] <= now_s:
-            back_s, number, count, size = heappop(self._flying)
-            self._in_flight -= count
+            back_s, number, amount, is_part = heappop(self._flying)
+            self._in_flight = self._in_flight - amount if self._flying else 0.0  # without what rounding leaves
             if number <= self._filled:
-                self._grow(count, count / int(self.window))
-            if size < 0:
-                self._of_parts -= count
-                continue
-            self._unread -= size
-            if self._estimates:
-                self._see(back_s, size)
+                self._grow(amount, amount / int(self.window))
+            if is_part:
+                self._of_parts -= amount
+            elif self._estimates:
+                self._see(back_s, amount * self._segment)
 
     def _see(self, back_s: float, size: float) -> None:
         """What a whole message finds is like what streams do: a wider window every second round trip."""
@@ -350,40 +349,40 @@ class Flow:
             self._burst_before, self._burst, self._burst_s = self._burst, size, back_s
         self._widen(min(self._burst_before, self._burst))
 
-    def _has_room_s(self, now_s: float) -> float:
+    def _has_room_s(self, now_s: float, left: cython.long, last: float) -> float:
         """When the next segment may go: now, or when enough of what is on its way is acknowledged."""
         self._acked(now_s)
-        while self._flying and self._room() < 1:
+        while self._flying and self._room(left, last) < 1:
             now_s = max(now_s, self._flying[0][0])
             self._acked(now_s)
         return now_s
 
-    def _room(self) -> cython.long:
-        """Segments that the windows of the connection let out beside what is on its way."""
-        if self._in_parts:
-            return int(min(self.window, self._most))
-        flow_control: cython.double = (self.connection_window - self._unread) / self._segment
-        return int(min(min(int(self.window), self._most) - self._in_flight, flow_control))
+    def _room(self, left: cython.long, last: float) -> cython.long:
+        """How many of the segments that are left, the last of them not whole, the connection's windows let out now."""
+        free: cython.double = min(int(self.window), self._most)
+        if not self._in_parts:  # else there is room, as it was asked for
+            unread: cython.double = self._in_flight - self._of_parts
+            free = min(free - self._in_flight, self.connection_window / self._segment - unread)
+        free += _ROUNDING
+        return left if left - 1 + last <= free else int(free)
 
     def _of_stream(self) -> cython.long:
         """Segments that a stream's own window lets out in a round trip."""
         return int(min(self._most, self.stream_window / self._segment))
 
-    def _fly(self, begin_s: float, over_s: float, acked_s: float, count: cython.long, size: float, lost: cython.bint) -> None:
-        """Segments are on their way."""
+    def _fly(self, begin_s: float, over_s: float, acked_s: float, size: float, lost: cython.bint) -> None:
+        """So many bytes are on their way."""
+        amount: cython.double = size / self._segment
         self._train_s = -_INF if lost or self._in_parts else acked_s
         self._last_s = max(self._last_s, over_s)
         self._flights += 1
-        self._in_flight += count
+        self._in_flight += amount
         if self._in_parts:
-            self._of_parts += count
-            size = -1.0
-        else:
-            self._unread += size
-        heappush(self._flying, (acked_s, self._flights, count, size))
+            self._of_parts += amount
+        heappush(self._flying, (acked_s, self._flights, amount, self._in_parts))
         if lost:
             self.window = self._threshold = max(2.0, self.window * self._spec.decrease)
-        elif self._in_flight >= int(self.window):  # else it was not the window that held it up
+        elif int(self.window) - self._in_flight < 1 - _ROUNDING:  # else it was not the window that held it up
             self._filled = self._flights
 
     def _in_order_s(self, now_s: float, done_s: float) -> float:

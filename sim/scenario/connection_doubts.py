@@ -8,9 +8,9 @@ from typing import Final
 from sim.policies.connections import Connections
 from sim.scenario.calls import CallPolicy
 from sim.scenario.deployments import Scale
+from sim.scenario.distances import way_s
 from sim.scenario.edges import CLIENT
 from sim.scenario.faults import Crash
-from sim.scenario.distances import way_s
 from sim.scenario.forecast import Edge, calls_rps, demands_of
 from sim.scenario.model import Scenario
 
