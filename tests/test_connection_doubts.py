@@ -9,6 +9,7 @@ from test_connections import every, scenario, through
 from sim.analysis import balance_metrics, calls_by_replica, connections, imbalance, state_spells
 from sim.scenario.doubts import doubts
 from sim.scenario.model import Scenario
+from sim.scenario.yaml import loads
 from sim.single import run
 from sim.study.measure import measure
 
@@ -48,6 +49,23 @@ def test_nothing_is_said_of_what_is_as_it_should_be():
 )
 def test_what_is_doubted(case, words):
     assert any(words in doubt for doubt in said(case)), said(case)
+
+
+NARROW = """
+services:
+  shop: {workers: unlimited, operations: {buy: [{call: bank.pay}]}}
+  bank: {workers: unlimited, replicas: 2, max_connections: 3, operations: {pay: [{work: 20ms}]}}
+load: {rate: RATE/s, mix: shop.buy}
+links: {shop -> bank: 5ms}
+calls: {shop -> bank: {connections: {per_process: 50, max_concurrent: CONCURRENT}}}
+"""
+
+
+@pytest.mark.parametrize(("rate", "concurrent", "doubted"), [(200, 1, False), (201, 1, True), (400, 100, False)])
+def test_a_server_that_lets_in_fewer_connections_than_are_in_use(rate, concurrent, doubted):
+    """A call has a connection to itself for 5 + 20 + 5 ms: 200 of them a second keep 6 in use, 3 at each replica."""
+    found = doubts(loads(NARROW.replace("RATE", str(rate)).replace("CONCURRENT", str(concurrent))))
+    assert any("max_connections = 3 lets in fewer" in doubt for doubt in found) == doubted
 
 
 def test_what_ends_connections_settles_the_doubt():
@@ -90,7 +108,7 @@ def test_connections_made_and_open():
 def test_a_study_measures_the_spread_of_services_that_are_called_over_connections():
     case = scenario({}, clients=2, replicas=4, at=every(0.5, 0, 60))
     numbers = measure(run(case), case).set_index(["metric", "of"]).value
-    assert numbers["connections", "shop"] == 2
+    assert numbers["new_connections", "shop"] == 2
     assert numbers["idle_replicas", "shop"] == 2
     assert numbers["busiest_over_mean", "shop"] == 2
     assert numbers["calls_cv", "shop"] == 1
@@ -98,7 +116,7 @@ def test_a_study_measures_the_spread_of_services_that_are_called_over_connection
     assert not (measure(run(without), without).of == "shop").any()
     behind = through(at=every(0.5, 0, 60), clients=4)
     numbers = measure(run(behind), behind).set_index(["metric", "of"]).value
-    assert numbers["connections", "lb"] == numbers["connections", "pay"] == 4
+    assert numbers["new_connections", "lb"] == numbers["new_connections", "pay"] == 4
 
 
 def test_without_rows_of_attempts_connections_are_counted_all_the_same():
@@ -106,7 +124,7 @@ def test_without_rows_of_attempts_connections_are_counted_all_the_same():
     few = case.model_copy(update={"run": case.run.model_copy(update={"record_attempts": False})})
     found = run(Scenario.model_validate(few.as_data()))
     numbers = balance_metrics(found.attempts, found.changes, {"shop": 2}, start_s=0.0, end_s=100.0)
-    assert numbers.values.tolist() == [["connections", "shop", 2.0]]
+    assert numbers.values.tolist() == [["new_connections", "shop", 2.0]]
 
 
 def test_spells_of_states_are_not_those_of_connections():

@@ -238,3 +238,30 @@ def test_a_commit_of_what_nobody_has_read_is_doubted():
 
     assert "services.stock.operations.take.steps[0]: nothing in stock reads boxes before" in told()
     assert "reads boxes before" not in told({"read_version": "boxes"})
+
+
+@pytest.mark.parametrize(
+    ("step", "queues", "doubted"),
+    [
+        ("{work: 1ms}", "mails: {consumer: mail.send}", True),
+        ("{publish: mails}", "mails: {consumer: mail.send}", False),
+        ("{call: mail.send}", "", False),
+        (
+            "{publish: bills}",
+            "{bills: {consumer: bank.bill, max_deliveries: 2, dead_letter: mails}, mails: {consumer: mail.send}}",
+            False,
+        ),
+        ("{saga: [{do: {work: 1ms}, undo: {call: mail.send}}, {do: {call: bank.bill}}]}", "", False),
+    ],
+)
+def test_an_objective_of_an_effect_that_nobody_asks_for_is_doubted(step, queues, doubted):
+    text = f"""
+services:
+  shop: {{workers: 4, operations: {{buy: [{step}]}}}}
+  mail: {{workers: 4, operations: {{send: {{effect: true, steps: [{{work: 1ms}}]}}}}}}
+  bank: {{workers: 4, operations: {{bill: [{{work: 1ms}}]}}}}
+queues: {queues if queues.startswith("{") else "{" + queues + "}"}
+load: {{rate: 1/s, mix: shop.buy}}
+slos: [effect p99 of mail.send <= 1s]
+"""
+    assert any("nobody asks for mail.send" in doubt for doubt in doubts(loads(text))) == doubted

@@ -283,3 +283,11 @@ def test_a_directory_that_cannot_be_written_is_one_clear_message(tmp_path: Path)
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(ScenarioError, match="cannot write the chart"):
         plots.charts({"latency_cdf": curve_table()}, tmp_path / "file")
+
+
+def test_what_protocols_cost_is_drawn_where_there_are_any() -> None:
+    columns = ["candidate", "condition", "metric", "of", "mean", "low", "high"]
+    values = {"wire_bytes_per_request": 900.0, "wire_cpu_s": 1e-4, "new_connections_per_request": 0.0}
+    rows = [(who, "c", metric, "all", value, value, value) for metric, value in values.items() for who in ("REST", "gRPC")]
+    names = [picture.name for picture in _pictures({"summary": pd.DataFrame(rows, columns=columns)})]
+    assert names == ["price_wire_bytes_per_request", "price_wire_cpu_s"]  # nobody makes a connection

@@ -9,7 +9,7 @@ from typing import Final
 import pandas as pd
 
 #: What is measured of each service that is called over connections.
-BALANCE: Final = ("busiest_over_mean", "calls_cv", "idle_replicas", "connections")
+BALANCE: Final = ("busiest_over_mean", "calls_cv", "idle_replicas", "new_connections")
 
 
 def calls_by_replica(attempts: pd.DataFrame, start_s: float = -math.inf, end_s: float = math.inf) -> pd.DataFrame:

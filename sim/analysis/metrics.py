@@ -68,7 +68,7 @@ METRICS: Final[Mapping[str, str]] = {
     "busiest_over_mean": "calls of the busiest replica over those of a replica in the mean; of services called over connections",
     "calls_cv": "standard deviation over mean of the calls of replicas; of the same",
     "idle_replicas": "replicas without calls; of the same",
-    "connections": "connections that callers made to the service in the window",
+    "new_connections": "connections that callers made to the service in the window; those that were there are not counted",
     "deaths": "replicas that went, crashed or stopped; of services with a registry",
     "stale_mean_s": "seconds; for how long a caller process went on choosing from a replica that was gone; of the same",
     "stale_max_s": "seconds; the longest of these",

@@ -23,6 +23,7 @@ from sim.plots.answers import place_of
 from sim.plots.style import Look
 
 PRICES: Final = ("attempts_per_request", "busy_s_per_good")
+_OF_PROTOCOLS: Final = ("wire_bytes_per_request", "wire_cpu_s", "new_connections_per_request")
 _DPI: Final = 160
 #: Services whose replicas are drawn over time, those that change most.
 _MOST_FLEETS: Final = 3
@@ -450,9 +451,9 @@ def _of_outcomes(summary: pd.DataFrame) -> Iterator[_Picture]:
         names = [name for name in style.names_in(mine, "of") if name != "all"]
         mine = mine[mine["of"].astype(str).isin(names or ["all"])]
         yield _Picture("effect_times", effects.effect_times, mine, "From the user's request to the effect")
-    for metric in PRICES:
+    for metric in (*PRICES, *_OF_PROTOCOLS):
         mine = summary[(summary["metric"].astype(str) == metric) & (summary["of"].astype(str) == "all")]
-        if len(mine):
+        if mine["mean"].any():
             heading = f"The price, of all requests: {words.of_metric(metric).text}"
             yield _Picture(f"price_{metric}", rows.metric_bars, mine, heading, {"metric": metric}, of_all=True)
 
