@@ -14,7 +14,7 @@ help:  ## what can be made
 run: $(BUILT)  ## the main job: synchronous or asynchronous checkout, on a real shop's traces (1 minute)
 	$(BIN)/sim compare experiments/checkout/sync_or_async.yaml
 
-test: $(BUILT)  ## every check: style, types, floors, unit, property, theory and notebook tests (15 minutes)
+test: $(BUILT)  ## every check: style, types, floors, unit, property, theory and notebook tests (11 minutes)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal

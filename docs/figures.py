@@ -181,7 +181,7 @@ def each_validated(found: pd.DataFrame) -> str:
         "|---|---|---:|---:|---:|---:|---|---|",
     ]
     for row in found.to_dict("records"):
-        simulated = f"{row['simulated']:.5g} ± {row['half_width']:.2g}"
+        simulated = f"{row['simulated'] + 0.0:.5g} ± {row['half_width']:.2g}"
         cells = [f"{row['id']} {row['case']}", row["what"], f"{row['expected']:.5g}", simulated, f"{row['tolerance']:.2g}"]
         lines.append(f"| {' | '.join(map(str, [*cells, row['seeds'], row['verdict'], row['source']]))} |")
     return "\n".join(lines)

@@ -33,6 +33,8 @@ def amount(metric: str, value: float) -> str:
 
     >>> amount("success", 0.99873), amount("p99_s", 0.0412), amount("goodput_rps", 95.04), amount("dead", 3.0)
     ('99.87 %', '41.2 ms', '95 /s', '3')
+    >>> amount("wire_bytes_per_request", 18211.4)
+    '18,211'
     """
     if math.isnan(value):
         return NEVER if metric.endswith("recovery_s") else "no value"
@@ -42,7 +44,7 @@ def amount(metric: str, value: float) -> str:
         return format_duration(value)
     if metric.endswith("_rps"):
         return f"{value:.3g} /s" if abs(value) < 1000 else f"{value:.0f} /s"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _is_time(metric: str) -> bool:
