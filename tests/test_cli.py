@@ -327,6 +327,13 @@ def test_numbers_of_effects_say_which_effect(place: Path) -> None:
     assert "acknowledgement p99 of mail.send" in one
 
 
+def test_two_candidates_stand_beside_each_other_also_where_an_effect_has_a_long_name(place: Path) -> None:
+    (place / "shop.yaml").write_text(EFFECTS.replace("send", "send_the_confirmation_of_an_order_that_was_shipped"))
+    (place / "workers.yaml").write_text("base: shop.yaml\ncandidates: {quick: {}, slow: {services: {shop: {workers: 2}}}}\n")
+    heads = [line.split() for line in compare().stdout.splitlines() if line.split()[:1] in (["quick"], ["slow"])]
+    assert heads[0] == ["quick", "slow"]
+
+
 def test_a_tie_tells_what_differs(place: Path) -> None:
     (place / "shop.yaml").write_text(EFFECTS)
     (place / "workers.yaml").write_text(

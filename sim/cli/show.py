@@ -136,10 +136,13 @@ def _number_tables(results: Results, condition: str, width: int) -> Iterator[Tab
     summary = results.summary[results.summary["condition"] == condition]
     shown = [*shown_numbers(results, condition), *_retried(summary)]
     names = [name for name in results.candidates if (summary["candidate"] == name).any()]
-    name_width = max(_NAME_WIDTH, *(len(label) for label, _ in shown)) + 2
-    side_by_side = max(1, (width - name_width) // _VALUE_WIDTH)
+    longest = max(_NAME_WIDTH, *(len(label) for label, _ in shown))
+    # Rather a long name in two lines than two candidates below each other.
+    rooms = (width - beside * _VALUE_WIDTH - 2 for beside in (2, 1))
+    name_width = min(longest, next((room for room in rooms if room >= _NAME_WIDTH), _NAME_WIDTH))
+    side_by_side = max(1, (width - name_width - 2) // _VALUE_WIDTH)
     for start in range(0, len(names), side_by_side):
-        yield _number_table(shown, names[start : start + side_by_side])
+        yield _number_table(shown, names[start : start + side_by_side], name_width)
 
 
 def _retried(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -176,13 +179,13 @@ def _service_table(rows: pd.DataFrame, heading: str, metrics: Sequence[str]) -> 
     return table
 
 
-def _number_table(shown: Sequence[tuple[str, pd.DataFrame]], names: list[str]) -> Table:
+def _number_table(shown: Sequence[tuple[str, pd.DataFrame]], names: list[str], name_width: int) -> Table:
     from rich.table import Table
 
     from sim.analysis import words
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("")
+    table.add_column("", max_width=name_width)
     for name in names:
         table.add_column(_plain(name))
     most = max(int(rows["n"].max()) for _, rows in shown)
