@@ -69,4 +69,4 @@ def test_a_sweep_of_loads_tells_the_knees() -> None:
     points = pd.DataFrame(rows, columns=["candidate", "condition", "load.rate", "replication", "p99_s"])
     points["candidate"] = ["one"] * 9 + ["two"] * 9
     found: Any = SimpleNamespace(settings=("load.rate",), points=points)
-    assert knees_in_words(found, ["success", "p99_s"]) == ["knee of p99 of one: 50/s", "knee of p99 of two: 60/s"]
+    assert knees_in_words(found, ["success", "p99_s"]) == ["knee of p99 (one): 50/s", "knee of p99 (two): 60/s"]

@@ -185,7 +185,7 @@ def test_a_study_tells_what_a_request_costs():
 def test_a_study_tells_how_evenly_the_connections_of_a_protocol_spread_calls():
     case = scenario({"profile": "grpc"}, service={"replicas": 4})
     numbers = measure(run(case), case).set_index(["metric", "of"]).value
-    assert (numbers["idle_replicas", "s"], numbers["connections", "s"]) == (3, 1)
+    assert (numbers["idle_replicas", "s"], numbers["new_connections", "s"]) == (3, 1)
 
 
 def test_what_is_spoken_needs_connections():
