@@ -89,7 +89,7 @@ def of_study(results: Results) -> Iterator[Shown]:
     yield Shown(plots.topology_under_load, f'tables["edges"], condition="{OUTAGE}", candidate="three tries"', (edges,), one)
     call = 'results.differences(), metric="p99_s"'
     yield Shown(plots.difference_forest, call, (tables["differences"],), {"metric": "p99_s"})
-    of_one = {"metric": "effect_p99_s", "of": "email.send"}
+    of_one = {"metric": "effect_p99_s", "of": "mail.send"}
     call = f'results.differences(), metric="effect_p99_s", of="{of_one["of"]}"'
     yield Shown(plots.effect_differences, call, (tables["differences"],), of_one)
     yield Shown(plots.outcomes, f'results.summary, condition="{OUTAGE}"', (summary,), {"condition": OUTAGE})

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim.cli import check
-from sim.scenario.doubts import doubts_of
-from sim.scenario.forecast import forecast
+from sim.scenario.doubts import doubts_of, saves_work
+from sim.scenario.forecast import edges_of, forecast
 from sim.scenario.model import Comparison, Scenario
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def _show_scenario(console: Console, scenario: Scenario) -> None:
         console.print(_plain(line), soft_wrap=True)
     console.print()
     console.print(check.service_table(scenario, expected))
-    console.print("[dim]utilisation from mean work and waiting for calls, without queues, failures and retries: a lower bound[/]")
+    bound = "without what caches and batches save" if saves_work(scenario, edges_of(scenario)) else "a lower bound"
+    console.print(f"[dim]utilisation from mean work and waiting for calls, without queues, failures and retries: {bound}[/]")
     lines = check.details(scenario)
     if lines:
         console.print()

@@ -40,7 +40,7 @@ def doubts(scenario: Scenario) -> list[str]:
     edges = edges_of(scenario)
     expected = forecast(scenario)
     found = [
-        *_overload(expected, _saves_work(scenario, edges)),
+        *_overload(expected, saves_work(scenario, edges)),
         *doubts_of_messages(scenario),
         *_nothing_arrives(scenario, edges),
         *_lost_for_ever(scenario, edges),
@@ -102,7 +102,7 @@ def doubts_of_points(points: Sequence[tuple[str, Scenario]]) -> list[str]:
 
 def overloads(scenario: Scenario) -> list[str]:
     """Of the doubts those about services that get more work than they can do, whose backlog grows as long as a run lasts."""
-    return list(_overload(forecast(scenario), _saves_work(scenario, edges_of(scenario))))
+    return list(_overload(forecast(scenario), saves_work(scenario, edges_of(scenario))))
 
 
 def doubts_of(found: Scenario | Comparison) -> list[str]:
@@ -137,7 +137,7 @@ def doubts_between(comparison: Comparison) -> list[str]:
     ]
 
 
-def _saves_work(scenario: Scenario, edges: list[Edge]) -> bool:
+def saves_work(scenario: Scenario, edges: list[Edge]) -> bool:
     """Whether there are caches or batches: what they save is not known before the run."""
     policies = [edge.policy for edge in edges]
     saves = any(policy.cache is not None or policy.batch is not None for policy in policies)

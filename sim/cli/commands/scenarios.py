@@ -37,7 +37,7 @@ def check(file: File, output: Output = Format.TABLE) -> None:
     """Check a file, and say what arithmetic alone says: sizes, utilisation, doubtful settings.
 
     Every mistake is told with its line and its cure. Utilisation counts mean work and waiting for calls, without queues,
-    failures and retries: a lower bound.
+    failures and retries: a lower bound, where no cache or batch saves work.
     """
     from sim.cli import check as checking
     from sim.cli.show import show_check
