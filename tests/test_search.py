@@ -36,6 +36,12 @@ def good_until(border: float, noise: float = 0.0) -> Any:
     return simulate
 
 
+def workers_of(given: Scenario) -> int:
+    workers = given.services["shop"].workers
+    assert isinstance(workers, int)
+    return workers
+
+
 def objective(**changes: Any) -> Scenario:
     return scenario(slos=["mean <= 1s"], **changes)
 
@@ -73,8 +79,8 @@ def test_a_load_that_the_system_cannot_carry_is_doubted_at_the_border() -> None:
     assert border["limit"].startswith("mean <= 1s (fail: ")
     few_or_many = Comparison(name="rivals", candidates={"few": {"all": objective()}, "many": {"all": objective(workers=8)}})
 
-    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
-        return good_until(150 + 20 * int(given.services["shop"].workers))(given, seed)  # type: ignore[arg-type,no-any-return]
+    def simulate(given: Scenario, seed: int) -> Any:
+        return good_until(150 + 20 * workers_of(given))(given, seed)
 
     both = sim.search(few_or_many, largest={"load.rate": "10..1000"}, tolerance=0.2, workers=1, simulate=simulate).doubts
     (doubt,) = [one for one in both if "payment cannot keep up" in one]
@@ -108,10 +114,11 @@ def test_what_noise_leaves_open_gets_more_runs_and_then_counts_by_its_mean() -> 
 
 
 def test_a_border_is_sure_only_if_both_of_its_ends_are() -> None:
-    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
+    def simulate(given: Scenario, seed: int) -> Any:
         # Beyond 300/s three of five seeds take a fifth longer, and two a tenth less: the mean misses, the interval does not tell.
-        factor = 1.0 if given.load.rate <= 300 else 1.2 if seed % 2 else 0.9  # type: ignore[operator]
-        return good_until(300 / factor)(given, seed)  # type: ignore[no-any-return]
+        assert given.load.rate is not None
+        factor = 1.0 if given.load.rate <= 300 else 1.2 if seed % 2 else 0.9
+        return good_until(300 / factor)(given, seed)
 
     found = sim.search(objective(), largest={"load.rate": "200..400"}, tolerance=0.01, at_most=5, workers=1, simulate=simulate)
     border, probes = found.borders.iloc[0], found.probes.set_index("load.rate")
@@ -120,8 +127,8 @@ def test_a_border_is_sure_only_if_both_of_its_ends_are() -> None:
 
 
 def test_one_search_for_each_value_of_another_setting_and_each_candidate() -> None:
-    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
-        return good_until(100.0 * given.services["shop"].workers)(given, seed)  # type: ignore[operator]
+    def simulate(given: Scenario, seed: int) -> Any:
+        return good_until(100.0 * workers_of(given))(given, seed)
 
     rivals = Comparison(name="rivals", candidates={"one": {"all": objective()}, "other": {"all": objective()}})
     found = sim.search(
@@ -282,8 +289,8 @@ def test_a_comparison_grows_in_order() -> None:
 
 
 def test_select_finds_the_faster_candidate_and_stops() -> None:
-    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
-        return good_until(300 + 20 * given.services["shop"].workers, 0.05)(given, seed)  # type: ignore[operator]
+    def simulate(given: Scenario, seed: int) -> Any:
+        return good_until(300 + 20 * workers_of(given), 0.05)(given, seed)
 
     found = select(comparison(), "mean_s", 0.005, condition="quiet", workers=1, simulate=simulate)
     assert (found.selection.best, found.decided) == ("many", True)
@@ -299,10 +306,9 @@ def test_select_finds_the_faster_candidate_and_stops() -> None:
 
 
 def test_a_selection_takes_the_same_runs_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    def simulate(given: Scenario, seed: int) -> SimpleNamespace:
-        workers = given.services["shop"].workers
-        chance = np.random.default_rng((seed, int(workers), 1)).standard_normal()  # type: ignore[arg-type]
-        return good_until(40 * (10 + 0.5 * chance))(given, seed)  # type: ignore[no-any-return]
+    def simulate(given: Scenario, seed: int) -> Any:
+        chance = np.random.default_rng((seed, workers_of(given), 1)).standard_normal()
+        return good_until(40 * (10 + 0.5 * chance))(given, seed)
 
     def selected() -> Any:
         return select(comparison(), "mean_s", 0.002, condition="quiet", workers=1, simulate=simulate, budget=400)

@@ -155,6 +155,15 @@ def arranged(edges: Iterable[tuple[str, str]], first: str) -> list[list[Slot]]:
     return columns
 
 
+def column_of(columns: Sequence[Sequence[Slot]]) -> dict[str, int]:
+    """In which column of `arranged` each node stands.
+
+    >>> column_of([[("client", False)], [("shop", False), ("client", True)]])
+    {'client': 0, 'shop': 1}
+    """
+    return {name: at for at, slots in enumerate(columns) for name, passing in slots if not passing}
+
+
 def stacked(columns: Sequence[Sequence[Slot]], node: float, passage: float) -> tuple[dict[tuple[str, int], float], float]:
     """The height at which the middle of each slot stands, by its name and column; and that of the tallest column.
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from sim.analysis.edges import Slot, arranged, layers, stacked
+from sim.analysis.edges import Slot, arranged, column_of, layers, stacked
 from sim.analysis.words import amount
 from sim.plots import style
 from sim.plots.rows import Blocks, beside, beyond, lay_out, size_of
@@ -147,13 +147,12 @@ def topology_under_load(
     flows = _flows(mine)
     columns = arranged(flows, _first(mine))
     middles, tallest = _stacked(columns, flows)
-    at = {node: column for column, slots in enumerate(columns) for node, passing in slots if not passing}
+    at = column_of(columns)
     with style.themed():
         ax = style.new_axes(ax, room_for(mine))
-        for one, other in flows:
-            _arrow(
-                ax, _way(one, other, at, middles, flows), flows[one, other], max(flow["attempts_rps"] for flow in flows.values())
-            )
+        most = max(flow["attempts_rps"] for flow in flows.values())
+        for (one, other), flow in flows.items():
+            _arrow(ax, _way(one, other, at, middles, flows), flow, most)
         for node, column in at.items():
             x, y = column * (_WIDTH + _ACROSS), middles[node, column] - _HEIGHT / 2
             box = FancyBboxPatch((x, y), _WIDTH, _HEIGHT, "round,pad=0.03", facecolor="white", edgecolor=INK, linewidth=1.2)
@@ -209,7 +208,7 @@ def _stacked(columns: Sequence[Sequence[Slot]], flows: Flows) -> tuple[dict[tupl
     """Heights of all slots: as far apart as the most arrows that come to a service need, with room for arrows that go back."""
     coming = max(Counter(other for _, other in flows).values())
     middles, tallest = stacked(columns, max(_HEIGHT + _DOWN, _LINE * coming + 0.1), _PASSAGE)
-    at = {node: column for column, slots in enumerate(columns) for node, passing in slots if not passing}
+    at = column_of(columns)
     return middles, tallest + (_BACK if any(at[other] <= at[one] for one, other in flows) else 0.0)
 
 

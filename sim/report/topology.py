@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from sim.analysis.edges import arranged, stacked
+from sim.analysis.edges import arranged, column_of, stacked
 from sim.report.blocks import Diagram
 from sim.scenario.edges import CLIENT, edges_of
 from sim.scenario.model import Scenario
@@ -59,7 +59,7 @@ def _svg(nodes: Nodes, edges: Edges, title: str) -> str:
     columns = arranged(edges, CLIENT)
     middles, tallest = stacked(columns, _HEIGHT + _DOWN, _PASSAGE)
     box = min(max(_NARROWEST, *(_LETTER * len(name) + 24 for name in nodes)), _WIDEST)
-    at = {name: column for column, slots in enumerate(columns) for name, passing in slots if not passing}
+    at = column_of(columns)
     places = {key: (_MARGIN + key[1] * (box + _ACROSS), _MARGIN + middle) for key, middle in middles.items()}
     width = 2 * _MARGIN + len(columns) * (box + _ACROSS) - _ACROSS
     height = 2 * _MARGIN + tallest
